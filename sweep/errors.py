@@ -1,0 +1,32 @@
+"""Errors a person can act on.
+
+A `UserError` is bad input: the command line prints its one sentence and exits with status 2.
+Everything else that goes wrong *inside* a member is a value in its row, never an exception.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """Bad input: one sentence with what was given, what is accepted and the nearest name."""
+
+
+class CheckFailed(Exception):
+    """A check ran and found a difference, or a job failed for good: exit status 1."""
+
+
+def nearest(given: str, choices: Iterable[str]) -> str | None:
+    """The choice that looks most like `given`, or None when nothing is close."""
+    matches = difflib.get_close_matches(given, list(choices), n=1, cutoff=0.5)
+    return matches[0] if matches else None
+
+
+def unknown(kind: str, given: str, choices: Iterable[str]) -> UserError:
+    """The sentence for a name that is not among the accepted ones."""
+    accepted = sorted(choices)
+    close = nearest(given, accepted)
+    hint = f"; did you mean '{close}'?" if close else "."
+    return UserError(f"{kind} '{given}' is unknown: accepted are {', '.join(accepted)}{hint}")
