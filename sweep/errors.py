@@ -14,7 +14,7 @@ class UserError(Exception):
     """Bad input: one sentence with what was given, what is accepted and the nearest name."""
 
 
-class CheckFailed(Exception):
+class CheckError(Exception):
     """A check ran and found a difference, or a job failed for good: exit status 1."""
 
 

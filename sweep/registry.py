@@ -111,9 +111,7 @@ def build(entry: type[T], settings: Mapping[str, Any], where: str) -> T:
     for key in settings:
         if key not in fields:
             raise unknown(f"{where} setting", key, fields)
-    values = {
-        key: coerce(value, hints[key], f"{where}.{key}") for key, value in settings.items()
-    }
+    values = {key: coerce(value, hints[key], f"{where}.{key}") for key, value in settings.items()}
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and (
             field.default_factory is dataclasses.MISSING

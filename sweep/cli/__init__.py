@@ -1,0 +1,1 @@
+"""The door: the `sweep` program. The only room that imports hydra and omegaconf."""

@@ -1,0 +1,1 @@
+"""Outcomes, frequencies and intervals, from rows alone. No torch."""

@@ -1,0 +1,1 @@
+"""What a point is: verdicts with certificates. float64 throughout."""

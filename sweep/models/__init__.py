@@ -1,0 +1,1 @@
+"""Networks, augmentations, losses, regularizers, initialisers and the objective they form."""

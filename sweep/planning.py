@@ -1,0 +1,68 @@
+"""From a study to jobs: identities, seed blocks, stable job ids. No I/O, no clock."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sweep.rows import NUMERICS_VERSION
+from sweep.spec import Block, Job, Study
+
+
+def canonical(value: Any) -> str:
+    """Sorted, compact JSON; floats by `repr`, so that equal numbers give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def fingerprint(value: Any) -> str:
+    """SHA-256 of the canonical JSON, in hex."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()
+
+
+def cell_id(identity: Mapping[str, Any]) -> str:
+    """Stable name of a cell: 'c' and eight hex digits of what defines it."""
+    return "c" + fingerprint(identity)[:8]
+
+
+def study_id(root: int, cell_identities: Iterable[Mapping[str, Any]]) -> str:
+    """Twelve hex digits over the root, `NUMERICS_VERSION` and every cell, in no special order."""
+    cells = sorted(fingerprint(identity) for identity in cell_identities)
+    return fingerprint({"root": root, "numerics": NUMERICS_VERSION, "cells": cells})[:12]
+
+
+def plan_blocks(known: Sequence[Block], wanted: Block, block_size: int) -> list[Block]:
+    """Blocks that cover the wanted seeds: known ones as they are, new ones in the gaps.
+
+    Known blocks never change, whatever `block_size` says; one that overlaps the wanted range is
+    run whole. Returned in order of their first seed.
+    """
+    touched = sorted(
+        (b for b in known if b.first < wanted.end and wanted.first < b.end), key=lambda b: b.first
+    )
+    blocks: list[Block] = []
+    position = wanted.first
+    for block in touched:
+        blocks += _split(position, block.first, block_size)
+        blocks.append(block)
+        position = max(position, block.end)
+    return blocks + _split(position, wanted.end, block_size)
+
+
+def _split(first: int, end: int, size: int) -> list[Block]:
+    return [Block(start, min(size, end - start)) for start in range(first, end, size)]
+
+
+def jobs(study: Study, blocks: Sequence[Block]) -> list[Job]:
+    """Every cell × block as a job, in the order of the seeds, so that prefixes are complete."""
+    return [
+        Job(job_id(cell.id, block), study.id, study.seeds.root, cell, block)
+        for block in blocks
+        for cell in study.cells
+    ]
+
+
+def job_id(cell: str, block: Block) -> str:
+    """Readable and stable; nobody parses it back, the row has columns for its parts."""
+    return f"{cell}-s{block.first:08d}-n{block.count}"

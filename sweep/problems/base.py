@@ -1,0 +1,57 @@
+"""What a problem is: data (x, y), or an objective of θ without data."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from sweep.registry import Registry
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """Prepared data: x (N, D) float64, y (N,) in {−1, +1} float64."""
+
+    x: np.ndarray
+    y: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over shapes and bytes; equal data, equal digest, wherever they came from."""
+        found = hashlib.sha256()
+        for array in (self.x, self.y):
+            contiguous = np.ascontiguousarray(array, dtype="<f8")
+            found.update(repr(contiguous.shape).encode())
+            found.update(contiguous.tobytes())
+        return found.hexdigest()
+
+
+class Landscape(Protocol):
+    """An objective of θ that needs no data: the model, loss and arms' augmentations are idle."""
+
+    n_params: int
+    lower_bound: float | None
+
+    def value(self, theta: torch.Tensor) -> torch.Tensor:
+        """F for members along the last axis: (P, S) → (S,)."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what defines the function."""
+        ...
+
+
+class Problem(Protocol):
+    """A registered problem; `load` is deterministic and touches no global random state."""
+
+    def load(self) -> Data | Landscape:
+        """The prepared data or landscape; `UserError` when a file cannot serve."""
+        ...
+
+
+PROBLEMS: Registry[Problem] = Registry("problem")

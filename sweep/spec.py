@@ -1,0 +1,196 @@
+"""What a study is, as plain frozen data: scientific settings apart from running settings.
+
+Scientific settings (`Cell`, `Arm`, the seeds' root) decide every bit of a row and make up the
+study's identity. Running settings (`Compute`, `Store`, `Tracking`) never change a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sweep.errors import UserError, unknown
+from sweep.lambdas import LAWS
+from sweep.registry import Choice, require
+
+NONE = Choice("none")
+GROUPS = ("problem", "model", "loss", "init", "optimizer", "stopping", "judge")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One treatment of a seed: an augmentation, its regularizer and the law of λ.
+
+    `weight_decay` adds (weight_decay/2)·‖θ‖² over the ordinary weights and biases.
+    """
+
+    name: str
+    augment: Choice = NONE
+    regularizer: Choice = NONE
+    weight_decay: float = 0.0
+    lam: Choice | None = None
+
+    def __post_init__(self) -> None:
+        where = f"arms.{self.name}"
+        require(
+            0 <= self.weight_decay < math.inf,
+            f"{where}.weight_decay",
+            self.weight_decay,
+            "a number ≥ 0",
+        )
+        regularized = self.regularizer.name != "none"
+        if regularized and self.lam is None:
+            raise UserError(f"{where}.lambda is missing: '{self.regularizer.name}' needs a λ.")
+        if self.lam is not None and not regularized:
+            raise UserError(
+                f"{where}.lambda is given but {where}.regularizer is 'none': it would do nothing."
+            )
+
+    @property
+    def draws(self) -> int:
+        """Number of λ draws; an arm without λ has the single draw 0."""
+        return LAWS.build(self.lam).draws if self.lam is not None else 1
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of the grid, with every setting typed and filled in.
+
+    `axes` holds the grid keys (dotted) and their values; `data_digest` is the SHA-256 of the
+    prepared data. `id` begins with a letter, so that no reader takes it for a number.
+    """
+
+    id: str
+    axes: Mapping[str, Any]
+    problem: Choice
+    model: Choice
+    loss: Choice
+    init: Choice
+    optimizer: Choice
+    stopping: Choice
+    judge: Choice
+    arms: tuple[Arm, ...]
+    data_digest: str
+
+    @property
+    def members_per_seed(self) -> int:
+        """How many networks one seed stands for: the sum of all arms' draws."""
+        return sum(arm.draws for arm in self.arms)
+
+    def arm(self, name: str) -> Arm:
+        """The arm of that name; `UserError` with the choices when there is none."""
+        for arm in self.arms:
+            if arm.name == name:
+                return arm
+        raise unknown("arm", name, [arm.name for arm in self.arms])
+
+
+@dataclass(frozen=True)
+class Block:
+    """Seeds first, first+1, …, first+count−1."""
+
+    first: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        """One past the last seed."""
+        return self.first + self.count
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Which seeds a study asks for; `root` alone belongs to the study's identity."""
+
+    root: int = 0
+    first: int = 0
+    count: int = 1000
+
+    def __post_init__(self) -> None:
+        require(self.first >= 0, "seeds.first", self.first, "a whole number ≥ 0")
+        require(self.count >= 1, "seeds.count", self.count, "a whole number ≥ 1")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A whole study: cells × arms × draws × seeds."""
+
+    id: str
+    name: str
+    baseline: str
+    cells: tuple[Cell, ...]
+    seeds: Seeds
+
+    def cell(self, cell_id: str) -> Cell:
+        """The cell of that id; `UserError` with the choices when there is none."""
+        for cell in self.cells:
+            if cell.id == cell_id:
+                return cell
+        raise unknown("cell", cell_id, [cell.id for cell in self.cells])
+
+
+@dataclass(frozen=True)
+class Job:
+    """One unit of work: one cell × one block of seeds, with all arms and λ draws."""
+
+    id: str
+    study_id: str
+    root: int
+    cell: Cell
+    block: Block
+
+    @property
+    def members(self) -> int:
+        """Networks trained, which is also the number of rows."""
+        return self.block.count * self.cell.members_per_seed
+
+
+@dataclass(frozen=True)
+class Compute:
+    """Where and how jobs run. Never changes a row.
+
+    `block_size` null: chosen when planning. `workers` null: as many as there are processors.
+    `device` is decided by the first run of a study and kept in its study.json.
+    """
+
+    name: Literal["serial", "local", "cluster"] = "local"
+    address: str | None = None
+    workers: int | None = None
+    block_size: int | None = None
+    cpus_per_job: float = 1.0
+    gpus_per_job: float = 0.0
+    memory_per_job_gb: float = 1.0
+    retries: int = 3
+    device: Literal["cpu", "cuda"] = "cpu"
+
+    def __post_init__(self) -> None:
+        for key in ("workers", "block_size"):
+            value = getattr(self, key)
+            require(value is None or value >= 1, f"compute.{key}", value, "a whole number ≥ 1")
+        require(self.cpus_per_job > 0, "compute.cpus_per_job", self.cpus_per_job, "a number > 0")
+        require(self.gpus_per_job >= 0, "compute.gpus_per_job", self.gpus_per_job, "a number ≥ 0")
+        require(self.retries >= 0, "compute.retries", self.retries, "a whole number ≥ 0")
+        require(
+            self.memory_per_job_gb > 0,
+            "compute.memory_per_job_gb",
+            self.memory_per_job_gb,
+            "a number > 0",
+        )
+
+
+@dataclass(frozen=True)
+class Store:
+    """Where rows land, and whose parameters are kept ('auto': all up to 256 parameters)."""
+
+    root: str = "results"
+    params: Literal["auto", "all", "judged", "none"] = "auto"
+
+
+@dataclass(frozen=True)
+class Tracking:
+    """The MLflow server to mirror to; null: a sqlite file under `store.root`."""
+
+    enabled: bool = True
+    uri: str | None = None
