@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 
@@ -20,8 +20,12 @@ from sweep.seeds import stream
 class Law(Protocol):
     """How λ is chosen: `draws` treatments, each a number or one number per neuron."""
 
-    draws: int
-    per_neuron: bool
+    per_neuron: ClassVar[bool]
+
+    @property
+    def draws(self) -> int:
+        """Number of treatments."""
+        ...
 
     def sample(self, root: int, draw: int, size: int) -> np.ndarray:
         """λ of this draw, shape (size,): all entries equal unless the law is per neuron."""
@@ -41,8 +45,8 @@ class Fixed:
     """One given value, one draw."""
 
     value: float
-    per_neuron = False
-    draws = 1
+    per_neuron: ClassVar[bool] = False
+    draws: ClassVar[int] = 1
 
     def __post_init__(self) -> None:
         require(0 <= self.value < math.inf, "lambda.value", self.value, "a number ≥ 0")
@@ -58,7 +62,7 @@ class Values:
     """A list of given values, one draw each."""
 
     values: tuple[float, ...]
-    per_neuron = False
+    per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require(len(self.values) > 0, "lambda.values", list(self.values), "a list of numbers ≥ 0")
@@ -83,7 +87,7 @@ class LogUniform:
     low: float
     high: float
     draws: int = 1
-    per_neuron = False
+    per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         require(0 < self.low < math.inf, "lambda.low", self.low, "a number > 0")
@@ -103,7 +107,7 @@ class UniformShared:
 
     high: float | Literal["theory"]
     draws: int = 1
-    per_neuron = False
+    per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         _check_high(self.high)
@@ -121,7 +125,7 @@ class UniformPerNeuron:
 
     high: float | Literal["theory"]
     draws: int = 1
-    per_neuron = True
+    per_neuron: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_high(self.high)
