@@ -33,8 +33,15 @@ class Data:
 class Landscape(Protocol):
     """An objective of θ that needs no data: the model, loss and arms' augmentations are idle."""
 
-    n_params: int
-    lower_bound: float | None
+    @property
+    def n_params(self) -> int:
+        """Number of parameters P."""
+        ...
+
+    @property
+    def lower_bound(self) -> float | None:
+        """A proven lower bound of F that is attained; None when none is known."""
+        ...
 
     def value(self, theta: torch.Tensor) -> torch.Tensor:
         """F for members along the last axis: (P, S) → (S,)."""
