@@ -1,0 +1,40 @@
+"""Proof, before anything is trained, that a worker sees and may write the same results folder."""
+
+from __future__ import annotations
+
+import uuid
+
+from sweep.errors import UserError
+from sweep.storage.durable import make_folder, writing
+from sweep.storage.layout import Layout
+
+
+def probe(layout: Layout) -> str:
+    """A token laid down in the results folder, for `check_probe` on every node."""
+    token = uuid.uuid4().hex
+    with writing(layout.root):
+        make_folder(layout.root)
+        layout.probe_file(token).write_text(token)
+    return token
+
+
+def check_probe(layout: Layout, token: str, node: str = "this machine") -> None:
+    """Nothing, if the token is there and the folder can be written; else a `UserError`."""
+    try:
+        seen = layout.probe_file(token).read_text() == token
+    except OSError:
+        seen = False
+    if not seen:
+        raise UserError(
+            f"{node} does not see the results folder '{layout.root}': "
+            "store.root has to be a folder that all nodes share."
+        )
+    answer = layout.probe_file(f"{token}-{uuid.uuid4().hex}")
+    with writing(layout.root):
+        answer.touch()
+        answer.unlink()
+
+
+def remove_probe(layout: Layout, token: str) -> None:
+    """The folder without the token; nothing happens if it is gone already."""
+    layout.probe_file(token).unlink(missing_ok=True)

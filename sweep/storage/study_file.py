@@ -1,0 +1,175 @@
+"""`study.json`: what was asked, by which code, and in which blocks of seeds.
+
+Two sweeps may open the same study at once: every change happens under a lock and by replacing the
+whole file, so that blocks are neither lost nor invented twice.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sweep.errors import UserError
+from sweep.rows import NUMERICS_VERSION, SCHEMA_VERSION
+from sweep.spec import Block
+from sweep.storage.durable import locked, make_folder, replace, writing
+from sweep.storage.layout import Layout
+from sweep.storage.provenance import provenance, without_credentials
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a run brings along: the study's identity, device kind and resolved configuration.
+
+    `cells` maps each cell's id to its grid values; cells × blocks are the jobs of the study.
+    """
+
+    study_id: str
+    name: str
+    device: str
+    config: Mapping[str, Any]
+    cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """The content of `study.json`.
+
+    `config` and `provenance` are those of the first run; `later_provenance` lists every different
+    one that added blocks or rows since.
+    """
+
+    header: Header
+    blocks: tuple[Block, ...]
+    provenance: Mapping[str, Any]
+    later_provenance: tuple[Mapping[str, Any], ...] = ()
+
+
+def read_study(layout: Layout) -> StudyFile:
+    """What `study.json` says; `UserError` if it is missing, damaged or of a newer schema."""
+    try:
+        text = layout.study_file.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"'{layout.root}' is no results folder: it has no {layout.study_file.name}."
+        ) from None
+    except UnicodeDecodeError:
+        raise _damaged(layout, "it is not text") from None
+    return _parse(layout, text)
+
+
+def agree_blocks(
+    layout: Layout, header: Header, propose: Callable[[list[Block]], list[Block]]
+) -> list[Block]:
+    """The blocks this run works on: what `propose` makes of the blocks already in the study.
+
+    `propose` is called under the lock with all known blocks, in order of their first seed, and
+    returns known ones as they are and new ones that overlap none (`ValueError` otherwise). The
+    first call creates the folder and `study.json`. Raises `UserError` when the folder belongs to
+    another study or another kind of device, is of a newer schema, damaged, or cannot be written.
+    """
+    with writing(layout.root):
+        make_folder(layout.root)
+        with locked(layout.lock_file):
+            known = read_study(layout) if layout.study_file.exists() else None
+            if known is not None:
+                _require_same_study(layout, known.header, header)
+            before = known.blocks if known is not None else ()
+            proposed = propose(list(before))
+            after = _union(before, proposed)
+            content = _merge(known, header, after)
+            if content != known:
+                replace(layout.study_file, _text(content).encode())
+            return proposed
+
+
+def _require_same_study(layout: Layout, known: Header, given: Header) -> None:
+    if known.study_id != given.study_id:
+        raise UserError(
+            f"'{layout.root}' holds study {known.study_id}, not {given.study_id}: "
+            "choose another name or store.root."
+        )
+    if known.device != given.device:
+        raise UserError(
+            f"compute.device is '{given.device}', but the rows in '{layout.root}' were made on "
+            f"'{known.device}': CPU and GPU rows do not share a folder, so choose another name."
+        )
+
+
+def _union(before: Iterable[Block], proposed: Iterable[Block]) -> tuple[Block, ...]:
+    blocks = sorted({*before, *proposed}, key=lambda block: (block.first, block.count))
+    for left, right in itertools.pairwise(blocks):
+        if right.first < left.end:
+            raise ValueError(f"blocks overlap: {left} and {right}")
+    return tuple(blocks)
+
+
+def _merge(known: StudyFile | None, header: Header, blocks: tuple[Block, ...]) -> StudyFile:
+    made_by = provenance()
+    if known is None:
+        return StudyFile(_plain(header), blocks, made_by)
+    later = known.later_provenance
+    if made_by != known.provenance and made_by not in later:
+        later = (*later, made_by)
+    return StudyFile(known.header, blocks, known.provenance, later)
+
+
+def _plain(header: Header) -> Header:
+    """The header as it will be read back: plain JSON data, without credentials."""
+    config = json.loads(json.dumps(without_credentials(header.config)))
+    cells = json.loads(json.dumps(without_credentials(header.cells)))
+    return Header(header.study_id, header.name, header.device, config, cells)
+
+
+def _text(content: StudyFile) -> str:
+    header = content.header
+    return (
+        json.dumps(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "numerics": NUMERICS_VERSION,
+                "study": header.study_id,
+                "name": header.name,
+                "device": header.device,
+                "blocks": [[block.first, block.count] for block in content.blocks],
+                "cells": header.cells,
+                "config": header.config,
+                "provenance": content.provenance,
+                "later_provenance": list(content.later_provenance),
+            },
+            indent=2,
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        + "\n"
+    )
+
+
+def _parse(layout: Layout, text: str) -> StudyFile:
+    try:
+        found = json.loads(text)
+        version = int(found["schema_version"])
+        if version > SCHEMA_VERSION:
+            raise UserError(
+                f"'{layout.study_file}' has schema {version}, this release reads up to "
+                f"{SCHEMA_VERSION}: use a newer sweep."
+            )
+        return StudyFile(
+            Header(found["study"], found["name"], found["device"], found["config"], found["cells"]),
+            tuple(Block(int(first), int(count)) for first, count in found["blocks"]),
+            found["provenance"],
+            tuple(found["later_provenance"]),
+        )
+    except KeyError as error:
+        raise _damaged(layout, f"the key {error} is missing") from error
+    except (ValueError, TypeError) as error:
+        raise _damaged(layout, str(error)) from error
+
+
+def _damaged(layout: Layout, reason: str) -> UserError:
+    return UserError(
+        f"'{layout.study_file}' is damaged ({reason}): restore it, or choose another store.root."
+    )
