@@ -1,0 +1,40 @@
+"""What the cells of a study are, in words: their problem and their place on the grid's axes."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from sweep.inference.canonical import canonical
+from sweep.rows import columns
+
+_ADDED = ("outcome",)
+
+
+def axis_names(rows: pd.DataFrame) -> list[str]:
+    """The row columns that are grid axes: those that belong to no other part of the schema."""
+    known = {column.name for column in columns([])}
+    return [name for name in rows.columns if name not in known and name not in _ADDED]
+
+
+def cells(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per study × cell, sorted: `study cell setting problem`, the axes, `n_rows`.
+
+    `setting` is a readable name: the problem and every axis that differs between the cells, made
+    unique by the cell's id where that is not enough.
+    """
+    axes = axis_names(rows)
+    members = canonical(rows, ["problem", *axes])
+    groups = members.groupby(["study", "cell"], observed=True, sort=True)
+    found = groups[["problem", *axes]].first()
+    found["n_rows"] = groups.size()
+    found = found.reset_index()
+    varying = [name for name in axes if found[name].astype("string").nunique(dropna=False) > 1]
+    names = found["problem"].astype("string")
+    for axis in varying:
+        names = names + ", " + axis + " = " + found[axis].astype("string").fillna("none")
+    twice = names.duplicated(keep=False)
+    names = names.where(~twice, names + " (" + found["cell"].astype("string") + ")")
+    found.insert(2, "setting", names)
+    for name in ("study", "cell", "problem"):
+        found[name] = found[name].astype("string")
+    return found
