@@ -1,0 +1,94 @@
+"""Checks before the first job: nothing may wait for ever, nothing may land on a wrong disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from sweep.errors import UserError
+from sweep.execution.base import Probe, reason
+from sweep.spec import Compute
+
+PROBE_SECONDS = 120.0  # a cold worker on a network disk takes tens of seconds to import
+
+_GB = 1e9
+
+
+def job_resources(compute: Compute) -> dict[str, float]:
+    """What one job reserves, in Ray's names: processors, GPUs, bytes of memory."""
+    shape = {"CPU": compute.cpus_per_job, "memory": compute.memory_per_job_gb * _GB}
+    return {**shape, "GPU": compute.gpus_per_job} if compute.gpus_per_job else shape
+
+
+def check_resources(compute: Compute) -> None:
+    """Refuse a job shape that no living node can hold: Ray would wait for such a node for ever."""
+    for key in ("cpus_per_job", "gpus_per_job"):
+        value = getattr(compute, key)
+        if value > 1 and not float(value).is_integer():
+            raise UserError(f"compute.{key} is {value}: a share ≤ 1 or a whole number is accepted.")
+    wanted = job_resources(compute)
+    nodes = _nodes()
+    if any(_holds(node["Resources"], wanted) for node in nodes):
+        return
+    biggest = max(nodes, key=lambda node: _size(node["Resources"], wanted))
+    raise UserError(
+        f"A job asks for {_words(wanted)} but the biggest node, {_name(biggest)}, has "
+        f"{_words(biggest['Resources'])}: lower compute.cpus_per_job, compute.gpus_per_job or "
+        "compute.memory_per_job_gb."
+    )
+
+
+def probe_nodes(probe: Probe) -> None:
+    """Call `probe` on every living node; `UserError` names the first one where it fails."""
+    check = ray.remote(num_cpus=0, max_retries=0)(_call)
+    started = [
+        (
+            node,
+            check.options(
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            ).remote(probe),
+        )
+        for node in _nodes()
+    ]
+    for node, answer in started:
+        try:
+            problem = ray.get(answer, timeout=PROBE_SECONDS)
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            problem = reason(error)
+        if problem:
+            raise UserError(f"Node {_name(node)} failed the check of the results folder: {problem}")
+
+
+def _call(probe: Probe) -> str:
+    """Empty when the probe passes, else its reason: exceptions may not survive the way back."""
+    try:
+        probe()
+    except Exception as error:
+        return reason(error)
+    return ""
+
+
+def _nodes() -> list[dict[str, Any]]:
+    state: Any = ray  # `nodes` has no annotations
+    return [node for node in state.nodes() if node["Alive"]]
+
+
+def _holds(node: Mapping[str, float], wanted: Mapping[str, float]) -> bool:
+    return all(node.get(name, 0.0) >= amount for name, amount in wanted.items())
+
+
+def _size(node: Mapping[str, float], wanted: Mapping[str, float]) -> tuple[float, ...]:
+    fitting = sum(node.get(name, 0.0) >= amount for name, amount in wanted.items())
+    return (fitting, node.get("GPU", 0.0), node.get("CPU", 0.0), node.get("memory", 0.0))
+
+
+def _words(resources: Mapping[str, float]) -> str:
+    cpus, gpus = resources.get("CPU", 0.0), resources.get("GPU", 0.0)
+    return f"{cpus:g} CPUs, {gpus:g} GPUs and {resources.get('memory', 0.0) / _GB:.3g} GB"
+
+
+def _name(node: Mapping[str, Any]) -> str:
+    return f"{node['NodeManagerHostname']} ({node['NodeManagerAddress']})"
