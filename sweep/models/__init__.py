@@ -1,1 +1,8 @@
-"""Networks, augmentations, losses, regularizers, initialisers and the objective they form."""
+"""Networks, augmentations, losses, regularizers, initialisers and the objective they form.
+
+Importing the package fills its registries.
+"""
+
+from sweep.models import activations, augmentations, initialisers, losses, mlp, regularizers
+
+__all__ = ["activations", "augmentations", "initialisers", "losses", "mlp", "regularizers"]

@@ -6,6 +6,7 @@ symbol  meaning                                                shape
 S       members trained side by side
 N, D    data points, input dimension
 P       parameters of one member
+E       parameters an augmentation adds
 θ       parameters, members along the **last** axis            (P, S)
 x       data, shared by all members                            (N, D)
 f       output of the base network                             (N, S)
@@ -15,45 +16,75 @@ f̃       output with the augmentation                           (N, S)
 
 Members lie along the last axis so that every operation is elementwise over members or reduces an
 earlier axis: a member's bits then never depend on its neighbours (batched matrix products do not
-give that guarantee, measured). Outside this room and the trainer, parameters are (S, P).
+give that guarantee, measured; see `sweep.models.lanes`). Outside this room and the trainer,
+parameters are (S, P).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Literal, Protocol
 
 import torch
 
+from sweep.models.activations import Activation
 from sweep.registry import Registry
+
+Role = Literal["weight", "bias", "gain", "outgoing"]
 
 
 @dataclass(frozen=True)
 class Piece:
     """One named run of the flat parameter vector: `shape` row by row, and its fan-in.
 
-    `role` is "weight" or "bias"; initialisers need nothing else.
+    `role` says how it starts: a "weight" or "bias" as the initialiser has it, a "gain" (the scale
+    of a normalisation layer) at one, "outgoing" for the weight that leaves an added neuron.
+    Initialisers need nothing else.
     """
 
     name: str
     shape: tuple[int, ...]
     fan_in: int
-    role: str
+    role: Role
 
     @property
     def size(self) -> int:
         """Number of parameters in the piece."""
-        size = 1
-        for length in self.shape:
-            size *= length
-        return size
+        return math.prod(self.shape)
+
+    @property
+    def fan_out(self) -> int:
+        """Units the piece leads into: its first axis, times a convolution's receptive field."""
+        return self.shape[0] * math.prod(self.shape[2:]) if self.shape else 1
 
 
 class Network(Protocol):
-    """A base network f(x; θ) with a flat parameter vector."""
+    """A base network f(x; θ) with a flat parameter vector.
 
-    n_params: int
-    pieces: tuple[Piece, ...]
+    `widths` are the hidden layers' widths and `activation` what stands between them; a network
+    whose inside is unknown has widths () and activation None.
+    """
+
+    @property
+    def n_params(self) -> int:
+        """P, the sum of the pieces' sizes."""
+        ...
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """The flat vector's parts, in order."""
+        ...
+
+    @property
+    def activation(self) -> Activation | None:
+        """The hidden layers' activation, or None."""
+        ...
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Widths of the hidden layers, or ()."""
+        ...
 
     def forward(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """f: (P, S), (N, D) → (N, S)."""
@@ -76,14 +107,29 @@ MODELS: Registry[Model] = Registry("model")
 
 
 class Augmentation(Protocol):
-    """What an arm adds to the base network: f̃ = f + neuron(s), parameters after the base's."""
+    """What an arm adds to the base network: f̃ = f + neuron(s), parameters after the base's.
+
+    `penalised`: the augmentation has a regularizer of its own (`penalty`). `decayed`: its
+    parameters are ordinary weights, so that weight decay acts on them. `needs_activation`: it uses
+    the base network's activation.
+    """
+
+    penalised: ClassVar[bool]
+    decayed: ClassVar[bool]
+    needs_activation: ClassVar[bool]
 
     def pieces(self, n_inputs: int) -> tuple[Piece, ...]:
         """The added parameters, in order; empty for `none`."""
         ...
 
-    def forward(self, extra: torch.Tensor, x: torch.Tensor, activation: object) -> torch.Tensor:
+    def forward(
+        self, extra: torch.Tensor, x: torch.Tensor, activation: Activation | None
+    ) -> torch.Tensor:
         """What is added to f: extra parameters (E, S), (N, D) → (N, S)."""
+        ...
+
+    def penalty(self, extra: torch.Tensor) -> torch.Tensor:
+        """Its own regularizer without the factor λ: (E, S) → (S,); zero unless `penalised`."""
         ...
 
 

@@ -1,0 +1,303 @@
+"""The objective F that training minimises, for members side by side.
+
+F = Σᵢ ℓ(−yᵢ f̃(xᵢ)) + regularizer + (weight_decay/2)·‖ordinary parameters‖²
+
+======  =====================================================  ==========
+symbol  meaning                                                shape
+======  =====================================================  ==========
+S       members side by side
+N, D    data points, input dimension                           x (N, D), y (N,)
+P       parameters of one member, the augmentation's last
+θ       parameters                                             (P, S)
+λ       regularizer strengths                                  (M, S)
+w       weights of the points in a mini-batch                  (N, S)
+F, g    objective, its gradient                                (S,), (P, S)
+======  =====================================================  ==========
+
+F is a **sum** over the data ([A] eqs. 2 and 4). Ordinary parameters are the base network's and
+those of `extra_neuron`; weight decay never acts on the exponential neuron.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from sweep.errors import UserError
+from sweep.models.base import Augmentation, Model, Network
+from sweep.models.initialisers import (
+    Initialiser,
+    augment_params,
+    base_params,
+    landscape_params,
+)
+from sweep.models.losses import Loss
+from sweep.models.measures import Measures, measure_in_lanes, norm
+from sweep.models.regularizers import Regularizer
+from sweep.problems.base import Data, Landscape
+
+
+class Objective(Protocol):
+    """F of θ and λ, with or without data. `n_base` of the `n_params` parameters come first."""
+
+    n_params: int
+    n_base: int
+    n_data: int
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def lower_bound(self) -> float | None:
+        """A proven lower bound of F, or None."""
+        ...
+
+    @property
+    def work(self) -> int:
+        """Numbers one member keeps during one evaluation, which decides how many fit a cache."""
+        ...
+
+    def value(
+        self,
+        theta: torch.Tensor,
+        lam: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """F, (S,); differentiable. `weights` (N, S) multiply the points' losses."""
+        ...
+
+    def value_and_grad(
+        self,
+        theta: torch.Tensor,
+        lam: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """F (S,) and ∇F (P, S), detached."""
+        ...
+
+    def measure(self, theta: np.ndarray, lam: np.ndarray | None = None) -> Measures:
+        """All measures of members (S, P), with λ (S, M); a member's bits are its own."""
+        ...
+
+    def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
+        """Where members of these seeds start, (S, P) float64."""
+        ...
+
+
+def _value_and_grad(
+    objective: Objective,
+    theta: torch.Tensor,
+    lam: torch.Tensor | None,
+    weights: torch.Tensor | None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """F and ∇F by autograd: members are independent, so one backward pass serves all."""
+    with torch.enable_grad():
+        point = theta.detach().requires_grad_()
+        value = objective.value(point, lam, weights)
+        (grad,) = torch.autograd.grad(value, point, grad_outputs=torch.ones_like(value))
+    return value.detach(), grad
+
+
+class DataObjective:
+    """The objective of a network on data."""
+
+    def __init__(
+        self,
+        data: Data,
+        network: Network,
+        augmentation: Augmentation,
+        loss: Loss,
+        regularizer: Regularizer,
+        weight_decay: float,
+        device: str,
+        dtype: torch.dtype,
+    ) -> None:
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.network = network
+        self.augmentation = augmentation
+        self.loss = loss
+        self.regularizer = regularizer
+        self.weight_decay = weight_decay
+        self.extra_pieces = augmentation.pieces(data.x.shape[1])
+        self.n_base = network.n_params
+        self.n_params = self.n_base + sum(piece.size for piece in self.extra_pieces)
+        self.n_data = len(data.y)
+        self.n_lambda = regularizer.n_lambda(network)
+        self.x = torch.as_tensor(data.x).to(self.device, dtype)
+        self.y = torch.as_tensor(data.y).to(self.device, dtype)
+
+    @property
+    def lower_bound(self) -> float | None:
+        """N·inf ℓ: regularizers are never negative."""
+        return self.n_data * self.loss.lower_bound
+
+    @property
+    def work(self) -> int:
+        """Activations of one member on all data, plus its parameters."""
+        units = sum(self.network.widths) + len(self.extra_pieces) + 3
+        return self.n_data * units + 6 * self.n_params
+
+    def outputs(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """f and f̃, (N, S) each; the same tensor when nothing is added."""
+        base = self.network.forward(theta[: self.n_base], self.x)
+        if not self.extra_pieces:
+            return base, base
+        return base, base + self._added(theta)
+
+    def value(
+        self,
+        theta: torch.Tensor,
+        lam: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """F, (S,); differentiable. `weights` (N, S) multiply the points' losses."""
+        losses = self.point_losses(self.outputs(theta)[1])
+        if weights is not None:
+            losses = losses * weights
+        return self._regularized(losses.sum(0), theta, lam)
+
+    def point_losses(self, output: torch.Tensor) -> torch.Tensor:
+        """ℓ(−yᵢ f̃(xᵢ)) of outputs (N, S), same shape."""
+        losses: torch.Tensor = self.loss(-self.y.unsqueeze(1) * output)
+        return losses
+
+    def value_and_grad(
+        self,
+        theta: torch.Tensor,
+        lam: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """F (S,) and ∇F (P, S), detached."""
+        return _value_and_grad(self, theta, lam, weights)
+
+    def measure(self, theta: np.ndarray, lam: np.ndarray | None = None) -> Measures:
+        """All measures of members (S, P), with λ (S, M); a member's bits are its own."""
+        return measure_in_lanes(self._measure, theta, lam, self.x)
+
+    def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
+        """Where members of these seeds start, (S, P): the base shared by all arms of a seed."""
+        base = base_params(init, self.network, root, seeds)
+        return np.hstack([base, augment_params(init, self.extra_pieces, root, seeds)])
+
+    def _added(self, theta: torch.Tensor) -> torch.Tensor:
+        return self.augmentation.forward(theta[self.n_base :], self.x, self.network.activation)
+
+    def _regularized(
+        self, loss: torch.Tensor, theta: torch.Tensor, lam: torch.Tensor | None
+    ) -> torch.Tensor:
+        base, extra = theta[: self.n_base], theta[self.n_base :]
+        total = loss
+        penalty = self.regularizer.value(lam, base, extra, self.augmentation)
+        if penalty is not None:
+            total = total + penalty
+        if self.weight_decay > 0:
+            ordinary = theta if self.augmentation.decayed else base
+            total = total + (self.weight_decay / 2) * ordinary.square().sum(0)
+        return total
+
+    def _measure(self, theta: torch.Tensor, lam: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        objective, grad = self.value_and_grad(theta, lam)
+        base, full = self.outputs(theta)
+        y = self.y.unsqueeze(1)
+        found = {
+            "loss": self.point_losses(full).sum(0),
+            "objective": objective,
+            "grad_norm": norm(grad),
+            "param_norm": norm(theta),
+            "error": (~(y * full > 0)).sum(0).to(torch.float64) / self.n_data,
+            "error_base": (~(y * base > 0)).sum(0).to(torch.float64) / self.n_data,
+        }
+        if self.extra_pieces:
+            found["augment_activity"] = self._added(theta).abs().amax(0)
+        dead = self.network.dead_units(theta[: self.n_base], self.x)
+        if dead is not None:
+            found["dead_units"] = dead
+        return found
+
+
+class LandscapeObjective:
+    """An objective of θ without data: no errors, no augmentation, λ and weights are ignored."""
+
+    def __init__(self, landscape: Landscape, device: str, dtype: torch.dtype) -> None:
+        self.device = torch.device(device)
+        self.dtype = dtype
+        self.landscape = landscape
+        self.n_params = self.n_base = landscape.n_params
+        self.n_data = 0
+
+    @property
+    def lower_bound(self) -> float | None:
+        """The landscape's own."""
+        return self.landscape.lower_bound
+
+    @property
+    def work(self) -> int:
+        """The parameters, their gradient and moments."""
+        return 6 * self.n_params
+
+    def value(
+        self,
+        theta: torch.Tensor,
+        lam: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """F, (S,); differentiable."""
+        return self.landscape.value(theta)
+
+    def value_and_grad(
+        self,
+        theta: torch.Tensor,
+        lam: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """F (S,) and ∇F (P, S), detached."""
+        return _value_and_grad(self, theta, lam, weights)
+
+    def measure(self, theta: np.ndarray, lam: np.ndarray | None = None) -> Measures:
+        """Objective, gradient and norm of members (S, P); errors are None."""
+        like = torch.empty(0, device=self.device, dtype=self.dtype)
+        return measure_in_lanes(self._measure, theta, None, like)
+
+    def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
+        """Where members of these seeds start, (S, P) float64."""
+        return landscape_params(init, self.n_params, root, seeds)
+
+    def _measure(self, theta: torch.Tensor, lam: torch.Tensor | None) -> dict[str, torch.Tensor]:
+        objective, grad = self.value_and_grad(theta)
+        return {
+            "loss": objective,
+            "objective": objective,
+            "grad_norm": norm(grad),
+            "param_norm": norm(theta),
+        }
+
+
+def build_objective(
+    problem: Data | Landscape,
+    model: Model,
+    augmentation: Augmentation,
+    loss: Loss,
+    regularizer: Regularizer,
+    weight_decay: float = 0.0,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float64,
+) -> DataObjective | LandscapeObjective:
+    """The objective of one arm; `UserError` when its parts do not fit together.
+
+    For a landscape model, augmentation, loss and regularizer are idle.
+    """
+    if not isinstance(problem, Data):
+        return LandscapeObjective(problem, device, dtype)
+    network = model.network(problem.x.shape[1])
+    regularizer.check(network, augmentation)
+    if augmentation.needs_activation and network.activation is None:
+        raise UserError(
+            "augmentation 'extra_neuron' needs the base network's activation, which this model "
+            "does not declare: use it with model 'mlp'."
+        )
+    return DataObjective(
+        problem, network, augmentation, loss, regularizer, weight_decay, device, dtype
+    )

@@ -1,0 +1,111 @@
+"""First-order optimizers: gd, momentum, adam. Axis letters as in `sweep.training.base`."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+
+from sweep.registry import require
+from sweep.training.base import OPTIMIZERS, Point, State
+
+
+def check_rate(lr: float) -> None:
+    """Refuse a step size that is not a finite number > 0."""
+    require(0 < lr < math.inf, "optimizer.lr", lr, "a finite number > 0")
+
+
+def _check(lr: float, batch_size: int | None, **fractions: float) -> None:
+    check_rate(lr)
+    require(
+        batch_size is None or batch_size >= 1,
+        "optimizer.batch_size",
+        batch_size,
+        "a whole number ≥ 1, or null for the full batch,",
+    )
+    for name, value in fractions.items():
+        require(0 <= value < 1, f"optimizer.{name}", value, "a number in [0, 1)")
+
+
+@OPTIMIZERS.add("gd")
+@dataclass(frozen=True)
+class GradientDescent:
+    """θ ← θ − lr·g."""
+
+    lr: float
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.lr, self.batch_size)
+
+    def init_state(self, theta: torch.Tensor) -> State:
+        """Nothing to remember."""
+        return ()
+
+    def step(self, point: Point, state: State) -> tuple[torch.Tensor, State]:
+        """One step down the gradient."""
+        return point.theta - self.lr * point.grad, state
+
+    def settled(self, state: State) -> torch.Tensor | None:
+        """Never known."""
+        return None
+
+
+@OPTIMIZERS.add("momentum")
+@dataclass(frozen=True)
+class Momentum:
+    """v ← momentum·v + g, θ ← θ − lr·v (heavy ball, as in torch.optim.SGD)."""
+
+    lr: float
+    momentum: float = 0.9
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.lr, self.batch_size, momentum=self.momentum)
+
+    def init_state(self, theta: torch.Tensor) -> State:
+        """v = 0."""
+        return (torch.zeros_like(theta),)
+
+    def step(self, point: Point, state: State) -> tuple[torch.Tensor, State]:
+        """One step along the velocity."""
+        velocity = self.momentum * state[0] + point.grad
+        return point.theta - self.lr * velocity, (velocity,)
+
+    def settled(self, state: State) -> torch.Tensor | None:
+        """Never known."""
+        return None
+
+
+@OPTIMIZERS.add("adam")
+@dataclass(frozen=True)
+class Adam:
+    """Adam with bias correction (Kingma and Ba 2015, Algorithm 1, its default constants but lr)."""
+
+    lr: float = 0.01
+    beta1: float = 0.9
+    beta2: float = 0.999
+    eps: float = 1e-8
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        _check(self.lr, self.batch_size, beta1=self.beta1, beta2=self.beta2)
+        require(0 < self.eps < math.inf, "optimizer.eps", self.eps, "a finite number > 0")
+
+    def init_state(self, theta: torch.Tensor) -> State:
+        """Both moments 0."""
+        return (torch.zeros_like(theta), torch.zeros_like(theta))
+
+    def step(self, point: Point, state: State) -> tuple[torch.Tensor, State]:
+        """One step by the corrected moments, with each lane's own t."""
+        t = (point.taken + 1).to(point.theta.dtype)
+        first = self.beta1 * state[0] + (1 - self.beta1) * point.grad
+        second = self.beta2 * state[1] + (1 - self.beta2) * point.grad.square()
+        rate = self.lr / (1 - self.beta1**t)
+        spread = (second / (1 - self.beta2**t)).sqrt() + self.eps
+        return point.theta - rate * first / spread, (first, second)
+
+    def settled(self, state: State) -> torch.Tensor | None:
+        """Never known."""
+        return None
