@@ -86,10 +86,14 @@ def _read_csv(path: Path) -> Columns:
     header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
     names = [str(name).strip() for name in header.iloc[0]]
     _check_names(names, path)
+    # Before 3.1 pandas rounds decimals carelessly unless told not to; since then it always reads
+    # them to the last bit, and the argument is deprecated.
+    old = tuple(int(part) for part in pd.__version__.split(".")[:2]) < (3, 1)
+    exact: dict[str, Any] = {"float_precision": "round_trip"} if old else {}
     with warnings.catch_warnings():
         # pandas only warns of rows that are longer than the header, and cuts them.
         warnings.simplefilter("error")
-        frame = pd.read_csv(path, float_precision="round_trip", index_col=False, low_memory=False)
+        frame = pd.read_csv(path, index_col=False, low_memory=False, **exact)
     return [(name, frame.iloc[:, j].to_numpy()) for j, name in enumerate(names)]
 
 
@@ -102,7 +106,7 @@ def _read_parquet(path: Path) -> Columns:
 
 def _read_npz(path: Path) -> Columns:
     columns: Columns = []
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         for name in arrays.files:
             try:
                 array = arrays[name]

@@ -118,22 +118,24 @@ def standardised(column: np.ndarray, name: str) -> np.ndarray:
     if column.min() == column.max():
         return np.zeros_like(column)
     try:
-        mean, deviation = _moments(column)
-        if abs(mean) <= STANDARD_TOLERANCE and abs(deviation - 1.0) <= STANDARD_TOLERANCE:
-            return column
-        centred = column - mean
-        # The mean itself was rounded: what it left is taken off too, or a column far from zero
-        # would keep a mean of eps·|mean|/deviation and move again when standardised twice.
-        centred = centred - _mean(centred)
-        scaled = np.asarray(centred / _moments(centred)[1])
-    except (OverflowError, ZeroDivisionError):
-        scaled = np.full_like(column, math.nan)
-    if not np.isfinite(scaled).all():
+        with np.errstate(over="raise", divide="raise", invalid="raise"):
+            return _standardised(column)
+    except ArithmeticError:  # an overflow, or a spread so small that its square is zero
         raise UserError(
             f"column '{name}' runs from {column.min():g} to {column.max():g}: its spread cannot be"
             " computed in float64; rescale it, or set problem.standardise=false."
-        )
-    return scaled
+        ) from None
+
+
+def _standardised(column: np.ndarray) -> np.ndarray:
+    mean, deviation = _moments(column)
+    if abs(mean) <= STANDARD_TOLERANCE and abs(deviation - 1.0) <= STANDARD_TOLERANCE:
+        return column
+    centred = column - mean
+    # The mean itself was rounded: what it left is taken off too, or a column far from zero would
+    # keep a mean of eps·|mean|/deviation and move again when standardised twice.
+    centred = centred - _mean(centred)
+    return np.asarray(centred / _moments(centred)[1])
 
 
 def _mean(column: np.ndarray) -> float:
