@@ -1,0 +1,254 @@
+"""From a composed study in plain data to a typed one: every setting checked, every cell named.
+
+All bad input that is about the configuration is refused here (or earlier, by the command line),
+before anything is written, in one sentence.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from sweep import registry
+from sweep.errors import UserError, unknown
+from sweep.judge import JUDGES
+from sweep.lambdas import LAWS
+from sweep.models import AUGMENTATIONS, INITIALISERS, LOSSES, MODELS, REGULARIZERS, Network
+from sweep.models.lanes import LANE
+from sweep.planning import canonical, cell_id, study_id
+from sweep.problems import PROBLEMS, Data
+from sweep.registry import Choice, Registry
+from sweep.spec import GROUPS, NONE, Arm, Cell, Compute, Seeds, Store, Study, Tracking
+from sweep.study.composed import Composed
+from sweep.training import OPTIMIZERS, STOPPING
+
+T = TypeVar("T")
+REGISTRIES: Mapping[str, Registry[Any]] = {
+    "problem": PROBLEMS,
+    "model": MODELS,
+    "loss": LOSSES,
+    "init": INITIALISERS,
+    "optimizer": OPTIMIZERS,
+    "stopping": STOPPING,
+    "judge": JUDGES,
+}
+ARM_KEYS = ("augment", "regularizer", "weight_decay", "lambda")
+# Columns that every row has anyway; other axes add a column each.
+_PLAIN_AXES = ("problem", "model.width")
+_ARM_NAME = re.compile(r"[a-z0-9_]+")
+_STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
+    """The typed study and where it runs, lands and is mirrored to.
+
+    Loads the data of every cell once, for its digest, and writes nothing. Cells that mean the same
+    are merged. Raises `UserError` for a setting that is unknown, of the wrong type or out of range.
+    """
+    name = _name(composed.name)
+    seeds = registry.build(Seeds, _mapping(composed.seeds, "seeds"), "seeds")
+    compute = registry.build(Compute, _mapping(composed.compute, "compute"), "compute")
+    store = registry.build(Store, _mapping(composed.store, "store"), "store")
+    tracking = registry.build(Tracking, _mapping(composed.tracking, "tracking"), "tracking")
+    load = _Loader()
+    typed = [_typed_cell(cell.axes, cell.settings, load) for cell in composed.cells]
+    found = {cell.id: (cell, identity) for cell, identity in typed}
+    cells = tuple(cell for cell, _ in found.values())
+    columns = sorted({key for cell in cells for key in cell.axes} - set(_PLAIN_AXES))
+    # Two grids with equal cells but other columns must not share a folder: one schema a study.
+    extra = {"columns": columns} if columns else {}
+    identities = [{**identity, **extra} for _, identity in found.values()]
+    baseline = _baseline(composed.baseline, cells)
+    return (
+        Study(study_id(seeds.root, identities), name, baseline, cells, seeds),
+        compute,
+        store,
+        tracking,
+    )
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not _STUDY_NAME.fullmatch(value):
+        raise UserError(
+            f"name is {value!r}: letters, digits, '.', '_' and '-' are accepted, beginning with a"
+            " letter or digit, because it names a folder."
+        )
+    return value
+
+
+def _mapping(value: object, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} is {value!r}: a mapping of settings is accepted.")
+    return value
+
+
+def _baseline(value: object, cells: Sequence[Cell]) -> str:
+    for cell in cells:
+        names = [arm.name for arm in cell.arms]
+        if value not in names:
+            raise unknown("baseline", str(value), names)
+    return str(value)
+
+
+class _Loader:
+    """Loads each problem once, however many cells share it: the digest, and D if it is data."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[str, int | None]] = {}
+
+    def __call__(self, choice: Choice) -> tuple[str, int | None]:
+        key = canonical(choice.to_json())
+        if key not in self._known:
+            loaded = PROBLEMS.build(choice).load()
+            inputs = loaded.x.shape[1] if isinstance(loaded, Data) else None
+            self._known[key] = (loaded.digest, inputs)
+        return self._known[key]
+
+
+def _typed_cell(
+    axes: Mapping[str, Any], settings: Mapping[str, Any], load: _Loader
+) -> tuple[Cell, Mapping[str, Any]]:
+    """A cell with every setting typed and filled in, and its identity."""
+    for group in GROUPS:
+        if group not in settings:
+            raise UserError(f"{group} is missing: give one of {REGISTRIES[group].names()}.")
+    given = {group: _choice(group, settings[group]) for group in GROUPS}
+    choices = {group: REGISTRIES[group].normalise(given[group]) for group in GROUPS}
+    arms = _arms(settings.get("arms"))
+    digest, inputs = load(choices["problem"])
+    if inputs is not None:
+        network = MODELS.build(choices["model"]).network(inputs)
+        for arm in arms:
+            _within(f"arms.{arm.name}", lambda arm=arm: _check_arm(arm, network))
+    identity: dict[str, Any] = {g: REGISTRIES[g].identity(given[g]) for g in GROUPS}
+    identity |= {"arms": {arm.name: arm_identity(arm) for arm in arms}, "data": digest}
+    tree: dict[str, Any] = {group: choice.to_json() for group, choice in choices.items()}
+    tree["arms"] = {arm.name: _arm_tree(arm) for arm in arms}
+    typed_axes = {key: _axis_value(tree, key, value) for key, value in axes.items()}
+    cell = Cell(cell_id(identity), typed_axes, **choices, arms=arms, data_digest=digest)
+    return cell, identity
+
+
+def _choice(group: str, value: object) -> Choice:
+    choice = Choice.parse(value, group)
+    path = choice.settings.get("path")
+    if group == "problem" and isinstance(path, str):
+        # Workers start in folders of their own.
+        absolute = str(Path(path).expanduser().absolute())
+        return Choice(choice.name, {**choice.settings, "path": absolute})
+    return choice
+
+
+def _arms(value: object) -> tuple[Arm, ...]:
+    arms = _mapping(value, "arms")
+    if not arms:
+        raise UserError("arms is empty: at least one arm is accepted, for example 'plain: {}'.")
+    return tuple(_arm(str(name), settings) for name, settings in arms.items())
+
+
+def _arm(name: str, value: object) -> Arm:
+    """One arm from its entry; `{}` or null is the bare network."""
+    if not _ARM_NAME.fullmatch(name):
+        raise UserError(f"arm '{name}' is no name: small letters, digits and '_' are accepted.")
+    where = f"arms.{name}"
+    settings = _mapping({} if value is None else value, where)
+    for key in settings:
+        if key not in ARM_KEYS:
+            raise unknown(f"{where} setting", str(key), ARM_KEYS)
+    return Arm(
+        name,
+        augment=_part(AUGMENTATIONS, settings.get("augment", NONE), f"{where}.augment"),
+        regularizer=_part(REGULARIZERS, settings.get("regularizer", NONE), f"{where}.regularizer"),
+        weight_decay=registry.coerce(
+            settings.get("weight_decay", 0.0), float, f"{where}.weight_decay"
+        ),
+        lam=_law(settings.get("lambda"), f"{where}.lambda"),
+    )
+
+
+def _law(value: object, where: str) -> Choice | None:
+    """λ's law from `{law: …, …}`; null is no λ, a bare number is that one value."""
+    if value is None:
+        return None
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        value = {"law": "fixed", "value": value}
+    if not isinstance(value, Mapping) or not isinstance(value.get("law"), str):
+        raise UserError(
+            f"{where} is {value!r}: a mapping with the key 'law' is accepted, one of"
+            f" {', '.join(LAWS.names())}."
+        )
+    settings = {str(k): v for k, v in value.items() if k != "law"}
+    choice = _part(LAWS, Choice(value["law"], settings), where)
+    if choice.settings.get("high") == "theory":
+        raise UserError(
+            f"{where}.high is 'theory': a number > 0 is accepted, because no registered"
+            " regularizer has a bound from theory."
+        )
+    return choice
+
+
+def _part(entries: Registry[Any], value: object, where: str) -> Choice:
+    """A typed choice of one registry; what it refuses is said with its place in the config."""
+    choice = Choice.parse(value, where)
+    return _within(where, lambda: entries.normalise(choice))
+
+
+def _within(where: str, action: Callable[[], T]) -> T:
+    try:
+        return action()
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+
+
+def _check_arm(arm: Arm, network: Network) -> None:
+    """Refuse an augmentation or regularizer that cannot serve this network."""
+    augmentation = AUGMENTATIONS.build(arm.augment)
+    REGULARIZERS.build(arm.regularizer).check(network, augmentation)
+    # An augmentation says what it needs of the network when it is evaluated: once, at zero, here.
+    inputs = next(piece.fan_in for piece in network.pieces)
+    size = sum(piece.size for piece in augmentation.pieces(inputs))
+    point = torch.zeros(1, inputs, dtype=torch.float64)
+    augmentation.forward(torch.zeros(size, LANE, dtype=torch.float64), point, network.activation)
+
+
+def arm_identity(arm: Arm) -> dict[str, Any]:
+    """The part of an arm that defines its rows, defaults left out."""
+    found: dict[str, Any] = {"augment": AUGMENTATIONS.identity(arm.augment)}
+    found["regularizer"] = REGULARIZERS.identity(arm.regularizer)
+    if arm.weight_decay:
+        found["weight_decay"] = arm.weight_decay
+    if arm.lam is not None:
+        found["lambda"] = LAWS.identity(arm.lam)
+    return found
+
+
+def _arm_tree(arm: Arm) -> dict[str, Any]:
+    """An arm as its config entry, every setting filled in: where axes look up typed values."""
+    lam = None
+    if arm.lam is not None:
+        lam = {"law": arm.lam.name, **arm.lam.settings}
+    return {
+        "augment": arm.augment.to_json(),
+        "regularizer": arm.regularizer.to_json(),
+        "weight_decay": arm.weight_decay,
+        "lambda": lam,
+    }
+
+
+def _axis_value(tree: Mapping[str, Any], key: str, given: Any) -> Any:
+    """An axis value as its column shows it: typed, and an entry without settings by its name."""
+    if key in GROUPS:
+        return given
+    node: Any = tree
+    for part in key.split("."):
+        if not isinstance(node, Mapping) or part not in node:
+            return given
+        node = node[part]
+    if isinstance(node, Mapping) and set(node) == {"name"}:
+        return node["name"]
+    return node
