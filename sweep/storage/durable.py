@@ -1,7 +1,6 @@
 """Files that are either whole or absent, also after a crash or a power cut.
 
-Bytes are written under a hidden name beside the final one, synced, then given the final name in one
-step; readers skip names that begin with a dot.
+Bytes are written under a hidden temporary name, synced, then given the final name in one step.
 """
 
 from __future__ import annotations
@@ -55,15 +54,16 @@ def make_folder(folder: Path) -> None:
         sync_folder(folder.parent)
 
 
-def publish(path: Path, data: bytes) -> bool:
+def publish(path: Path, data: bytes, staging: Path | None = None) -> bool:
     """True if this call made `path` appear with these bytes, False if it was already there.
 
+    The temporary file lies in `staging`, a folder of the same file system (default: beside `path`).
     Of several calls at once exactly one wins, wherever the file system knows hard links. Elsewhere
     a late call may replace the file by its own whole bytes, which are equal for equal rows.
     """
     if path.exists():
         return False
-    temporary = _write_hidden(path, data)
+    temporary = _write_hidden(path, data, staging or path.parent)
     try:
         won = _give_name(temporary, path)
     finally:
@@ -74,7 +74,7 @@ def publish(path: Path, data: bytes) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """`path` with these bytes, whatever it held; readers see the old or the new, never a mix."""
-    temporary = _write_hidden(path, data)
+    temporary = _write_hidden(path, data, path.parent)
     try:
         temporary.replace(path)
     finally:
@@ -129,8 +129,8 @@ def locked(path: Path, patience: float = 60.0) -> Iterator[None]:
         yield
 
 
-def _write_hidden(path: Path, data: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+def _write_hidden(path: Path, data: bytes, folder: Path) -> Path:
+    temporary = folder / f".{path.name}.{uuid.uuid4().hex}.tmp"
     try:
         with temporary.open("xb") as file:
             file.write(data)

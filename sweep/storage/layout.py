@@ -67,6 +67,14 @@ class Layout:
         return self.root / "rows"
 
     @property
+    def incoming(self) -> Path:
+        """Where row files are written before they get their name.
+
+        Not in `rows`: polars and DuckDB do read, or stumble over, hidden files in a folder.
+        """
+        return self.root / ".incoming"
+
+    @property
     def checksums(self) -> Path:
         """One SHA-256 file per row file."""
         return self.root / "checksums"

@@ -40,10 +40,10 @@ def commit(layout: Layout, job_id: str, table: pa.Table) -> bool:
         return False
     data = serialise(table, [job_id])
     with writing(layout.root):
-        make_folder(layout.rows)
-        make_folder(layout.checksums)
+        for folder in (layout.rows, layout.checksums, layout.incoming):
+            make_folder(folder)
         _add_checksum(layout.checksum_file(job_id), target, data)
-        return publish(target, data)
+        return publish(target, data, layout.incoming)
 
 
 def serialise(table: pa.Table, jobs: Sequence[str]) -> bytes:
@@ -77,7 +77,7 @@ def finished_jobs(layout: Layout) -> set[str]:
 
 
 def row_paths(folder: Path) -> list[Path]:
-    """The row files in a folder, sorted; hidden names are commits under way or given up."""
+    """The row files in a folder, sorted; hidden names are never row files."""
     return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
 
 
