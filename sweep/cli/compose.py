@@ -254,3 +254,10 @@ def _resolved(tree: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
             raise UserError(f"{error.full_key or key} cannot be filled in: {reason}.") from None
         found[key] = value
     return found
+
+
+def composed_yaml(words: Sequence[str] = (), config_dir: Path | None = None) -> str:
+    """The composed config as YAML, interpolations as written."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.to_yaml(OmegaConf.create(composed_tree(words, config_dir)))

@@ -30,8 +30,6 @@ _DIGITS = 12
 class GridLaw(Protocol):
     """How the values of a sampled axis are drawn."""
 
-    draws: int
-
     def sample(self, numbers: np.random.Generator) -> list[float]:
         """`draws` values; the first k are the same for every `draws` ≥ k."""
         ...
@@ -55,7 +53,7 @@ class LogUniform:
         require(self.draws >= 1, "draws", self.draws, "a whole number ≥ 1")
 
     def sample(self, numbers: np.random.Generator) -> list[float]:
-        """low · (high/low)^u, u uniform on [0, 1)."""
+        """Values low · (high/low)^u, u uniform on [0, 1)."""
         return [
             _rounded(self.low * (self.high / self.low) ** u) for u in numbers.random(self.draws)
         ]
@@ -76,7 +74,7 @@ class Uniform:
         require(self.draws >= 1, "draws", self.draws, "a whole number ≥ 1")
 
     def sample(self, numbers: np.random.Generator) -> list[float]:
-        """low + (high − low)·u, u uniform on [0, 1)."""
+        """Values low + (high − low)·u, u uniform on [0, 1)."""
         return [_rounded(self.low + (self.high - self.low) * u) for u in numbers.random(self.draws)]
 
 

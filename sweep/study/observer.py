@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +18,7 @@ class Ending:
 
     `frequencies` is the summary table of that name; `report` and `tracking_uri` are None when
     there is no page or no MLflow mirror. `rows` counts the rows on disk, `failed` the jobs that
-    failed for good.
+    failed for good. `cells` maps cell ids to words for people, such as "xor, model.width 2".
     """
 
     results: Path
@@ -27,6 +27,7 @@ class Ending:
     frequencies: pd.DataFrame
     report: Path | None = None
     tracking_uri: str | None = None
+    cells: Mapping[str, str] = field(default_factory=dict)
 
 
 class Observer(Protocol):

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,16 +15,19 @@ import torch
 
 from sweep import registry
 from sweep.errors import UserError, unknown
-from sweep.judge import JUDGES
+from sweep.judge.base import JUDGES
 from sweep.lambdas import LAWS
-from sweep.models import AUGMENTATIONS, INITIALISERS, LOSSES, MODELS, REGULARIZERS, Network
+from sweep.models.base import AUGMENTATIONS, MODELS, Network
+from sweep.models.initialisers import INITIALISERS
 from sweep.models.lanes import LANE
+from sweep.models.losses import LOSSES
+from sweep.models.regularizers import REGULARIZERS
 from sweep.planning import canonical, cell_id, study_id
 from sweep.problems import PROBLEMS, Data
 from sweep.registry import Choice, Registry
 from sweep.spec import GROUPS, NONE, Arm, Cell, Compute, Seeds, Store, Study, Tracking
 from sweep.study.composed import Composed
-from sweep.training import OPTIMIZERS, STOPPING
+from sweep.training.base import OPTIMIZERS, STOPPING
 
 T = TypeVar("T")
 REGISTRIES: Mapping[str, Registry[Any]] = {
@@ -41,7 +43,6 @@ ARM_KEYS = ("augment", "regularizer", "weight_decay", "lambda")
 # Columns that every row has anyway; other axes add a column each.
 _PLAIN_AXES = ("problem", "model.width")
 _ARM_NAME = re.compile(r"[a-z0-9_]+")
-_STUDY_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
 def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
@@ -50,7 +51,7 @@ def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
     Loads the data of every cell once, for its digest, and writes nothing. Cells that mean the same
     are merged. Raises `UserError` for a setting that is unknown, of the wrong type or out of range.
     """
-    name = _name(composed.name)
+    name = registry.coerce(composed.name, str, "name")
     seeds = registry.build(Seeds, _mapping(composed.seeds, "seeds"), "seeds")
     compute = registry.build(Compute, _mapping(composed.compute, "compute"), "compute")
     store = registry.build(Store, _mapping(composed.store, "store"), "store")
@@ -70,15 +71,6 @@ def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
         store,
         tracking,
     )
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not _STUDY_NAME.fullmatch(value):
-        raise UserError(
-            f"name is {value!r}: letters, digits, '.', '_' and '-' are accepted, beginning with a"
-            " letter or digit, because it names a folder."
-        )
-    return value
 
 
 def _mapping(value: object, where: str) -> Mapping[str, Any]:

@@ -1,0 +1,181 @@
+"""The program `sweep`: words in, exit status out.
+
+0 complete · 1 a check found a difference or a job failed for good · 2 bad input, one sentence on
+stderr · 130 interrupted, and the same command resumes. Everything heavy is imported by the command
+that needs it, so that help and refusals are quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from sweep.errors import CheckError, UserError, unknown
+
+USAGE = """\
+How often does training end in a bad local minimum? Distributed seed sweeps with certified verdicts.
+
+  sweep run [OVERRIDES]      plan, train what is not there yet, judge, store, summarise, report
+  sweep plan [OVERRIDES]     show what `run` would do, and what it would cost
+  sweep status RESULTS       done and missing jobs, verdict counts so far, from disk alone
+  sweep report RESULTS…      summaries, figures and page again, from rows alone
+
+'sweep run --help' lists what can be chosen. Exit status: 0 complete, 1 a check found a difference
+or a job failed for good, 2 bad input, 130 interrupted (the same command resumes)."""
+
+INTERRUPTED = "sweep: interrupted; finished jobs are on disk, and the same command resumes."
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse whose errors are `UserError`s, and which never guesses an abbreviated option."""
+
+    def __init__(self, command: str) -> None:
+        super().__init__(prog=f"sweep {command}", add_help=False, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{self.prog}: {message}; see '{self.prog} --help'.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status of one command; `argv` is without the program's name."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _dispatch(words)
+    except UserError as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 2
+    except CheckError as error:
+        print(f"sweep: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(INTERRUPTED, file=sys.stderr)
+        return 130
+
+
+def _dispatch(words: list[str]) -> int:
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"sweep {version('sweep')}")
+        return 0
+    command, *rest = words
+    if command not in COMMANDS:
+        if "=" in command:
+            raise UserError(f"'{command}' is no command: write 'sweep run {' '.join(words)}'.")
+        raise unknown("command", command, COMMANDS)
+    return COMMANDS[command](rest)
+
+
+def _run(words: list[str]) -> int:
+    """`sweep run`: the whole study."""
+    asked = _study_words("run", words)
+    if asked is None:
+        return 0
+    from sweep.cli.compose import compose
+
+    composed = compose(*asked)  # refuses what it can before torch is imported
+    from sweep.cli.progress import progress
+    from sweep.study.resolve import resolve
+    from sweep.study.run import run_study
+
+    typed = resolve(composed)
+    with progress() as observer:
+        results = run_study(*typed, composed.resolved, observer)
+    return 0 if results.complete else 1
+
+
+def _plan(words: list[str]) -> int:
+    """`sweep plan`: what a run would do."""
+    asked = _study_words("plan", words)
+    if asked is None:
+        return 0
+    from sweep.cli.compose import compose
+
+    composed = compose(*asked)  # refuses what it can before torch is imported
+    from sweep.cli.plan_view import show_plan
+    from sweep.study.plan import plan_study
+    from sweep.study.resolve import resolve
+
+    study, compute, store, _ = resolve(composed)
+    show_plan(plan_study(study, compute, store))
+    return 0
+
+
+def _status(words: list[str]) -> int:
+    """`sweep status`: from disk alone."""
+    folders = _folders("status", words, "done and missing jobs, verdict counts so far")
+    from sweep.cli.plan_view import show_status
+    from sweep.study.status import status
+
+    for folder in folders:
+        show_status(status(folder))
+    return 0
+
+
+def _report(words: list[str]) -> int:
+    """`sweep report`: from rows alone."""
+    folders = _folders("report", words, "summaries, figures and page again, from rows alone")
+    from sweep.storage.layout import Layout
+    from sweep.study.results import write_summary
+
+    for folder in folders:
+        layout = Layout.at(folder)
+        write_summary(layout)
+        print(f"report  {layout.report}")
+    return 0
+
+
+def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None] | None:
+    """Overrides and config folder of `run` and `plan`; None when help or config was printed."""
+    parser = _Parser(command)
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--cfg", "-c")
+    parser.add_argument("--config-dir", type=Path)
+    found, overrides = parser.parse_known_args(words)
+    if found.help:
+        from sweep.cli.help_text import study_help
+
+        print(study_help(command, found.config_dir))
+        return None
+    if found.cfg is not None:
+        if found.cfg != "job":
+            raise UserError(f"--cfg '{found.cfg}' is unknown: accepted is job.")
+        from sweep.cli.compose import composed_yaml
+
+        print(composed_yaml(overrides, found.config_dir), end="")
+        return None
+    return overrides, found.config_dir
+
+
+def _folders(command: str, words: list[str], does: str) -> list[Path]:
+    parser = _Parser(command)
+    parser.add_argument("results", nargs="*", type=Path)
+    parser.add_argument("--help", "-h", action="store_true")
+    found = parser.parse_args(words)
+    if found.help:
+        print(f"sweep {command} RESULTS…: {does}. RESULTS is a folder that 'sweep run' made.")
+        return []
+    if not found.results:
+        raise UserError(
+            f"sweep {command} needs the results folder of a run, for example"
+            f" 'sweep {command} results/default-0123456789ab'."
+        )
+    folders: list[Path] = found.results
+    return folders
+
+
+COMMANDS: dict[str, Callable[[list[str]], int]] = {
+    "run": _run,
+    "plan": _plan,
+    "status": _status,
+    "report": _report,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""What `sweep plan` and `sweep status` print."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from sweep.spec import Arm
+from sweep.study.plan import Plan
+from sweep.study.status import Status
+
+SHOWN_MISSING = 5
+# An estimate in days needs no seconds.
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def show_plan(plan: Plan, console: Console | None = None) -> None:
+    """Prints cells, arms with their draws, and the size, time and place of the results."""
+    console = console or Console()
+    study = plan.study
+    console.print(_cells(plan))
+    console.print(_arms(plan))
+    seeds = study.seeds
+    lines = [
+        ("study", f"{study.name}-{study.id}, baseline '{study.baseline}'"),
+        ("seeds", f"{seeds.count:,} from {seeds.first}, root {seeds.root}"),
+        ("jobs", f"{len(plan.jobs):,}, {len(plan.jobs) - len(plan.todo):,} of them on disk"),
+        ("rows", f"{plan.rows:,}, one per network"),
+        ("memory", f"{plan.bytes_per_job / 1e6:,.1f} MB per job at most, for parameters"),
+        ("trainer", f"{plan.trainer}, {plan.workers} at a time"),
+        ("time", _estimate(plan)),
+        ("results", str(plan.results)),
+    ]
+    for name, text in lines:
+        console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _cells(plan: Plan) -> Table:
+    """One row per cell: id, problem, network, and the other axes of the grid."""
+    axes = sorted({key for cell in plan.study.cells for key in cell.axes})
+    shown = [key for key in axes if key not in ("problem", "model.width")]
+    table = Table(title=f"{len(plan.study.cells)} cells", title_justify="left")
+    for name in ("cell", "problem", "model", "width", *shown):
+        table.add_column(name)
+    for cell in plan.study.cells:
+        width = cell.model.settings.get("width", "-")
+        values = [str(cell.axes.get(key, "-")) for key in shown]
+        table.add_row(cell.id, cell.problem.name, cell.model.name, str(width), *values)
+    return table
+
+
+def _arms(plan: Plan) -> Table:
+    """One row per arm; where cells differ in an arm, the first cell's."""
+    table = Table(title="arms of the first cell", title_justify="left")
+    for name in ("arm", "augment", "regularizer", "weight decay", "λ", "draws"):
+        table.add_column(name)
+    for arm in plan.study.cells[0].arms:
+        table.add_row(
+            arm.name,
+            arm.augment.name,
+            arm.regularizer.name,
+            f"{arm.weight_decay:g}",
+            _law(arm),
+            str(arm.draws),
+        )
+    return table
+
+
+def _law(arm: Arm) -> str:
+    if arm.lam is None:
+        return "-"
+    settings = {key: value for key, value in arm.lam.settings.items() if key != "draws"}
+    return " ".join([arm.lam.name, *(f"{key}={value}" for key, value in settings.items())])
+
+
+def _estimate(plan: Plan) -> str:
+    if plan.seconds is None:
+        return "not measured"
+    return f"about {duration(plan.seconds)} on this machine, less where networks stop early"
+
+
+def duration(seconds: float) -> str:
+    """A length of time in its two largest units: '2 h 5 min'; below a second, '< 1 s'."""
+    left, parts = round(seconds), []
+    for size, unit in _UNITS:
+        count, left = divmod(left, size)
+        if count or parts:
+            parts.append(f"{count} {unit}")
+    return " ".join(part for part in parts[:2] if part[0] != "0") or "< 1 s"
+
+
+def show_status(status: Status, console: Console | None = None) -> None:
+    """Prints jobs done and missing, and the verdicts so far."""
+    console = console or Console()
+    lines = [
+        ("results", str(status.results)),
+        ("jobs", f"{status.done:,} of {status.n_jobs:,} done, {len(status.missing):,} missing"),
+    ]
+    if status.missing:
+        more = ", …" if len(status.missing) > SHOWN_MISSING else ""
+        lines.append(("missing", ", ".join(status.missing[:SHOWN_MISSING]) + more))
+        lines.append(("", "running, failed or not started; 'sweep run' again finishes them"))
+    for name, text in lines:
+        console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
+    if status.verdicts:
+        table = Table(title="verdicts so far", title_justify="left")
+        table.add_column("arm")
+        names = list(next(iter(status.verdicts.values())))
+        for name in names:
+            table.add_column(name, justify="right")
+        for arm, counts in status.verdicts.items():
+            table.add_row(arm, *(f"{counts[name]:,}" for name in names))
+        console.print(table)

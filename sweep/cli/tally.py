@@ -1,0 +1,109 @@
+"""Running counts of a study, arm by arm, from the reports of its finished jobs."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from sweep.job import JobReport
+from sweep.verdicts import Verdict
+
+# What may turn out a bad minimum once every witness is known; the others are proven not to be one.
+POSSIBLY_BAD = (Verdict.LOCAL_MINIMUM, Verdict.UNRESOLVED)
+
+
+class Tally:
+    """Jobs and members so far, and per arm the verdicts and the mean final error.
+
+    Rates count this run alone; what was on disk before it is in `done` only.
+    """
+
+    def __init__(
+        self, n_jobs: int = 0, n_done: int = 0, n_members: int = 0, arms: Sequence[str] = ()
+    ) -> None:
+        self.n_jobs = n_jobs
+        self.before = n_done
+        self.done = n_done
+        self.failed = 0
+        self.members = 0
+        self.n_members = n_members
+        self.arms = list(arms)
+        self._verdicts: dict[str, Counter[str]] = {arm: Counter() for arm in arms}
+        self._errors: dict[str, tuple[float, int]] = dict.fromkeys(arms, (0.0, 0))
+        self._start = time.monotonic()
+
+    def add(self, report: JobReport) -> None:
+        """Count one finished job."""
+        self.done += 1
+        self.members += report.n_rows
+        for arm, counts in report.verdicts.items():
+            self._verdicts.setdefault(arm, Counter()).update(counts)
+            finite = sum(counts.values()) - counts.get(Verdict.FAILED, 0)
+            mean = report.mean_final_error.get(arm)
+            if mean is not None and math.isfinite(mean):
+                total, n = self._errors.get(arm, (0.0, 0))
+                self._errors[arm] = (total + mean * finite, n + finite)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every job has ended, one way or the other."""
+        return self.done + self.failed >= self.n_jobs
+
+    def opening(self) -> str:
+        """What is ahead, in one line."""
+        if self.n_jobs == self.done:
+            return f"All {self.n_jobs} jobs are on disk already: nothing to train."
+        known = f", {self.before} of them on disk already" if self.before else ""
+        return f"{self.n_jobs} jobs{known}; {self.n_members} networks to train."
+
+    def jobs(self) -> str:
+        """Jobs done of all, failed ones named."""
+        failed = f" ({self.failed} failed)" if self.failed else ""
+        return f"{self.done}/{self.n_jobs}{failed}"
+
+    def rate(self) -> str:
+        """Networks per second since the start of this run."""
+        return f"{self._per_second():,.0f}/s"
+
+    def left(self) -> str:
+        """Time left at the rate so far, as h:mm:ss; '-' before there is a rate."""
+        rate = self._per_second()
+        if rate == 0:
+            return "-"
+        seconds = round((self.n_members - self.members) / rate)
+        return f"{seconds // 3600}:{seconds % 3600 // 60:02d}:{seconds % 60:02d}"
+
+    def line(self) -> str:
+        """Everything in one line, for logs."""
+        arms = " | ".join(
+            f"{arm}: {', '.join(share for share in self.shares(arm) if share)}"
+            for arm in self.arms
+            if self._verdicts[arm]
+        )
+        return f"{self.jobs()} jobs, {self.rate()}, {self.left()} left | {arms}"
+
+    def shares(self, arm: str) -> tuple[str, ...]:
+        """The arm so far: bad minima at most, global minima, unresolved, failed, mean error.
+
+        A bad minimum is one that the cell's witness beats, which is known at the end; until then
+        its frequency is bounded by what may still turn out to be one.
+        """
+        counts = self._verdicts.get(arm, Counter())
+        n = counts.total()
+        if n == 0:
+            return ()
+        bad = sum(counts[verdict] for verdict in POSSIBLY_BAD) / n
+        total, finite = self._errors.get(arm, (0.0, 0))
+        return (
+            f"bad ≤ {bad:.1%}",
+            f"global {counts[Verdict.GLOBAL_MINIMUM] / n:.1%}",
+            f"unresolved {counts[Verdict.UNRESOLVED] / n:.1%}",
+            f"failed {counts[Verdict.FAILED]}",
+            f"mean error {total / finite:.4f}" if finite else "",
+        )
+
+    def _per_second(self) -> float:
+        elapsed = time.monotonic() - self._start
+        return self.members / elapsed if elapsed > 0 else 0.0
