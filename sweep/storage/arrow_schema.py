@@ -56,6 +56,9 @@ def _array(column: Column, values: Sequence[Any]) -> pa.Array:
             return _floats(values)
         if column.kind == "floats":
             return _lists(values)
+        if column.kind == "int":
+            # Asked for integers directly, Arrow would cut 1.5 down to 1 without a word.
+            return pa.array(values).cast(pa.int64())
         if column.kind == "word":
             return pa.array(values, pa.string()).dictionary_encode()
         return pa.array(values, _TYPES[column.kind])

@@ -13,6 +13,7 @@ from sweep.rows import as_kind, axis_values, columns
 from sweep.seeds import stream
 from sweep.spec import Arm, Cell
 from sweep.storage.layout import Layout
+from sweep.verdicts import Verdict
 
 STUDY = "0123456789ab"
 
@@ -52,7 +53,7 @@ def make_rows(
                 "problem": "xor",
                 "lam": 0.1 if arm == "exp" else None,
                 "lam_vector": [0.1, 0.2] if arm == "exp" else None,
-                "verdict": "unresolved",
+                "verdict": Verdict.UNRESOLVED,
                 "certificate": "none",
                 "evidence": "{}",
                 "trainer": "torch",
