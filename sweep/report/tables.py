@@ -1,0 +1,80 @@
+"""The summary as files: Parquet and CSV for programs, LaTeX for papers. Equal tables, equal bytes.
+
+Not written with page checksums: these files can be made again from the rows at any time.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pandas as pd
+
+from sweep.inference.summary import Summary
+from sweep.report.wording import Row, percent
+from sweep.storage.durable import make_folder, replace, writing
+
+_LATEX_HEAD = ("Setting", "Arm", "$n$", "bad", "unresolved", "failed", "frequency", "interval")
+_LATEX_SPECIAL = {
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "λ": r"$\lambda$",
+    "–": "--",
+}
+
+
+def write_tables(summary: Summary, folder: Path) -> list[Path]:
+    """The files written into `folder`, each replaced whole.
+
+    `cells`, `witnesses` and `frequencies` as .parquet and .csv, `frequencies.tex` (booktabs).
+    """
+    files: dict[str, bytes] = {}
+    for name in ("cells", "witnesses", "frequencies"):
+        table = getattr(summary, name)
+        files[f"{name}.parquet"] = _parquet(table)
+        files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()
+    files["frequencies.tex"] = frequencies_latex(summary).encode()
+    with writing(folder):
+        make_folder(folder)
+        for file_name, content in files.items():
+            replace(folder / file_name, content)
+    return [folder / file_name for file_name in files]
+
+
+def frequencies_latex(summary: Summary) -> str:
+    """A booktabs table with one line per cell and arm, all λ draws pooled."""
+    pooled = summary.frequencies.loc[summary.frequencies["level"] == "cell"]
+    named = pooled.merge(summary.cells[["study", "cell", "setting"]], on=["study", "cell"])
+    lines = [
+        f"% Bad minima with {100 * summary.confidence:g} % intervals ({summary.method}); "
+        "needs \\usepackage{booktabs}.",
+        r"\begin{tabular}{llrrrrrr}",
+        r"\toprule",
+        " & ".join(_LATEX_HEAD) + r" \\",
+        r"\midrule",
+        *(_latex_line(row) for row in named.to_dict("records")),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _latex_line(row: Row) -> str:
+    ends = [percent(row[f"bad_minimum_frequency{end}"]) for end in ("", "_upper")]
+    frequency = ends[0] if ends[0] == ends[1] else " – ".join(ends)
+    interval = f"{percent(row['interval_low'])} – {percent(row['interval_high'])}"
+    counts = [str(row[name]) for name in ("n", "bad_minimum", "unresolved", "failed")]
+    cells = [str(row["setting"]), str(row["arm"]), *counts, frequency, interval]
+    return " & ".join(_escaped(cell) for cell in cells) + r" \\"
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX_SPECIAL.get(char, char) for char in text)
+
+
+def _parquet(table: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    return buffer.getvalue()
