@@ -1,0 +1,64 @@
+"""What the judge reads off at a point: objective, outputs, and how far rounding can be trusted.
+
+Members are read a fixed number of lanes at a time, so that a reading never depends on a member's
+neighbours (see `sweep.models.lanes`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from sweep.judge.rounding import output_errors
+from sweep.models.lanes import one_thread, to_lanes
+from sweep.models.measures import MEASURE_LANES
+from sweep.models.objective import DataObjective
+
+# Members read together; the judge works in blocks of this size so that (N, S) stays small.
+BLOCK = MEASURE_LANES
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """What S ≤ BLOCK members give at their points.
+
+    `objective` (S,) is F. `margin`, `margin_base` (S,) are min over the data of y·f̃ and y·f as
+    computed; `sure`, `sure_base` (S,) the same minus the rounding error they can have: a positive
+    number proves that the network separates the data. Where the network's inside is unknown no
+    rounding error is known, and `sure` is the computed margin itself (`rounding` False).
+    """
+
+    objective: np.ndarray
+    margin: np.ndarray
+    margin_base: np.ndarray
+    sure: np.ndarray
+    sure_base: np.ndarray
+    rounding: bool
+
+
+def read(objective: DataObjective, params: np.ndarray, lam: np.ndarray | None) -> Reading:
+    """The reading of members (S, P), S ≤ BLOCK, with λ (S, M)."""
+    count = len(params)
+    with one_thread(), torch.no_grad():
+        theta = to_lanes(params, BLOCK, objective.x)
+        strengths = None if lam is None else to_lanes(lam, BLOCK, objective.x)
+        value = objective.value(theta, strengths)
+        base, full = objective.outputs(theta)
+        errors = output_errors(objective, theta)
+        y = objective.y.unsqueeze(1)
+        least, least_base = y * full, y * base
+        sure, sure_base = least, least_base
+        if errors is not None:
+            sure, sure_base = least - errors[1], least_base - errors[0]
+        columns = [value, least.amin(0), least_base.amin(0), sure.amin(0), sure_base.amin(0)]
+        numbers = torch.stack(columns).cpu().numpy()[:, :count]
+    return Reading(
+        objective=numbers[0],
+        margin=numbers[1],
+        margin_base=numbers[2],
+        sure=numbers[3],
+        sure_base=numbers[4],
+        rounding=errors is not None,
+    )

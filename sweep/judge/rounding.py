@@ -1,0 +1,112 @@
+"""How far rounding can have moved a network's computed outputs.
+
+A computed margin of 1e-16 says nothing when the output is a difference of numbers near 1: scaling
+such an output layer up would "separate" data that the network does not separate. So a sign counts
+as known only if the margin exceeds a running error bound (Higham, Accuracy and Stability of
+Numerical Algorithms, ch. 3): a sum of n products of computed numbers errs by at most
+(n+2)·u·Σ|products|, besides the errors that its terms bring along.
+
+======  ====================================================  ==========
+symbol  meaning                                               shape
+======  ====================================================  ==========
+S, N    members, data points
+K, H    units of a layer and of the layer before
+A       bound of |h|, the layer's outputs                     (K, N, S)
+E       bound of the error of h                               (K, N, S)
+u       unit roundoff, 2⁻⁵³
+======  ====================================================  ==========
+"""
+
+from __future__ import annotations
+
+import torch
+
+from sweep.models.augmentations import ExpSkip, ExtraNeuron
+from sweep.models.lanes import contract
+from sweep.models.mlp import MlpNetwork
+from sweep.models.objective import DataObjective
+
+UNIT = 2.0**-53
+# Elementary functions in torch are accurate to about one unit in the last place, promised to four.
+FUNCTION_ULPS = 8
+# Terms of second order in u and the rounding of the bound itself: far below a factor of two.
+SAFETY = 2.0
+
+
+def output_errors(
+    objective: DataObjective, theta: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Bounds of the rounding errors of f and f̃, (N, S) each, at θ (P, S).
+
+    None when the network's inside is unknown; infinite for f̃ when the augmentation's is.
+    """
+    network = objective.network
+    if not isinstance(network, MlpNetwork):
+        return None
+    base = SAFETY * _mlp_error(network, theta[: objective.n_base], objective.x)
+    if not objective.extra_pieces:
+        return base, base
+    added = SAFETY * _added_error(objective, theta[objective.n_base :])
+    size = sum(output.abs() for output in objective.outputs(theta))
+    return base, base + added + SAFETY * UNIT * size
+
+
+def _mlp_error(network: MlpNetwork, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Error bound of f, (N, S)."""
+    growth = _growth(network.activation)
+    bound = x.t().abs().unsqueeze(-1)
+    error = torch.zeros_like(bound)
+    *hidden, last = network.layers(theta)
+    for weight, bias in hidden:
+        bound, error = _affine(weight, bias, bound, error)
+        bound = 1 + growth * bound
+        error = growth * error + FUNCTION_ULPS * UNIT * bound
+    return _affine(*last, bound, error)[1][0]
+
+
+def _affine(
+    weight: torch.Tensor, bias: torch.Tensor, bound: torch.Tensor, error: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Size and error of Wh + b: weights (K, H, S), bias (K, S) → (K, N, S) each."""
+    size = contract(weight.abs(), bound) + bias.abs().unsqueeze(1)
+    return size, contract(weight.abs(), error) + (weight.shape[1] + 2) * UNIT * size
+
+
+def _growth(activation: object) -> float:
+    """A Lipschitz constant g of σ with |σ(z)| ≤ 1 + g|z|: the largest slope, at least 1.
+
+    tanh, sigmoid and softplus have slopes up to 1 and |σ(0)| ≤ 1.
+    """
+    slopes = getattr(activation, "slopes", None) or ()
+    return max(1.0, *(abs(slope) for slope in slopes)) if slopes else 1.0
+
+
+def _added_error(objective: DataObjective, extra: torch.Tensor) -> torch.Tensor:
+    """Error bound of f̃ − f, (N, S); infinite for an augmentation not known here."""
+    if isinstance(objective.augmentation, ExpSkip):
+        size, error = _preactivation_error(extra, objective.x)
+        value = objective.augmentation.forward(extra, objective.x, None).abs()
+        # e^{z+δ} differs from e^z by at most 2|δ|e^z for |δ| ≤ 1.
+        relative = torch.where(error < 1, 2 * error, torch.inf) + (FUNCTION_ULPS + 1) * UNIT
+        # Without the weight a the neuron adds an exact zero, whatever its exponent.
+        return torch.where(extra[0] == 0, torch.zeros_like(size), value * relative)
+    if isinstance(objective.augmentation, ExtraNeuron):
+        growth = _growth(objective.network.activation)
+        neurons = torch.chunk(extra, objective.augmentation.k)
+        total = extra.new_zeros(len(objective.x), extra.shape[-1])
+        for neuron in neurons:
+            size, error = _preactivation_error(neuron, objective.x)
+            size = 1 + growth * size
+            error = growth * error + (FUNCTION_ULPS + len(neurons) + 2) * UNIT * size
+            total = total + neuron[0].abs() * error
+        return total
+    return extra.new_full((len(objective.x), extra.shape[-1]), torch.inf)
+
+
+def _preactivation_error(
+    neuron: torch.Tensor, x: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Size and error of w·x+b of one neuron (a, w, b): (D+2, S) → (N, S) each."""
+    inputs = x.t().abs().unsqueeze(-1)
+    size, error = _affine(neuron[1:-1].unsqueeze(0), neuron[-1:], inputs, torch.zeros_like(inputs))
+    return size[0], error[0]
