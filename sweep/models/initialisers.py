@@ -135,7 +135,8 @@ def base_params(init: Initialiser, network: Network, root: int, seeds: Sequence[
     offset = np.concatenate(
         [np.full(p.size, 1.0 if p.role == "gain" else 0.0) for p in network.pieces]
     )
-    return offset + scale * _standard("initial", init.draw, root, seeds, len(scale))
+    found: np.ndarray = offset + scale * _standard("initial", init.draw, root, seeds, len(scale))
+    return found
 
 
 def augment_params(
@@ -144,7 +145,8 @@ def augment_params(
     """Start of the added neurons, (S, E) float64: stream ("augmentation", root, seed)."""
     scales = [np.full(p.size, _added_scale(p, init.augment_scale)) for p in pieces]
     scale = np.concatenate([np.zeros(0), *scales])
-    return scale * _standard("augmentation", "normal", root, seeds, len(scale))
+    found: np.ndarray = scale * _standard("augmentation", "normal", root, seeds, len(scale))
+    return found
 
 
 def landscape_params(

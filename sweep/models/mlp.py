@@ -17,6 +17,8 @@ from sweep.models.base import MODELS, Piece
 from sweep.models.lanes import contract
 from sweep.registry import Choice, require
 
+RELU = Choice("relu")
+
 
 @dataclass(frozen=True)
 class MlpNetwork:
@@ -79,7 +81,7 @@ class Mlp:
     """An MLP: `width` is one hidden layer's width, or a list with one entry per hidden layer."""
 
     width: int | tuple[int, ...] = 2
-    activation: Choice = Choice("relu")
+    activation: Choice = RELU
 
     def __post_init__(self) -> None:
         accepted = "a whole number ≥ 1, or a list of such with one entry per hidden layer,"

@@ -46,6 +46,7 @@ class Objective(Protocol):
     n_params: int
     n_base: int
     n_data: int
+    n_lambda: int
     device: torch.device
     dtype: torch.dtype
 
@@ -141,7 +142,7 @@ class DataObjective:
         return self.n_data * units + 6 * self.n_params
 
     def outputs(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """f and f̃, (N, S) each; the same tensor when nothing is added."""
+        """Outputs f and f̃, (N, S) each; the same tensor when nothing is added."""
         base = self.network.forward(theta[: self.n_base], self.x)
         if not self.extra_pieces:
             return base, base
@@ -227,6 +228,7 @@ class LandscapeObjective:
         self.landscape = landscape
         self.n_params = self.n_base = landscape.n_params
         self.n_data = 0
+        self.n_lambda = 1
 
     @property
     def lower_bound(self) -> float | None:

@@ -3,6 +3,6 @@
 Importing the package fills its registries.
 """
 
-from sweep.training import base, optimizers
+from sweep.training import base, lbfgs, optimizers
 
-__all__ = ["base", "optimizers"]
+__all__ = ["base", "lbfgs", "optimizers"]

@@ -65,7 +65,7 @@ class Momentum:
         _check(self.lr, self.batch_size, momentum=self.momentum)
 
     def init_state(self, theta: torch.Tensor) -> State:
-        """v = 0."""
+        """Velocity 0."""
         return (torch.zeros_like(theta),)
 
     def step(self, point: Point, state: State) -> tuple[torch.Tensor, State]:
@@ -100,8 +100,8 @@ class Adam:
     def step(self, point: Point, state: State) -> tuple[torch.Tensor, State]:
         """One step by the corrected moments, with each lane's own t."""
         t = (point.taken + 1).to(point.theta.dtype)
-        first = self.beta1 * state[0] + (1 - self.beta1) * point.grad
-        second = self.beta2 * state[1] + (1 - self.beta2) * point.grad.square()
+        first = torch.add(self.beta1 * state[0], point.grad, alpha=1 - self.beta1)
+        second = torch.addcmul(self.beta2 * state[1], point.grad, point.grad, value=1 - self.beta2)
         rate = self.lr / (1 - self.beta1**t)
         spread = (second / (1 - self.beta2**t)).sqrt() + self.eps
         return point.theta - rate * first / spread, (first, second)

@@ -37,9 +37,10 @@ from sweep.verdicts import Stop
 # A stopped member waits at most so many steps for its lane to be emptied (measured: looking more
 # often costs more than the idle steps do).
 VISIT = 16
-# Numbers kept by all lanes together, so that one evaluation stays within the second-level cache.
-LANE_BUDGET = 100_000
-MAX_LANES_CPU = 512
+# Measured on one thread: 256 lanes serve every shape up to about this many numbers in all lanes;
+# beyond it they no longer fit the cache and fewer lanes are faster.
+LANE_BUDGET = 1_000_000
+MAX_LANES_CPU = 256
 LANES_CUDA = 8192
 
 RUNNING = -1
@@ -196,15 +197,22 @@ class _Loop:
     def _stop(self, value: torch.Tensor, grad: torch.Tensor, whole: bool) -> None:
         """Decide which running members stop where they stand; overflow goes back one step."""
         size = norm(grad)
-        code = torch.where(self.taken >= self.stopping.max_steps, _CODE[Stop.STEPS], RUNNING)
+        running = self.code == RUNNING
+        # A comparison with NaN is false, so whatever is not finite does not go on.
+        goes_on = (value < torch.inf) & (size < torch.inf) & (self.taken < self.stopping.max_steps)
+        if whole:
+            goes_on = goes_on & (value > self.stopping.loss) & (size > self.stopping.gradient)
+        stops = running & ~goes_on
+        if not bool(stops.any()):
+            return
+        code = torch.full_like(self.code, _CODE[Stop.STEPS])
         if whole:
             code = torch.where(size <= self.stopping.gradient, _CODE[Stop.GRADIENT], code)
             code = torch.where(value <= self.stopping.loss, _CODE[Stop.LOSS], code)
         finite = torch.isfinite(value) & torch.isfinite(size)
         code = torch.where(finite, code, _CODE[Stop.OVERFLOW])
-        running = self.code == RUNNING
-        self.code = torch.where(running, code, self.code)
-        back = running & ~finite & (self.taken > 0)
+        self.code = torch.where(stops, code, self.code)
+        back = stops & ~finite & (self.taken > 0)
         self.theta = torch.where(back, self.previous, self.theta)
         self.taken = self.taken - back.to(torch.int64)
 
