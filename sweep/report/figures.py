@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import matplotlib.style
 import pandas as pd
@@ -21,7 +20,6 @@ from matplotlib.ticker import FuncFormatter
 
 from sweep.inference.summary import Summary
 from sweep.report.wording import percent
-from sweep.storage.durable import make_folder, replace, writing
 
 INK = "#111213"
 """Colour of everything that is text or line; the page replaces it by the reader's text colour."""
@@ -103,17 +101,13 @@ def as_png(draw: Callable[[Summary], Figure], summary: Summary, dpi: int = 200) 
     return buffer.getvalue()
 
 
-def write_figures(summary: Summary, folder: Path) -> list[Path]:
-    """The files written into `folder`: every figure as .svg and .png. Each is replaced whole."""
+def figure_files(summary: Summary) -> dict[str, bytes]:
+    """File name → content: every figure as .svg and .png."""
     files = {}
     for name, draw in FIGURES.items():
-        files[folder / f"{name}.svg"] = as_svg(draw, summary)
-        files[folder / f"{name}.png"] = as_png(draw, summary)
-    with writing(folder):
-        make_folder(folder)
-        for path, content in files.items():
-            replace(path, content)
-    return list(files)
+        files[f"{name}.svg"] = as_svg(draw, summary)
+        files[f"{name}.png"] = as_png(draw, summary)
+    return files
 
 
 def _styled() -> AbstractContextManager[None]:

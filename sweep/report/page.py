@@ -1,204 +1,41 @@
-"""The report page: one HTML file that needs nothing else, the finding in words first."""
+"""Everything a reader opens, written in one go: tables, figures, page."""
 
 from __future__ import annotations
 
-import json
-import re
-import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-import jinja2
-import pandas as pd
-from markupsafe import Markup
-
 from sweep.inference.summary import Summary
-from sweep.report.figures import FIGURES, INK, as_svg
-from sweep.report.wording import Statement, findings, opening, percent
-
-MAX_CELLS = 40
-MAX_LINES = 1000
-"""What the page shows of a large study, to stay small; the files under summary/ have all of it."""
-
-_CAPTIONS = {
-    "frequencies": (
-        "How often training ends in a certified bad minimum. Bar: interval; tick: estimate. Dots "
-        "between two ticks: unresolved, anywhere in between."
-    ),
-    "outcomes": "What the judged points are, as shares of all members.",
-}
-_SHARES = {
-    *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
-    *("mean_final_error", "zero_error_share"),
-}
-_FREQUENCY_COLUMNS = [
-    *("arm", "draw", "lam", "n", "n_seeds", "bad_minimum", "unresolved", "failed"),
-    *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
-    *("global_minimum", "good_minimum", "saddle", "escaping_good", "escaping_bad"),
-    *("mean_final_error", "zero_error_share"),
-]
-_TITLES = {
-    "lam": "λ",
-    "bad_minimum_frequency": "bad, low end",
-    "bad_minimum_frequency_upper": "bad, high end",
-}
+from sweep.report.figures import figure_files
+from sweep.report.render import render
+from sweep.report.tables import table_files
+from sweep.storage.durable import make_folder, replace, writing
+from sweep.storage.layout import Layout
 
 
-@dataclass(frozen=True)
-class Field:
-    """One table entry: what is shown, and what sorting compares (empty for nothing)."""
+def write_report(summary: Summary, study: Mapping[str, Any], layout: Layout) -> list[Path]:
+    """The files written: `summary/*`, `figures/*` and, last of all, `report.html`.
 
-    shown: str
-    key: str
-    numeric: bool
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page; `more` counts the lines that were left out."""
-
-    title: str
-    note: str
-    head: tuple[str, ...]
-    lines: tuple[tuple[Field, ...], ...]
-    more: int
-    file: str
-
-
-def render(summary: Summary, study: Mapping[str, Any], results: str) -> str:
-    """The whole page as text.
-
-    `study` is the content of study.json (`name study device blocks config provenance` are shown,
-    whichever of them are there); `results` is the results folder as commands should name it.
+    `study` is what study.json says (see `sweep.report.render.render`). Each file is replaced
+    whole; the same summary and study give the same bytes. Raises `UserError` when the folder
+    cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sweep.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html.j2").render(
-        name=study.get("name", "study"),
-        facts=_facts(summary, study),
-        opening=opening(summary),
-        findings=findings(summary, MAX_CELLS),
-        hidden_cells=max(0, len(summary.cells) - MAX_CELLS),
-        count_command=lambda statement: count_command(results, statement),
-        figures=[
-            (name, _CAPTIONS[name], inline_svg(as_svg(draw, summary), name))
-            for name, draw in FIGURES.items()
-        ],
-        tables=_tables(summary),
-        commands=_commands(summary, results),
-        config=_json(study.get("config", {})),
-        provenance=_json({k: study[k] for k in _PROVENANCE if k in study}),
-    )
-
-
-_PROVENANCE = ("provenance", "later_provenance", "schema_version", "numerics")
-
-
-def count_command(results: str, statement: Statement) -> str:
-    """A shell line that counts, from the rows alone, the outcomes behind a statement."""
-    chosen = f"rows['arm'] == {statement.arm!r}"
-    if statement.cell is not None:
-        chosen = f"({chosen}) & (rows['cell'] == {statement.cell!r})"
-    code = (
-        f"import sweep; rows = sweep.load_rows({results!r}); "
-        f"print(rows[{chosen}]['outcome'].value_counts())"
-    )
-    return f"python -c {shlex.quote(code)}"
-
-
-def inline_svg(svg: bytes, name: str) -> Markup:
-    """An SVG file as an element of the page: its ids made unique, its ink the text colour."""
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'xlink:href="#', f'href="#{name}-', text)
-    text = re.sub(r"url\(#", f"url(#{name}-", text)
-    text = text.replace(INK, "currentColor")
-    text = re.sub(
-        r'<svg width="[^"]*" height="[^"]*"', f'<svg role="img" aria-label="{name}"', text
-    )
-    # Our own figure: matplotlib has escaped every name in it.
-    return Markup(text)
-
-
-def _facts(summary: Summary, study: Mapping[str, Any]) -> list[tuple[str, str]]:
-    seeds = sum(int(count) for _, count in study.get("blocks", []))
-    facts = {
-        "study": study.get("study", ""),
-        "rows": f"{summary.n_rows:,}",
-        "cells": f"{len(summary.cells):,}",
-        "arms": ", ".join(sorted(summary.frequencies["arm"].unique())),
-        "seeds per cell": f"{seeds:,}" if seeds else "",
-        "device": study.get("device", ""),
-        "intervals": f"{summary.method.replace('_', '-')}, {100 * summary.confidence:g} %",
-    }
-    return [(name, str(value)) for name, value in facts.items() if value]
-
-
-def _commands(summary: Summary, results: str) -> list[tuple[str, str]]:
-    place = shlex.quote(results)
-    found = [
-        ("this page, its tables and figures, from the rows", f"sweep report {place}"),
-        ("every verdict judged again by a second route", f"sweep verify {place}"),
+    figures = figure_files(summary)
+    svgs = {name.removesuffix(".svg"): figures[name] for name in figures if name.endswith(".svg")}
+    # Commands name the folder as seen from where the results lie, so that the page has no path of
+    # this machine in it and stays true when the folder moves.
+    page = render(summary, study, f"{layout.store.name}/{layout.root.name}", svgs)
+    return [
+        *_write(layout.summary, table_files(summary)),
+        *_write(layout.figures, figures),
+        *_write(layout.root, {layout.report.name: page.encode()}),
     ]
-    best = summary.witnesses.dropna(subset=["error_arm"])
-    best = best[best["error_source"] == "rows"].drop_duplicates(["study", "cell"])
-    for row in best.head(MAX_CELLS).to_dict("records"):
-        key = f"--cell {row['cell']} --arm {shlex.quote(row['error_arm'])}"
-        key += f" --draw {row['error_draw']} --seed {row['error_seed']}"
-        what = f"the witness of cell {row['cell']}, error {percent(row['error'])}"
-        found.append((what, f"sweep replay {place} {key}"))
-    return found
 
 
-def _tables(summary: Summary) -> list[Table]:
-    named = summary.frequencies.merge(
-        summary.cells[["study", "cell", "setting"]], on=["study", "cell"], how="left"
-    )
-    named["setting"] = named["setting"].fillna("all cells")
-    found = []
-    for level, title, note in (
-        ("cell", "Per cell and arm", "All λ draws of an arm; the intervals count seeds."),
-        ("draw", "Per λ draw", "A draw is a treatment: the same λ for every seed."),
-        ("arm", "Per arm", "All cells and draws."),
-    ):
-        rows = named[named["level"] == level]
-        shown = rows[["setting", *_FREQUENCY_COLUMNS]].dropna(axis="columns", how="all")
-        found.append(_table(title, note, shown, "frequencies.csv"))
-    note = "The best that is known, against which minima are bad, with the key that reached it."
-    columns = [name for name in summary.witnesses.columns if name != "study"]
-    found.append(_table("Witnesses", note, summary.witnesses[columns], "witnesses.csv"))
-    cells = summary.cells.drop(columns="study")
-    return [*found, _table("Cells", "What the cells are.", cells, "cells.csv")]
-
-
-def _table(title: str, note: str, frame: pd.DataFrame, file: str) -> Table:
-    shown = frame.head(MAX_LINES)
-    head = tuple(_TITLES.get(name, str(name).replace("_", " ")) for name in frame.columns)
-    columns = [[_field(name, value) for value in shown[name]] for name in shown.columns]
-    lines = tuple(zip(*columns, strict=True))
-    return Table(title, note, head, lines, len(frame) - len(shown), file)
-
-
-def _field(name: str, value: Any) -> Field:
-    if pd.isna(value):
-        return Field("–", "", False)
-    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
-        return Field(str(value), str(value), False)
-    number = float(value)
-    if name in _SHARES:
-        return Field(percent(number), repr(number), True)
-    shown = f"{int(number)}" if number.is_integer() and abs(number) < 1e15 else f"{number:.4g}"
-    return Field(shown, repr(number), True)
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+def _write(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    with writing(folder):
+        make_folder(folder)
+        for name, content in files.items():
+            replace(folder / name, content)
+    return [folder / name for name in files]

@@ -1,18 +1,13 @@
-"""The summary as files: Parquet and CSV for programs, LaTeX for papers. Equal tables, equal bytes.
-
-Not written with page checksums: these files can be made again from the rows at any time.
-"""
+"""The summary as Parquet and CSV for programs, LaTeX for papers. Equal tables, equal bytes."""
 
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import pandas as pd
 
 from sweep.inference.summary import Summary
 from sweep.report.wording import Row, percent
-from sweep.storage.durable import make_folder, replace, writing
 
 _LATEX_HEAD = ("Setting", "Arm", "$n$", "bad", "unresolved", "failed", "frequency", "interval")
 _LATEX_SPECIAL = {
@@ -25,22 +20,15 @@ _LATEX_SPECIAL = {
 }
 
 
-def write_tables(summary: Summary, folder: Path) -> list[Path]:
-    """The files written into `folder`, each replaced whole.
-
-    `cells`, `witnesses` and `frequencies` as .parquet and .csv, `frequencies.tex` (booktabs).
-    """
+def table_files(summary: Summary) -> dict[str, bytes]:
+    """File name → content: `cells`, `witnesses`, `frequencies` as .parquet and .csv, and LaTeX."""
     files: dict[str, bytes] = {}
     for name in ("cells", "witnesses", "frequencies"):
         table = getattr(summary, name)
         files[f"{name}.parquet"] = _parquet(table)
         files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()
     files["frequencies.tex"] = frequencies_latex(summary).encode()
-    with writing(folder):
-        make_folder(folder)
-        for file_name, content in files.items():
-            replace(folder / file_name, content)
-    return [folder / file_name for file_name in files]
+    return files
 
 
 def frequencies_latex(summary: Summary) -> str:

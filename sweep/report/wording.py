@@ -41,6 +41,8 @@ def percent(share: float) -> str:
     if math.isnan(share):
         return "–"
     number = f"{100 * share:.3g}"
+    if number == "100" and share < 1:  # nearly all is not all
+        number = f"{100 * share:.8g}"
     return f"{float(number):f}".rstrip("0").rstrip(".") + " %" if "e" in number else f"{number} %"
 
 
@@ -57,8 +59,8 @@ def opening(summary: Summary) -> list[str]:
     if unresolved:
         said.append(
             f"{unresolved:,} of them ({percent(unresolved / summary.n_rows)}) are unresolved: no "
-            "certificate was found, so each frequency lies between two ends: none of the unresolved "
-            "are bad, or all of them are."
+            "certificate was found, so each frequency lies between two ends: none of the "
+            "unresolved are bad, or all of them are."
         )
     if unresolved and not minima:
         said.append(

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib as mpl
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+from sweep.errors import UserError
+from sweep.inference.summary import Summary
+from sweep.report.figures import FIGURES, MAX_PANELS, as_svg
+from sweep.report.page import write_report
+from sweep.report.render import inline_svg, render
+from sweep.report.tables import frequencies_latex, table_files
+from sweep.storage.layout import Layout
+
+VOID = {"meta", "br", "link", "img", "input", "hr"}
+
+
+class Balanced(HTMLParser):
+    """Collects text, attributes and ids of a page and insists that every tag is closed in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.ids: list[str] = []
+        self.sources: list[str] = []
+        self.text: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.ids += [value or "" for name, value in attrs if name == "id"]
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "action")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attrs)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("script", "style"):
+            self.text.append(data)
+
+
+@pytest.fixture
+def page(summary: Summary, study: dict[str, object]) -> str:
+    svgs = {name: as_svg(draw, summary) for name, draw in FIGURES.items()}
+    return render(summary, study, "results/default-0123456789ab", svgs)
+
+
+def parsed(page: str) -> Balanced:
+    parser = Balanced()
+    parser.feed(page)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def test_page_is_well_formed_and_needs_nothing_from_outside(page: str) -> None:
+    found = parsed(page)
+    assert len(found.ids) == len(set(found.ids))
+    assert all(source.startswith("#") for source in found.sources)
+    assert not re.search(r"https?:|//\w+\.\w+|@import|url\((?!#)", page)
+    assert set(re.findall(r"url\(#([^)]*)\)", page)) <= set(found.ids)
+    assert {source[1:] for source in found.sources} <= set(found.ids)
+    assert len(page.encode()) < 5e6
+
+
+def test_page_says_the_numbers_first_and_names_the_commands(page: str) -> None:
+    found = parsed(page)
+    text = " ".join(" ".join(found.text).split())
+    assert text.index("73 of 1,000 (7.3 %, 95 % interval 5.85 % to 9.08 %)") < text.index("Figures")
+    assert "none of 4,000 (0 %) certified bad and 400 unresolved" in text
+    assert "7 failed" in text
+    assert "exp <b>$x$ & 50%_{y}" in text  # shown as it is, interpreted by nobody
+    assert "<script>alert(1)</script>" in text
+    assert "sweep report results/default-0123456789ab" in text
+    assert "sweep replay results/default-0123456789ab --cell c2 --arm " in text
+    assert "rows = sweep.load_rows(" in text
+    assert "seeds per cell 1,000" in text
+
+
+def test_every_table_line_is_as_long_as_its_head(page: str) -> None:
+    tables = re.findall(r"<table>.*?</table>", page, flags=re.DOTALL)
+    assert len(tables) == 5
+    for table in tables:
+        width = table.count("<th ")
+        lines = re.findall(r"<tr>(.*?)</tr>", table, flags=re.DOTALL)[1:]
+        assert lines
+        assert {line.count("<td") for line in lines} == {width}
+
+
+@pytest.mark.parametrize("name", sorted(FIGURES))
+def test_svg_is_deterministic_whatever_the_settings_around_it(name: str, summary: Summary) -> None:
+    expected = as_svg(FIGURES[name], summary)
+    with mpl.rc_context({"font.size": 30, "svg.hashsalt": "other", "axes.facecolor": "red"}):
+        before = dict(mpl.rcParams)
+        assert as_svg(FIGURES[name], summary) == expected
+        assert dict(mpl.rcParams) == before
+    assert b"<dc:date>" not in expected
+    ElementTree.fromstring(expected)
+    ElementTree.fromstring(inline_svg(expected, name))
+
+
+def test_figures_show_both_ends_and_every_arm_by_its_name(summary: Summary) -> None:
+    for name, draw in FIGURES.items():
+        words = {
+            element.text
+            for element in ElementTree.fromstring(as_svg(draw, summary)).iter()
+            if element.tag.endswith("text")
+        }
+        assert {"plain", "extra_neuron", "exp <b>$x$ & 50%_{y}", "xor, model.width = 2"} <= words
+        assert ("0 % – 10 %" in words) == (name == "frequencies")
+        assert {"unresolved", "bad minimum", "failed"} <= words or name == "frequencies"
+
+
+def test_bars_are_the_intervals_and_ticks_the_estimates(summary: Summary) -> None:
+    figure = FIGURES["frequencies"](summary)
+    rows = summary.frequencies[summary.frequencies["level"] == "cell"].head(3)
+    panel = figure.axes[0]
+    plain = rows[rows["arm"] == "plain"].iloc[0]
+    position = list(rows["arm"]).index("plain")
+    bar = next(p for p in panel.patches if round(p.get_y() + p.get_height() / 2) == position)
+    ends = (bar.get_x(), bar.get_x() + bar.get_width())
+    assert ends == pytest.approx((plain["interval_low"], plain["interval_high"]))
+    ticks = {segment[0][0] for lines in panel.collections for segment in lines.get_segments()}
+    assert {0.0, 0.073, 0.1} == {round(tick, 12) for tick in ticks}
+
+
+def test_outcome_bars_fill_the_whole(summary: Summary) -> None:
+    figure = FIGURES["outcomes"](summary)
+    for panel in figure.axes:
+        for position in range(3):
+            widths = [p.get_width() for p in panel.patches if round(p.get_y() + 0.35) == position]
+            assert sum(widths) == pytest.approx(1)
+
+
+def test_many_cells_are_cut_with_a_word_about_it(make_summary: object, tmp_path: Path) -> None:
+    assert callable(make_summary)
+    cells = {f"c{i}": {"plain": {"global_minimum": 2}} for i in range(10, 12 + MAX_PANELS)}
+    figure = FIGURES["frequencies"](make_summary(**cells))
+    assert len(figure.axes) == MAX_PANELS
+    assert figure.get_suptitle() == f"the first {MAX_PANELS} of {MAX_PANELS + 2} cells"
+
+
+def test_tables_hold_the_frames(summary: Summary, tmp_path: Path) -> None:
+    for file_name, content in table_files(summary).items():
+        (tmp_path / file_name).write_bytes(content)
+    for name in ("cells", "witnesses", "frequencies"):
+        expected = getattr(summary, name)
+        stored = pd.read_parquet(tmp_path / f"{name}.parquet")
+        assert_frame_equal(stored, expected, check_dtype=False)
+        text = pd.read_csv(tmp_path / f"{name}.csv")
+        assert list(text.columns) == list(expected.columns)
+        numbers = expected.select_dtypes("float64").columns
+        assert_frame_equal(text[numbers], expected[numbers], check_exact=True)
+
+
+def test_latex_escapes_names_and_has_eight_columns(summary: Summary) -> None:
+    lines = frequencies_latex(summary).splitlines()
+    body = lines[lines.index(r"\midrule") + 1 : lines.index(r"\bottomrule")]
+    assert len(body) == 6
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {7}
+    assert r"exp <b>\$x\$ \& 50\%\_\{y\}" in body[0]
+    assert r"7.3 \% & 5.85 \% -- 9.08 \%" in body[2]
+
+
+def test_the_whole_report_has_equal_bytes_the_second_time(
+    summary: Summary, study: dict[str, object], tmp_path: Path
+) -> None:
+    layout = Layout.at(tmp_path / "results" / "default-0123456789ab")
+    files = write_report(summary, study, layout)
+    first = {path: path.read_bytes() for path in files}
+    assert layout.report in first
+    assert {path.parent for path in files} == {layout.root, layout.summary, layout.figures}
+    assert write_report(summary, study, layout) == files
+    assert {path: path.read_bytes() for path in files} == first
+    assert (layout.figures / "outcomes.png").read_bytes().startswith(b"\x89PNG")
+    assert str(tmp_path) not in layout.report.read_text()
+    assert {path for path in layout.root.rglob("*") if path.is_file()} == set(files)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(
+    summary: Summary, study: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        write_report(summary, study, Layout.at(tmp_path / "file" / "x"))
