@@ -86,13 +86,16 @@ class Mirror:
         tracking_server.require_database(address)
         from mlflow.tracking import MlflowClient
 
-        def begin() -> Mirror:
+        def connect() -> Mirror:
             mirror = cls(MlflowClient(address, registry_uri=address), layout, identity, warn)
-            mirror._begin(tracking_server.is_server(address), reuse_parent)
+            mirror._choose_experiment(tracking_server.is_server(address))
             return mirror
 
         with tracking_server.environment(tracking_server.WHILE_CHECKING):
-            mirror = tracking_server.answer(address, begin)
+            mirror = tracking_server.answer(address, connect, first=True)
+            tracking_server.answer(
+                address, lambda: mirror._choose_parent(reuse_parent), first=False
+            )
         mirror._on_finish.enter_context(tracking_server.environment(tracking_server.WHILE_RUNNING))
         return mirror
 
@@ -136,7 +139,7 @@ class Mirror:
                 f"MLflow stopped answering ({tracking_server.reason(error)}): run this again."
             ) from error
 
-    def _begin(self, server: bool, reuse_parent: bool) -> None:
+    def _choose_experiment(self, server: bool) -> None:
         name = self._identity.name
         found = self._client.get_experiment_by_name(name)
         if found is None:
@@ -147,6 +150,8 @@ class Mirror:
             self._experiment = found.experiment_id
             if found.lifecycle_stage == "deleted":
                 self._client.restore_experiment(self._experiment)
+
+    def _choose_parent(self, reuse_parent: bool) -> None:
         parent = next(self._runs("parent"), None) if reuse_parent else None
         if parent is None:
             tags = {**self._identity.tags, KIND_TAG: "parent"}

@@ -20,7 +20,7 @@ from sweep.storage.layout import Layout
 from sweep.storage.provenance import without_credentials
 
 SQLITE = "sqlite:///"
-WHILE_CHECKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+WHILE_CHECKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
 WHILE_RUNNING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 _QUIET = {
@@ -29,8 +29,8 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-_SERVER_SECONDS = 10.0
-_DATABASE_SECONDS = 120.0  # a new sqlite file may run MLflow's whole migration history
+_FIRST_SECONDS = 10.0  # for a server's first answer, while a person waits to be told
+_LATER_SECONDS = 120.0  # for one that has answered; a new sqlite file may have to be migrated
 _SENTENCE = 200
 T = TypeVar("T")
 
@@ -87,13 +87,14 @@ def require_database(address: str) -> None:
         raise unusable(address, PermissionError("the file cannot be written"))
 
 
-def answer(address: str, ask: Callable[[], T]) -> T:
+def answer(address: str, ask: Callable[[], T], *, first: bool) -> T:
     """What `ask` returns, in a thread of its own so that the wait has an end.
 
-    Raises `UserError` when it fails, or takes longer than ten seconds (two minutes where a
-    database has to be made first).
+    Raises `UserError` when it fails, or when a server gives no `first` answer within ten seconds
+    (two minutes for later ones, and for a database file that has to be made).
     """
-    patience = _DATABASE_SECONDS if address.startswith(SQLITE) else _SERVER_SECONDS
+    soon = first and not address.startswith(SQLITE)
+    patience = _FIRST_SECONDS if soon else _LATER_SECONDS
     found: list[T] = []
     failed: list[Exception] = []
 

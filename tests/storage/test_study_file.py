@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import multiprocessing
 import os
@@ -120,12 +121,20 @@ def test_a_file_in_the_way_is_a_sentence(tmp_path):
         ask(layout, 0, 4, 2)
 
 
-def test_a_read_only_folder_is_a_sentence(layout):
-    layout.store.mkdir()
-    layout.store.chmod(0o555)
-    if os.access(layout.store, os.W_OK):
-        pytest.skip("this user may write anywhere")
-    with pytest.raises(UserError, match=r"cannot be written: permission is denied"):
+@pytest.mark.parametrize(
+    ("code", "sentence"),
+    [
+        (errno.EROFS, "it is read-only"),
+        (errno.EACCES, "permission is denied"),
+        (errno.ENOSPC, "the disk is full"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_a_sentence(layout, monkeypatch, code, sentence):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(UserError, match=rf"tiny-0123456789ab' cannot be written: {sentence}"):
         ask(layout, 0, 4, 2)
 
 
