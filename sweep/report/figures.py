@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib.style
 import pandas as pd
@@ -83,31 +84,26 @@ FIGURES: dict[str, Callable[[Summary], Figure]] = {
 """File name (without its ending) → what draws it."""
 
 
-def as_svg(draw: Callable[[Summary], Figure], summary: Summary) -> bytes:
-    """The figure as SVG with a transparent ground, text kept as text, no date."""
-    with _styled():
-        figure, buffer = draw(summary), io.BytesIO()
-        figure.savefig(buffer, format="svg", metadata=_NO_DATE)
-    return buffer.getvalue()
-
-
-def as_png(draw: Callable[[Summary], Figure], summary: Summary, dpi: int = 200) -> bytes:
-    """The figure as PNG on white."""
-    with _styled():
-        figure, buffer = draw(summary), io.BytesIO()
-        figure.savefig(
-            buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None}
-        )
-    return buffer.getvalue()
-
-
 def figure_files(summary: Summary) -> dict[str, bytes]:
-    """File name → content: every figure as .svg and .png."""
+    """File name → content of every figure, drawn once and saved twice.
+
+    .svg has a transparent ground, text kept as text and no date; .png is on white.
+    """
     files = {}
-    for name, draw in FIGURES.items():
-        files[f"{name}.svg"] = as_svg(draw, summary)
-        files[f"{name}.png"] = as_png(draw, summary)
+    with _styled():
+        for name, draw in FIGURES.items():
+            figure = draw(summary)
+            files[f"{name}.svg"] = _saved(figure, "svg", metadata=_NO_DATE)
+            files[f"{name}.png"] = _saved(
+                figure, "png", dpi=200, facecolor="white", metadata={"Software": None}
+            )
     return files
+
+
+def _saved(figure: Figure, kind: str, **settings: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, **settings)
+    return buffer.getvalue()
 
 
 def _styled() -> AbstractContextManager[None]:

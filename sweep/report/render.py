@@ -71,9 +71,10 @@ def render(
 ) -> str:
     """The whole page as text.
 
-    `study` is what study.json says (of `name study_id device blocks config provenance
-    later_provenance` are shown those that are there; blocks as pairs of first seed and count); `results` is the results folder as commands should name it; `svgs`
-    maps the name of each figure to its file.
+    `study` is what study.json says; of `name study_id device blocks config provenance
+    later_provenance` those that are there are shown (blocks as pairs of first seed and count).
+    `results` is the results folder as commands should name it; `svgs` maps the name of each figure
+    to its file.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sweep.report"),

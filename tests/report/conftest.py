@@ -32,7 +32,7 @@ def _rows(cell: str, arm: str, draws: int, verdicts: dict[str, int]) -> list[dic
     return rows
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_summary() -> Callable[..., Summary]:
     """`make_summary(c2={"arm": {"local_minimum": 3, ...}})`: cells, arms, how often each verdict.
 
@@ -51,7 +51,7 @@ def make_summary() -> Callable[..., Summary]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def summary(make_summary: Callable[..., Summary]) -> Summary:
     """Two cells, three arms, one of them with a name that every format would like to interpret."""
     arms = {
@@ -62,7 +62,7 @@ def summary(make_summary: Callable[..., Summary]) -> Summary:
     return make_summary(c2=arms, c3=arms)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def study() -> dict[str, object]:
     """What study.json holds, as far as the report is concerned."""
     return {

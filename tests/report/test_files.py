@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,12 +13,13 @@ from pandas.testing import assert_frame_equal
 
 from sweep.errors import UserError
 from sweep.inference.summary import Summary
-from sweep.report.figures import FIGURES, MAX_PANELS, as_svg
+from sweep.report.figures import FIGURES, MAX_PANELS, figure_files
 from sweep.report.page import write_report
 from sweep.report.render import inline_svg, render
 from sweep.report.tables import frequencies_latex, table_files
 from sweep.storage.layout import Layout
 
+SummaryMaker = Callable[..., Summary]
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
 
@@ -50,9 +52,14 @@ class Balanced(HTMLParser):
             self.text.append(data)
 
 
-@pytest.fixture
-def page(summary: Summary, study: dict[str, object]) -> str:
-    svgs = {name: as_svg(draw, summary) for name, draw in FIGURES.items()}
+@pytest.fixture(scope="session")
+def svgs(summary: Summary) -> dict[str, bytes]:
+    files = figure_files(summary)
+    return {name: files[f"{name}.svg"] for name in FIGURES}
+
+
+@pytest.fixture(scope="session")
+def page(summary: Summary, study: dict[str, object], svgs: dict[str, bytes]) -> str:
     return render(summary, study, "results/default-0123456789ab", svgs)
 
 
@@ -98,23 +105,24 @@ def test_every_table_line_is_as_long_as_its_head(page: str) -> None:
         assert {line.count("<td") for line in lines} == {width}
 
 
-@pytest.mark.parametrize("name", sorted(FIGURES))
-def test_svg_is_deterministic_whatever_the_settings_around_it(name: str, summary: Summary) -> None:
-    expected = as_svg(FIGURES[name], summary)
+def test_figures_are_deterministic_whatever_the_settings_around_them(summary: Summary) -> None:
+    expected = figure_files(summary)
     with mpl.rc_context({"font.size": 30, "svg.hashsalt": "other", "axes.facecolor": "red"}):
         before = dict(mpl.rcParams)
-        assert as_svg(FIGURES[name], summary) == expected
+        assert figure_files(summary) == expected
         assert dict(mpl.rcParams) == before
-    assert b"<dc:date>" not in expected
-    ElementTree.fromstring(expected)
-    ElementTree.fromstring(inline_svg(expected, name))
+    assert {Path(name).suffix for name in expected} == {".svg", ".png"}
+    for name in FIGURES:
+        assert b"<dc:date>" not in expected[f"{name}.svg"]
+        ElementTree.fromstring(expected[f"{name}.svg"])
+        ElementTree.fromstring(inline_svg(expected[f"{name}.svg"], name))
 
 
-def test_figures_show_both_ends_and_every_arm_by_its_name(summary: Summary) -> None:
-    for name, draw in FIGURES.items():
+def test_figures_show_both_ends_and_every_arm_by_its_name(svgs: dict[str, bytes]) -> None:
+    for name, svg in svgs.items():
         words = {
             element.text
-            for element in ElementTree.fromstring(as_svg(draw, summary)).iter()
+            for element in ElementTree.fromstring(svg).iter()
             if element.tag.endswith("text")
         }
         assert {"plain", "extra_neuron", "exp <b>$x$ & 50%_{y}", "xor, model.width = 2"} <= words
@@ -143,8 +151,7 @@ def test_outcome_bars_fill_the_whole(summary: Summary) -> None:
             assert sum(widths) == pytest.approx(1)
 
 
-def test_many_cells_are_cut_with_a_word_about_it(make_summary: object, tmp_path: Path) -> None:
-    assert callable(make_summary)
+def test_many_cells_are_cut_with_a_word_about_it(make_summary: SummaryMaker) -> None:
     cells = {f"c{i}": {"plain": {"global_minimum": 2}} for i in range(10, 12 + MAX_PANELS)}
     figure = FIGURES["frequencies"](make_summary(**cells))
     assert len(figure.axes) == MAX_PANELS
@@ -189,8 +196,9 @@ def test_the_whole_report_has_equal_bytes_the_second_time(
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(
-    summary: Summary, study: dict[str, object], tmp_path: Path
+    make_summary: SummaryMaker, study: dict[str, object], tmp_path: Path
 ) -> None:
+    summary = make_summary(c2={"plain": {"global_minimum": 1}})
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write_report(summary, study, Layout.at(tmp_path / "file" / "x"))
