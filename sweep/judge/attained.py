@@ -30,31 +30,51 @@ import torch
 
 from sweep.judge.base import Judgement
 from sweep.judge.bounds import Bound
-from sweep.judge.readings import read
+from sweep.judge.readings import BLOCK, read
 from sweep.judge.rounding import output_errors
 from sweep.judge.separates import added_is_free, base_is_free, parts_of
-from sweep.models.lanes import LANE, one_thread, to_lanes
+from sweep.models.activations import Activation, Sigmoid, Softplus, Tanh
+from sweep.models.lanes import contract, one_thread, to_lanes
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective
 from sweep.verdicts import Certificate, Verdict
 
 # sup|σ'| and sup|σ''| of the smooth activations: tanh″ peaks at 4/(3√3), σ″ of the sigmoid at
 # 1/(6√3), softplus″ at 1/4.
-SMOOTH = {
-    "Tanh": (1.0, 4 / (3 * math.sqrt(3))),
-    "Sigmoid": (0.25, 1 / (6 * math.sqrt(3))),
-    "Softplus": (1.0, 0.25),
+SMOOTH: dict[type[object], tuple[float, float]] = {
+    Tanh: (1.0, 4 / (3 * math.sqrt(3))),
+    Sigmoid: (0.25, 1 / (6 * math.sqrt(3))),
+    Softplus: (1.0, 0.25),
 }
 # Room for rounding in J and its singular values, relative to ‖J‖: their backward errors are near
-# E·1e-16 ([Weyl] moves s by no more), E up to some thousands.
+# E·1e-16 (by Weyl s moves by no more), E up to some thousands.
 SINGULAR_ROOM = 1e-11
+# A margin that exceeds 1 by this much survives any move this proof is likely to make.
+SPARE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """The last two layers of S members at the distinct data points: axis E, members last.
+
+    `output` f̃ (E, S), its rounding error `doubt` (E, S), `inputs` h̃ (E, H+1, S), `z` (E, K, S),
+    `value` σ(z) and `slope` σ′(z) (E, K, S), `v` (K, S).
+    """
+
+    output: np.ndarray
+    doubt: np.ndarray
+    inputs: np.ndarray
+    z: np.ndarray
+    value: np.ndarray
+    slope: np.ndarray
+    v: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
 class _Local:
-    """The network around one point: Jacobian J (N, Q), per-point curvature L (N,), clearance.
+    """The network around one point: Jacobian J (E, Q), curvature (E,), clearance.
 
-    `clearance` is the distance to the nearest kink in (W, b): within it f is smooth and
+    `clearance` is a radius in (W, b, v, c) without a kink; on that ball f is smooth and
     ‖∇²f(xᵢ)‖ ≤ `curvature`ᵢ.
     """
 
@@ -85,8 +105,12 @@ def settle_attained(
     points[np.ix_(costly, parts_of(objective).outgoing)] = 0.0
     value = read(objective, points, lam).objective
     allowed = bound.value + tolerance * max(1.0, bound.value)
-    for member in np.flatnonzero(found.open & (value <= allowed)).tolist():
-        radius = reach(objective, points[member], bound)
+    near = np.flatnonzero(found.open & (value <= allowed))
+    if not len(near):
+        return
+    block = _block(objective, objective.network, points[near], bound.first)
+    for k, member in enumerate(near.tolist()):
+        radius = _reach(block, k, objective.network.activation, bound)
         if radius is None:
             continue
         evidence = {
@@ -105,31 +129,21 @@ def settle_attained(
         )
 
 
-def reach(objective: DataObjective, point: np.ndarray, bound: Bound) -> float | None:
+def _reach(block: _Block, k: int, activation: Activation, bound: Bound) -> float | None:
     """A distance within which some θ reaches the bound exactly; None if that is not proven."""
-    network = objective.network
-    assert isinstance(network, MlpNetwork)
-    with one_thread(), torch.no_grad():
-        theta = to_lanes(point[None], LANE, objective.x)
-        output = objective.outputs(theta)[1][:, 0].cpu().numpy()[bound.first]
-        errors = output_errors(objective, theta)
-        if errors is None:
-            return None
-        doubt = errors[1][:, 0].cpu().numpy()[bound.first]
-        local = _local(network, theta[: objective.n_base], objective.x)
-    jacobian, curvature = local.jacobian[bound.first], local.curvature[bound.first]
+    local = _local(block, k, activation)
+    output, doubt = block.output[:, k], block.doubt[:, k]
     exact = ~np.isnan(bound.target)
-    margin = bound.label * output - doubt
+    margin = bound.label * output
     # Points that only need a margin of 1 and have more to spare stay out of the equations.
-    short = ~exact & (margin < 1 + 1e-6)
-    held = exact | short
-    wanted = np.where(exact, bound.target, bound.label * np.maximum(1.0, bound.label * output))
-    missing = float(np.linalg.norm(np.abs(wanted - output)[held] + doubt[held]))
-    radius = _kantorovich(jacobian[held], curvature[held], missing)
+    held = exact | (margin - doubt < 1 + SPARE)
+    wanted = np.where(exact, bound.target, bound.label * np.maximum(1.0, margin))
+    missing = float(np.linalg.norm((np.abs(wanted - output) + doubt)[held]))
+    radius = _kantorovich(local.jacobian[held], local.curvature[held], missing)
     if radius is None or radius >= local.clearance:
         return None
-    slope = np.linalg.norm(jacobian, axis=1) + curvature * radius
-    spared = (margin - slope * radius)[~held]
+    slope = np.linalg.norm(local.jacobian, axis=1) + local.curvature * radius
+    spared = (margin - doubt - slope * radius)[~held]
     return radius if (spared >= 1).all() else None
 
 
@@ -145,44 +159,60 @@ def _kantorovich(jacobian: np.ndarray, curvature: np.ndarray, missing: float) ->
     return 2 * missing / least
 
 
-def _local(network: MlpNetwork, theta: torch.Tensor, x: torch.Tensor) -> _Local:
-    """The first lane's network in the parameters of its last two layers."""
-    *_, (weight, bias), (out, _) = network.layers(theta)
-    before = network.hidden(theta, x)
-    inputs = (before[-2][:, :, 0].T if len(before) > 1 else x).cpu()
-    inputs = torch.column_stack([inputs, torch.ones(len(inputs), dtype=inputs.dtype)])
-    z = inputs @ torch.column_stack([weight[:, :, 0], bias[:, 0]]).cpu().T
-    v = out[0, :, 0].cpu()
-    slope = _slope(network, z)
-    towards = (v * slope)[:, :, None] * inputs[:, None, :]
-    features = torch.column_stack([network.activation(z), torch.ones(len(z), dtype=z.dtype)])
-    length = torch.linalg.vector_norm(inputs, dim=1)
-    first, second = _suprema(network)
+def _block(
+    objective: DataObjective, network: MlpNetwork, points: np.ndarray, first: np.ndarray
+) -> _Block:
+    """What the argument needs of members (S, P) at the data points `first`."""
+    with one_thread(), torch.no_grad():
+        theta = to_lanes(points, BLOCK, objective.x)
+        base = theta[: objective.n_base]
+        errors = output_errors(objective, theta)
+        assert errors is not None, "known for every MlpNetwork"
+        before = network.hidden(base, objective.x)
+        inputs = before[-2] if len(before) > 1 else objective.x.t().unsqueeze(-1)
+        *_, (weight, bias), (out, _) = network.layers(base)
+        z = contract(weight, inputs) + bias.unsqueeze(1)
+        inputs = torch.cat([inputs, torch.ones_like(inputs[:1])]).expand(-1, -1, z.shape[-1])
+        tensors = {
+            "output": objective.outputs(theta)[1],
+            "doubt": errors[1],
+            "inputs": inputs.transpose(0, 1),
+            "z": z.transpose(0, 1),
+            "value": before[-1].transpose(0, 1),
+            "slope": _slope(network.activation, z).transpose(0, 1),
+        }
+        found = {name: tensor.cpu().numpy()[first] for name, tensor in tensors.items()}
+        return _Block(**found, v=out[0].cpu().numpy())
+
+
+def _local(block: _Block, k: int, activation: Activation) -> _Local:
+    """Member k of the block, in the parameters of its last two layers."""
+    inputs, z, v = block.inputs[:, :, k], block.z[:, :, k], block.v[:, k]
+    towards = (v * block.slope[:, :, k])[:, :, None] * inputs[:, None, :]
+    features = np.column_stack([block.value[:, :, k], np.ones(len(z))])
+    length = np.linalg.norm(inputs, axis=1)
+    first, second = _suprema(activation)
     # The block of unit j is [[vσ″h̃h̃ᵀ, σ′h̃], [σ′h̃ᵀ, 0]]: its norm is at most |v|σ″‖h̃‖² + σ′‖h̃‖.
-    # |v| may grow by the radius, which is far below 1 wherever this is used.
-    curvature = (float(v.abs().max()) + 1.0) * second * length**2 + first * length
-    clearance = math.inf
-    slopes = network.activation.slopes
+    # |v| can grow by the radius, which the clearance keeps below 1.
+    curvature = (np.abs(v).max() + 1.0) * second * length**2 + first * length
+    clearance = 1.0
+    slopes = activation.slopes
     if slopes is not None and slopes[0] != slopes[1]:
-        clearance = float((z.abs() / length[:, None]).min())
-    return _Local(
-        jacobian=torch.column_stack([towards.flatten(1), features]).numpy(),
-        curvature=curvature.numpy(),
-        clearance=min(clearance, 1.0),
-    )
+        clearance = min(clearance, float((np.abs(z) / length[:, None]).min()))
+    jacobian = np.column_stack([towards.reshape(len(z), -1), features])
+    return _Local(jacobian, curvature, clearance)
 
 
-def _slope(network: MlpNetwork, z: torch.Tensor) -> torch.Tensor:
+def _slope(activation: Activation, z: torch.Tensor) -> torch.Tensor:
     """σ′(z), elementwise."""
     with torch.enable_grad():
         point = z.detach().requires_grad_()
-        (slope,) = torch.autograd.grad(network.activation(point).sum(), point)
+        (slope,) = torch.autograd.grad(activation(point).sum(), point)
     return slope
 
 
-def _suprema(network: MlpNetwork) -> tuple[float, float]:
-    """sup|σ′| and sup|σ″| inside a cell; infinite for an activation not known here."""
-    slopes = network.activation.slopes
-    if slopes is not None:
-        return max(abs(slopes[0]), abs(slopes[1])), 0.0
-    return SMOOTH.get(type(network.activation).__name__, (math.inf, math.inf))
+def _suprema(activation: Activation) -> tuple[float, float]:
+    """sup|σ′| and sup|σ″| within a piece; infinite for an activation not known here."""
+    if activation.slopes is not None:
+        return max(abs(slope) for slope in activation.slopes), 0.0
+    return SMOOTH.get(type(activation), (math.inf, math.inf))

@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from sweep.judge.attained import settle_attained
 from sweep.judge.base import JUDGES, Ended, Judgement
@@ -38,6 +39,8 @@ class StandardJudge:
 
     def judge(self, objective: Objective, ending: Ended, lam: np.ndarray | None) -> Judgement:
         """Verdicts of all members, with λ (S, M); a member's verdict depends on it alone."""
+        if objective.dtype != torch.float64:
+            raise ValueError("the judge's rounding bounds hold for a float64 objective only")
         bound = None
         if isinstance(objective, DataObjective):
             bound = proven_bound(
