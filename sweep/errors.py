@@ -29,4 +29,5 @@ def unknown(kind: str, given: str, choices: Iterable[str]) -> UserError:
     accepted = sorted(choices)
     close = nearest(given, accepted)
     hint = f"; did you mean '{close}'?" if close else "."
-    return UserError(f"{kind} '{given}' is unknown: accepted are {', '.join(accepted)}{hint}")
+    listed = f"accepted are {', '.join(accepted)}" if accepted else "none is accepted here"
+    return UserError(f"{kind} '{given}' is unknown: {listed}{hint}")

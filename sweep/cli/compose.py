@@ -144,8 +144,8 @@ def _check_tree(tree: Mapping[str, Any], choices: Mapping[str, str]) -> None:
 def _assign(tree: dict[str, Any], setting: Setting) -> None:
     """Set, merge or delete one dotted key in place; axes and grid entries are left to the grid.
 
-    A mapping that names itself (`name`, `law`) replaces what was there, any other is merged, as
-    Hydra does.
+    A mapping that names itself (`name`, `law`) and a whole `arms` or `grid` replace what was there;
+    any other mapping is merged, as Hydra does.
     """
     if setting.axis or setting.key.startswith("grid."):
         return
@@ -159,8 +159,8 @@ def _assign(tree: dict[str, Any], setting: Setting) -> None:
     if path == ["arms"] and last not in node and not setting.adds:
         raise unknown("arm", last, map(str, node))
     value, old = copy.deepcopy(setting.value), node.get(last)
-    merges = isinstance(value, dict) and isinstance(old, dict) and not {"name", "law"} & set(value)
-    node[last] = {**old, **value} if merges and old and setting.key != "grid" else value
+    replaces = setting.key in ("arms", "grid") or {"name", "law"} & set(_mapping(value))
+    node[last] = value if replaces or not isinstance(value, dict) else {**_mapping(old), **value}
 
 
 def _parent(tree: dict[str, Any], path: Sequence[str], setting: Setting) -> dict[str, Any]:
@@ -182,6 +182,11 @@ def _parent(tree: dict[str, Any], path: Sequence[str], setting: Setting) -> dict
         node[part] = inner
         node = inner
     return node
+
+
+def _mapping(value: Any) -> dict[str, Any]:
+    """The value if it is a mapping, else an empty one."""
+    return value if isinstance(value, dict) else {}
 
 
 def _at(tree: Mapping[str, Any], key: str, default: Any = None) -> Any:

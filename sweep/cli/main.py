@@ -79,12 +79,13 @@ def _run(words: list[str]) -> int:
         return 0
     from sweep.cli.compose import compose
 
-    composed = compose(*asked)  # refuses what it can before torch is imported
-    from sweep.cli.progress import progress
+    composed = compose(*asked)  # refuses what it can before torch is imported,
     from sweep.study.resolve import resolve
+
+    typed = resolve(composed)  # and the rest before anything heavier
+    from sweep.cli.progress import progress
     from sweep.study.run import run_study
 
-    typed = resolve(composed)
     with progress() as observer:
         results = run_study(*typed, composed.resolved, observer)
     return 0 if results.complete else 1
@@ -97,12 +98,13 @@ def _plan(words: list[str]) -> int:
         return 0
     from sweep.cli.compose import compose
 
-    composed = compose(*asked)  # refuses what it can before torch is imported
-    from sweep.cli.plan_view import show_plan
-    from sweep.study.plan import plan_study
+    composed = compose(*asked)
     from sweep.study.resolve import resolve
 
     study, compute, store, _ = resolve(composed)
+    from sweep.cli.plan_view import show_plan
+    from sweep.study.plan import plan_study
+
     show_plan(plan_study(study, compute, store))
     return 0
 

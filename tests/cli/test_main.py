@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sweep.cli import main as door
+from sweep.cli.library import GROUPS, Library
+from sweep.cli.main import COMMANDS, main
+from sweep.errors import CheckError, UserError
+
+HEAVY = {"torch", "ray", "mlflow", "pandas", "hydra", "sklearn", "rich", "pyarrow"}
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--help"], ["-h"], ["help"]):
+        assert main(words) == 0
+        printed = capsys.readouterr().out
+        for command in COMMANDS:
+            assert f"sweep {command}" in printed
+
+
+@pytest.mark.parametrize("command", ["run", "plan"])
+def test_study_help_lists_every_group_and_option(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "my_own.yaml").touch()
+    assert main([command, "--help", "--config-dir", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out.split()
+    for group in GROUPS:
+        assert {group, *Library().options(group)} <= set(printed)
+    assert "my_own" in printed
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_folder_commands_have_help_and_want_a_folder(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "--help"]) == 0
+    assert "RESULTS" in capsys.readouterr().out
+    assert main([command]) == 2
+    assert "results folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["status", "report"])
+def test_a_folder_without_a_study_is_refused(
+    command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert str(tmp_path) in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rnu"], "did you mean 'run'"),
+        (["study=quick", "seeds.count=3"], "sweep run study=quick seeds.count=3"),
+        (["report", "--fast"], "--fast"),
+    ],
+)
+def test_what_is_no_command(
+    words: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("flag", [["--cfg", "job"], ["--cfg=job"], ["-c", "job"]])
+def test_cfg_job_prints_the_composed_yaml(
+    flag: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "study=quick", *flag, "model.width=2,3", "seeds.root=${problem.n}"]) == 0
+    found = yaml.safe_load(capsys.readouterr().out)
+    assert found["name"] == "quick"
+    assert found["problem"]["name"] == "xor"
+    assert found["grid"] == {"model.width": [2, 3]}
+    assert found["seeds"]["root"] == "${problem.n}", "interpolations are shown as written"
+
+
+def _raises(error: BaseException) -> dict[str, object]:
+    def command(words: list[str]) -> int:
+        raise error
+
+    return {"run": command}
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "said"),
+    [
+        (UserError("no."), 2, "no."),
+        (CheckError("3 rows differ."), 1, "3 rows differ."),
+        (KeyboardInterrupt(), 130, "the same command resumes"),
+    ],
+)
+def test_exit_statuses(
+    error: BaseException,
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(door, "COMMANDS", _raises(error))
+    assert main(["run"]) == status
+    printed = capsys.readouterr().err
+    assert said in printed
+    assert printed.count("\n") == 1
+
+
+def test_a_bug_is_no_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "COMMANDS", _raises(ZeroDivisionError()))
+    with pytest.raises(ZeroDivisionError):
+        main(["run"])
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "allowed"),
+    [
+        (["--help"], 0, set()),
+        (["run", "--help"], 0, set()),
+        (["rnu"], 2, set()),
+        # A misspelt option is refused before torch is imported.
+        (["run", "problem=iris"], 2, {"hydra"}),
+    ],
+)
+def test_help_and_refusals_import_nothing_heavy(
+    words: list[str], status: int, allowed: set[str]
+) -> None:
+    code = (
+        "import sys; from sweep.cli.main import main; status = main(sys.argv[1:]);"
+        "print('loaded', *sys.modules); sys.exit(status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, *words], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status, done.stderr
+    loaded = set(done.stdout.split("loaded ")[-1].split())
+    assert loaded & HEAVY == allowed
