@@ -3,6 +3,14 @@
 Importing the package fills its registries.
 """
 
-from sweep.models import activations, augmentations, initialisers, losses, mlp, regularizers
+from sweep.models import activations, augmentations, initialisers, losses, mlp, module, regularizers
 
-__all__ = ["activations", "augmentations", "initialisers", "losses", "mlp", "regularizers"]
+__all__ = [
+    "activations",
+    "augmentations",
+    "initialisers",
+    "losses",
+    "mlp",
+    "module",
+    "regularizers",
+]

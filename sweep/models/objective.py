@@ -138,7 +138,8 @@ class DataObjective:
     @property
     def work(self) -> int:
         """Activations of one member on all data, plus its parameters."""
-        units = sum(self.network.widths) + len(self.extra_pieces) + 3
+        # A network whose inside is unknown may keep one number per parameter and point.
+        units = (sum(self.network.widths) or self.n_base) + len(self.extra_pieces) + 3
         return self.n_data * units + 6 * self.n_params
 
     def outputs(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -15,9 +15,8 @@ t       updates applied so far, per lane                       (W,) int64
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -26,7 +25,6 @@ from sweep.registry import Registry, require
 from sweep.verdicts import Stop
 
 State = tuple[torch.Tensor, ...]
-Evaluate = Callable[[torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,18 +43,15 @@ class Ending:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where all lanes stand before a step: θ (P, W), F (W,), g (P, W), t (W,).
+    """Where all lanes have been evaluated: θ (P, W), F (W,), g (P, W), t (W,).
 
-    `value` and `grad` are those of the mini-batch if there is one; `active` (W,) marks lanes whose
-    step counts; `evaluate` maps other parameters (P, W) to F and g.
+    `value` and `grad` are those of the mini-batch if there is one.
     """
 
     theta: torch.Tensor
     value: torch.Tensor
     grad: torch.Tensor
     taken: torch.Tensor
-    active: torch.Tensor
-    evaluate: Evaluate
 
 
 class Optimizer(Protocol):
@@ -72,11 +67,36 @@ class Optimizer(Protocol):
         ...
 
     def step(self, point: Point, state: State) -> tuple[torch.Tensor, State]:
-        """New parameters (P, W) and state. What it does to inactive lanes is ignored."""
+        """Parameters to evaluate next, (P, W), and state; ignored for lanes that have stopped."""
         ...
 
-    def settled(self, state: State) -> torch.Tensor | None:
-        """Lanes (W,) that no further step will move; None if that is never known."""
+
+@dataclass(frozen=True, eq=False)
+class Arrival:
+    """What a line search makes of an evaluation, per lane.
+
+    `point` is the iterate where `arrived` or `settled` (W,) hold, otherwise the search goes on.
+    `moved` (W,): the iterate is one accepted step further. `settled` (W,): no step will ever move
+    it again.
+    """
+
+    point: Point
+    arrived: torch.Tensor
+    moved: torch.Tensor
+    settled: torch.Tensor
+    state: State
+
+
+@runtime_checkable
+class Searching(Protocol):
+    """An optimizer that tries several points per step: it says which evaluations are iterates.
+
+    The trainer checks the stopping rule at iterates only, and counts a step when one has `moved`.
+    Lanes search independently: each evaluation serves every lane, wherever its search stands.
+    """
+
+    def arrive(self, point: Point, state: State) -> Arrival:
+        """Judge the evaluated trial of every lane, before `step` chooses the next."""
         ...
 
 

@@ -47,10 +47,6 @@ class GradientDescent:
         """One step down the gradient."""
         return point.theta - self.lr * point.grad, state
 
-    def settled(self, state: State) -> torch.Tensor | None:
-        """Never known."""
-        return None
-
 
 @OPTIMIZERS.add("momentum")
 @dataclass(frozen=True)
@@ -72,10 +68,6 @@ class Momentum:
         """One step along the velocity."""
         velocity = self.momentum * state[0] + point.grad
         return point.theta - self.lr * velocity, (velocity,)
-
-    def settled(self, state: State) -> torch.Tensor | None:
-        """Never known."""
-        return None
 
 
 @OPTIMIZERS.add("adam")
@@ -105,7 +97,3 @@ class Adam:
         rate = self.lr / (1 - self.beta1**t)
         spread = (second / (1 - self.beta2**t)).sqrt() + self.eps
         return point.theta - rate * first / spread, (first, second)
-
-    def settled(self, state: State) -> torch.Tensor | None:
-        """Never known."""
-        return None

@@ -7,10 +7,10 @@ the three rules. On the CPU every multiple of 64 lanes gives the same bits, so a
 fewer lanes. On CUDA torch chooses how to split a sum by the tensor's shape, so W there is a
 function of the objective's shape alone.
 
-One visit of a lane: evaluate F and ∇F where the member stands, decide whether it stops there, and
-if not take one step. So `steps` counts the updates that lead from the start to the recorded point,
-and a member may stop at its start after 0 steps. With mini-batches F and ∇F of the full batch are
-looked at when an epoch begins, max_steps and overflow at every step.
+Evaluate F and ∇F where the member stands, decide whether it stops there, and if not take one
+step: so `steps` counts the updates that lead from the start to the recorded point, and a member may
+stop at its start after 0 steps. With mini-batches F and ∇F of the full batch are looked at when an
+epoch begins, max_steps and overflow at every step.
 """
 
 from __future__ import annotations
@@ -24,10 +24,11 @@ from sweep.models.measures import norm
 from sweep.models.objective import Objective
 from sweep.training.base import (
     STOPS,
+    Arrival,
     Ending,
-    Evaluate,
     Optimizer,
     Point,
+    Searching,
     State,
     Stopping,
 )
@@ -125,19 +126,24 @@ class _Loop:
         return len(busy) > 0
 
     def visit(self) -> None:
-        """About `VISIT` steps, always whole epochs."""
+        """About `VISIT` evaluations, always whole epochs."""
         if self.batches is None:
             for _ in range(VISIT):
-                value, grad = self.objective.value_and_grad(self.theta, self.lam)
-                self._stop(value, grad, whole=True)
-                self._step(value, grad, lambda theta: self._evaluate(theta))
+                point = self._evaluate()
+                if isinstance(self.optimizer, Searching):
+                    self._arrive(self.optimizer.arrive(point, self.state))
+                else:
+                    self._stop(point, whole=True)
+                    self._step(point)
             return
         for _ in range(-(-VISIT // self.batches.per_epoch)):
-            value, grad = self.objective.value_and_grad(self.theta, self.lam)
-            self._stop(value, grad, whole=True)
+            self._stop(self._evaluate(), whole=True)
             self.batches.shuffle(np.flatnonzero((self.code == RUNNING).cpu().numpy()))
             for batch in range(self.batches.per_epoch):
-                self._batch_step(torch.as_tensor(self.batches.weights(batch)).to(self.like))
+                weights = torch.as_tensor(self.batches.weights(batch)).to(self.like)
+                point = self._evaluate(weights)
+                self._stop(point, whole=False)
+                self._step(point)
 
     def harvest(self) -> None:
         """Record the members that have stopped and free their lanes."""
@@ -184,31 +190,28 @@ class _Loop:
         if self.batches is not None:
             self.batches.keep(lanes)
 
-    def _evaluate(
-        self, theta: torch.Tensor, weights: torch.Tensor | None = None
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.objective.value_and_grad(theta, self.lam, weights)
+    def _evaluate(self, weights: torch.Tensor | None = None) -> Point:
+        value, grad = self.objective.value_and_grad(self.theta, self.lam, weights)
+        return Point(self.theta, value, grad, self.taken)
 
-    def _batch_step(self, weights: torch.Tensor) -> None:
-        value, grad = self._evaluate(self.theta, weights)
-        self._stop(value, grad, whole=False)
-        self._step(value, grad, lambda theta: self._evaluate(theta, weights))
+    def _stop(self, point: Point, whole: bool, at: torch.Tensor | None = None) -> None:
+        """Decide which running members (among `at`) stop where they stand.
 
-    def _stop(self, value: torch.Tensor, grad: torch.Tensor, whole: bool) -> None:
-        """Decide which running members stop where they stand; overflow goes back one step."""
-        size = norm(grad)
-        running = self.code == RUNNING
+        A member that overflows goes back one step, if it has taken one.
+        """
+        value, size, rule = point.value, norm(point.grad), self.stopping
+        running = self.code == RUNNING if at is None else at & (self.code == RUNNING)
         # A comparison with NaN is false, so whatever is not finite does not go on.
-        goes_on = (value < torch.inf) & (size < torch.inf) & (self.taken < self.stopping.max_steps)
+        goes_on = (value < torch.inf) & (size < torch.inf) & (self.taken < rule.max_steps)
         if whole:
-            goes_on = goes_on & (value > self.stopping.loss) & (size > self.stopping.gradient)
+            goes_on = goes_on & (value > rule.loss) & (size > rule.gradient)
         stops = running & ~goes_on
         if not bool(stops.any()):
             return
         code = torch.full_like(self.code, _CODE[Stop.STEPS])
         if whole:
-            code = torch.where(size <= self.stopping.gradient, _CODE[Stop.GRADIENT], code)
-            code = torch.where(value <= self.stopping.loss, _CODE[Stop.LOSS], code)
+            code = torch.where(size <= rule.gradient, _CODE[Stop.GRADIENT], code)
+            code = torch.where(value <= rule.loss, _CODE[Stop.LOSS], code)
         finite = torch.isfinite(value) & torch.isfinite(size)
         code = torch.where(finite, code, _CODE[Stop.OVERFLOW])
         self.code = torch.where(stops, code, self.code)
@@ -216,19 +219,28 @@ class _Loop:
         self.theta = torch.where(back, self.previous, self.theta)
         self.taken = self.taken - back.to(torch.int64)
 
-    def _step(self, value: torch.Tensor, grad: torch.Tensor, evaluate: Evaluate) -> None:
+    def _step(self, point: Point) -> None:
+        """Every running member moves; the others keep the point that will be recorded."""
         active = self.code == RUNNING
-        point = Point(self.theta, value, grad, self.taken, active, evaluate)
         theta, self.state = self.optimizer.step(point, self.state)
         self.previous = self.theta
         self.theta = torch.where(active, theta, self.theta)
         self.taken = self.taken + active.to(torch.int64)
-        settled = self.optimizer.settled(self.state)
-        if settled is not None:
+
+    def _arrive(self, arrival: Arrival) -> None:
+        """A line search has judged its trials: stop at iterates, then try the next points."""
+        running = self.code == RUNNING
+        here = running & (arrival.arrived | arrival.settled)
+        self.theta = torch.where(here, arrival.point.theta, self.theta)
+        self.taken = self.taken + (running & arrival.moved).to(torch.int64)
+        settled = running & arrival.settled
+        if bool(settled.any()):
             # Further steps would change nothing: what they would lead to is known.
-            settled = settled & active
             self.taken = torch.where(settled, self.stopping.max_steps, self.taken)
             self.code = torch.where(settled, _CODE[Stop.STEPS], self.code)
+        self._stop(arrival.point, whole=True, at=arrival.arrived)
+        theta, self.state = self.optimizer.step(arrival.point, arrival.state)
+        self.theta = torch.where(self.code == RUNNING, theta, self.theta)
 
 
 def _batches(
