@@ -155,7 +155,9 @@ def _commands(summary: Summary, results: str) -> list[tuple[str, str]]:
     for row in best.head(MAX_CELLS).to_dict("records"):
         key = f"--cell {row['cell']} --arm {shlex.quote(row['error_arm'])}"
         key += f" --draw {row['error_draw']} --seed {row['error_seed']}"
-        what = f"the witness of cell {row['cell']}, error {percent(row['error'])}"
+        what = (
+            f"the witness of cell {row['cell']} for arm {row['arm']}, error {percent(row['error'])}"
+        )
         found.append((what, f"sweep replay {place} {key}"))
     return found
 
