@@ -2,11 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sweep.spec import Job
+import numpy as np
+
+from sweep.judge import JUDGES, Judgement
+from sweep.lambdas import LAWS
+from sweep.models.base import AUGMENTATIONS, MODELS
+from sweep.models.initialisers import INITIALISERS
+from sweep.models.losses import LOSSES
+from sweep.models.measures import Measures
+from sweep.models.objective import Objective, build_objective
+from sweep.models.regularizers import REGULARIZERS
+from sweep.problems import PROBLEMS, Data, Landscape
+from sweep.rows import axis_values
+from sweep.spec import Arm, Cell, Job
+from sweep.training.base import OPTIMIZERS, STOPPING, Ending
+from sweep.training.batches import BatchOrder
+from sweep.training.trainer import train
+from sweep.verdicts import Verdict
+
+#: Which trainer runs; a function of the scientific configuration alone.
+TRAINER = "torch"
+#: `store.params: auto` keeps parameter vectors up to this length (contract: default of 'all').
+KEPT_PARAMS = 256
+
+
+Values = Sequence[Any] | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -15,6 +43,7 @@ class JobResult:
 
     job: Job
     columns: Mapping[str, Sequence[Any]]
+    seconds: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -42,3 +71,189 @@ class JobFailure:
 
     job_id: str
     reason: str
+
+
+class _Clock:
+    """Wall time per named stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
+
+
+def run_job(job: Job, device: str = "cpu", params: str = "auto") -> JobResult:
+    """Train and judge every member of the job; the rows depend on the members' keys alone.
+
+    `device` is 'cpu' or 'cuda'; `params` is `store.params` and decides the column `params` only.
+    """
+    clock = _Clock()
+    source = PROBLEMS.build(job.cell.problem).load()
+    parts = [_arm_columns(job, arm, source, device, params, clock) for arm in job.cell.arms]
+    columns = {name: [v for part in parts for v in part[name]] for name in parts[0]}
+    return JobResult(job, columns, clock.seconds)
+
+
+def report_of(result: JobResult, seconds: Mapping[str, float]) -> JobReport:
+    """The small account of a job; `seconds` adds stages that came after training and judging."""
+    arms = np.asarray(result.columns["arm"], dtype=object)
+
+    def count(column: str) -> dict[str, dict[str, int]]:
+        values = np.asarray(result.columns[column], dtype=object)
+        return {str(arm): dict(Counter(map(str, values[arms == arm]))) for arm in np.unique(arms)}
+
+    errors = np.asarray(result.columns["final_error"], dtype=float)
+    means = {
+        str(arm): float(np.mean(finite))
+        for arm in np.unique(arms)
+        if (finite := errors[(arms == arm) & np.isfinite(errors)]).size
+    }
+    block = result.job.block
+    return JobReport(
+        job_id=result.job.id,
+        cell=result.job.cell.id,
+        first_seed=block.first,
+        n_seeds=block.count,
+        n_rows=len(arms),
+        verdicts=count("verdict"),
+        stops=count("stop"),
+        mean_final_error=means,
+        seconds={**result.seconds, **seconds},
+    )
+
+
+def arm_objective(cell: Cell, arm: Arm, source: Data | Landscape, device: str = "cpu") -> Objective:
+    """The objective F that an arm of a cell minimises."""
+    return build_objective(
+        source,
+        model=MODELS.build(cell.model),
+        augmentation=AUGMENTATIONS.build(arm.augment),
+        loss=LOSSES.build(cell.loss),
+        regularizer=REGULARIZERS.build(arm.regularizer),
+        weight_decay=arm.weight_decay,
+        device=device,
+    )
+
+
+def arm_lambdas(arm: Arm, root: int, size: int) -> np.ndarray | None:
+    """λ of every draw, (draws, M): M = `size` for laws per neuron, else 1; None without λ."""
+    if arm.lam is None:
+        return None
+    law = LAWS.build(arm.lam)
+    length = size if law.per_neuron else 1
+    return np.stack([law.sample(root, draw, length) for draw in range(law.draws)])
+
+
+def _arm_columns(
+    job: Job, arm: Arm, source: Data | Landscape, device: str, params: str, clock: _Clock
+) -> dict[str, Values]:
+    cell = job.cell
+    seeds = np.arange(job.block.first, job.block.end)
+    objective = arm_objective(cell, arm, source, device)
+    lambdas = arm_lambdas(arm, job.root, objective.n_lambda)
+    start = objective.initial(INITIALISERS.build(cell.init), job.root, seeds.tolist())
+    # Members in the order draw by draw, all seeds within a draw.
+    start = np.tile(start, (arm.draws, 1))
+    member_lam = None if lambdas is None else np.repeat(lambdas, len(seeds), axis=0)
+    order = BatchOrder(job.root, np.tile(seeds, arm.draws).tolist())
+    with clock.stage("train"):
+        ending = train(
+            objective,
+            start,
+            member_lam,
+            OPTIMIZERS.build(cell.optimizer),
+            STOPPING.build(cell.stopping),
+            order,
+        )
+        final = objective.measure(ending.params, member_lam)
+    with clock.stage("judge"):
+        judgement = JUDGES.build(cell.judge).judge(objective, ending, member_lam)
+        judged = objective.measure(judgement.params, member_lam)
+    return {
+        **_identity_columns(job, arm, seeds, lambdas),
+        **_measured_columns(ending, final, judgement, judged),
+        "params": _kept_params(judgement, params),
+    }
+
+
+def _identity_columns(
+    job: Job, arm: Arm, seeds: np.ndarray, lambdas: np.ndarray | None
+) -> dict[str, Values]:
+    n, cell = len(seeds) * arm.draws, job.cell
+    draws = np.repeat(np.arange(arm.draws), len(seeds))
+    vector = lambdas is not None and lambdas.shape[1] > 1
+    return {
+        "study": [job.study_id] * n,
+        "cell": [cell.id] * n,
+        "arm": [arm.name] * n,
+        "draw": draws.tolist(),
+        "seed": np.tile(seeds, arm.draws).tolist(),
+        "job": [job.id] * n,
+        "problem": [cell.problem.name] * n,
+        **{name: [value] * n for name, value in axis_values(cell).items()},
+        "lam": [None] * n if lambdas is None else lambdas.mean(axis=1)[draws],
+        "lam_vector": list(lambdas[draws]) if lambdas is not None and vector else [None] * n,
+    }
+
+
+def _measured_columns(
+    ending: Ending, final: Measures, judgement: Judgement, judged: Measures
+) -> dict[str, Values]:
+    n = len(ending.steps)
+    failed = np.asarray(judgement.verdict) == Verdict.FAILED
+
+    def or_null(values: np.ndarray | None) -> Values:
+        """Nulls where a quantity is undefined, and for members that failed."""
+        if values is None:
+            return [None] * n
+        return [None if bad else v for v, bad in zip(values.tolist(), failed, strict=True)]
+
+    return {
+        "verdict": judgement.verdict,
+        "certificate": judgement.certificate,
+        "certificate_radius": judgement.certificate_radius,
+        "certificate_margin": judgement.certificate_margin,
+        "evidence": [json.dumps(e, sort_keys=True) for e in judgement.evidence],
+        "trainer": [TRAINER] * n,
+        "stop": ending.stop,
+        "steps": ending.steps,
+        "final_error": or_null(final.error),
+        "final_error_base": or_null(final.error_base),
+        "final_loss": or_null(final.loss),
+        "final_objective": or_null(final.objective),
+        "final_grad_norm": or_null(final.grad_norm),
+        "judged_error": or_null(judged.error),
+        "judged_error_base": or_null(judged.error_base),
+        "judged_loss": or_null(judged.loss),
+        "judged_objective": or_null(judged.objective),
+        "judged_grad_norm": or_null(judged.grad_norm),
+        "judged_min_eig": judgement.min_eig,
+        "polish_steps": judgement.polish_steps,
+        "moved": judgement.moved,
+        "limit_error": judgement.limit_error,
+        "limit_error_base": judgement.limit_error_base,
+        "limit_objective": judgement.limit_objective,
+        "param_norm": or_null(judged.param_norm),
+        "augment_activity": or_null(judged.augment_activity),
+        "dead_units": or_null(judged.dead_units),
+        "flat_dim": [None if np.isnan(v) else int(v) for v in judgement.flat_dim],
+    }
+
+
+def _kept_params(judgement: Judgement, rule: str) -> Sequence[Any]:
+    points = judgement.params
+    if rule == "auto":
+        rule = "all" if points.shape[1] <= KEPT_PARAMS else "none"
+    if rule == "none":
+        return [None] * len(points)
+    dropped = {Verdict.FAILED}
+    if rule == "judged":
+        dropped.add(Verdict.GLOBAL_MINIMUM)
+    return [
+        None if verdict in dropped else point
+        for point, verdict in zip(points, judgement.verdict, strict=True)
+    ]

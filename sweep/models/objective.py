@@ -221,7 +221,7 @@ class DataObjective:
 
 
 class LandscapeObjective:
-    """An objective of θ without data: no errors, no augmentation, λ and weights are ignored."""
+    """An objective of θ without data: no errors; λ and weights are ignored."""
 
     def __init__(self, landscape: Landscape, device: str, dtype: torch.dtype) -> None:
         self.device = torch.device(device)

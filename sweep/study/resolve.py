@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from sweep.models.base import AUGMENTATIONS, MODELS, Network
 from sweep.models.initialisers import INITIALISERS
 from sweep.models.lanes import LANE
 from sweep.models.losses import LOSSES
+from sweep.models.module import source_identity
 from sweep.models.regularizers import REGULARIZERS
 from sweep.planning import canonical, cell_id, study_id
 from sweep.problems import PROBLEMS, Data
@@ -116,9 +118,11 @@ def _typed_cell(
     if inputs is not None:
         network = MODELS.build(choices["model"]).network(inputs)
         for arm in arms:
-            _within(f"arms.{arm.name}", lambda arm=arm: _check_arm(arm, network))
+            _within(f"arms.{arm.name}", partial(_check_arm, arm, network, inputs))
     identity: dict[str, Any] = {g: REGISTRIES[g].identity(given[g]) for g in GROUPS}
     identity |= {"arms": {arm.name: arm_identity(arm) for arm in arms}, "data": digest}
+    if choices["model"].name == "module":
+        identity["source"] = source_identity(choices["model"].settings["factory"])
     tree: dict[str, Any] = {group: choice.to_json() for group, choice in choices.items()}
     tree["arms"] = {arm.name: _arm_tree(arm) for arm in arms}
     typed_axes = {key: _axis_value(tree, key, value) for key, value in axes.items()}
@@ -197,12 +201,11 @@ def _within(where: str, action: Callable[[], T]) -> T:
         raise UserError(f"{where}: {error}") from None
 
 
-def _check_arm(arm: Arm, network: Network) -> None:
+def _check_arm(arm: Arm, network: Network, inputs: int) -> None:
     """Refuse an augmentation or regularizer that cannot serve this network."""
     augmentation = AUGMENTATIONS.build(arm.augment)
     REGULARIZERS.build(arm.regularizer).check(network, augmentation)
     # An augmentation says what it needs of the network when it is evaluated: once, at zero, here.
-    inputs = next(piece.fan_in for piece in network.pieces)
     size = sum(piece.size for piece in augmentation.pieces(inputs))
     point = torch.zeros(1, inputs, dtype=torch.float64)
     augmentation.forward(torch.zeros(size, LANE, dtype=torch.float64), point, network.activation)

@@ -1,0 +1,59 @@
+"""A results folder in memory: rows, outcomes, summary; and writing the summary and the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from sweep.inference.outcomes import outcome, witnesses
+from sweep.inference.summary import Summary, summarise
+from sweep.job import JobFailure
+from sweep.report.page import write_report
+from sweep.storage.layout import Layout
+from sweep.storage.row_files import read_rows
+from sweep.storage.study_file import read_study
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """A study's results: where they lie, their summary, and the jobs that failed for good."""
+
+    path: Path
+    summary: Summary
+    failures: tuple[JobFailure, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Whether every job of the run is on disk."""
+        return not self.failures
+
+    def rows(self) -> pd.DataFrame:
+        """All rows with the column `outcome` (see `load_rows`)."""
+        return load_rows(self.path)
+
+
+def load_rows(path: str | Path) -> pd.DataFrame:
+    """The rows of a results folder plus the column `outcome`, judged against the witnesses.
+
+    Words are categories. Raises `UserError` when there are no rows, or a file is damaged.
+    """
+    rows = _frame(Layout.at(path))
+    return rows.assign(outcome=outcome(rows, witnesses(rows)))
+
+
+def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Results:
+    """Summary tables, figures and page of a results folder, from its rows alone."""
+    summary = summarise(_frame(layout))
+    read_study(layout)  # refuses a damaged or newer file before anything is written
+    write_report(summary, json.loads(layout.study_file.read_text("utf-8")), layout.root)
+    return Results(layout.root, summary, tuple(failures))
+
+
+def _frame(layout: Layout) -> pd.DataFrame:
+    table = read_rows(layout)
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
