@@ -11,7 +11,8 @@ from __future__ import annotations
 import copy
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from sweep.study.composed import CellSettings, Composed
 SCIENTIFIC = (*SCIENCE, "arms", "baseline", "grid", "seeds")
 TOP_LEVEL = ("name", *SCIENTIFIC, *RUNNING, "store")
 _STUDY_ONLY = ("arms", "baseline")
+_ABSENT = object()
 _INTERPOLATION = re.compile(r"(?<!\\)\$\{([^{}]*)")
 
 
@@ -55,7 +57,6 @@ class _Draft:
     settings: tuple[Setting, ...]
     tree: Mapping[str, Any]
     grid: list[grids.Axes]
-    loaded: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, words: Sequence[str], config_dir: Path | None) -> _Draft:
@@ -68,8 +69,10 @@ class _Draft:
         for setting in values:
             _assign(tree, setting)
         _refuse_targets(tree)
-        root = coerce(_at(tree, "seeds.root", 0), int, "seeds.root")
-        axes = grids.override(grids.read(tree.get("grid"), root), settings, root)
+        seeds = _resolved(tree, ("seeds",))["seeds"]
+        root = coerce(_mapping(seeds).get("root", 0), int, "seeds.root")
+        fits = partial(_fits, library, settings, choices)
+        axes = grids.override(grids.read(tree.get("grid"), root), settings, root, fits)
         return cls(library, choices, values, tree, axes)
 
     def cells(self) -> Iterator[CellSettings]:
@@ -89,7 +92,7 @@ class _Draft:
         tree = {k: copy.deepcopy(self.tree[k]) for k in (*SCIENCE, "arms") if k in self.tree}
         for key in sorted(point, key=lambda key: key.count(".")):
             if key in SCIENCE:
-                tree[key] = self._option(key, point[key])
+                tree[key] = self.library.option(key, point[key], self.choices)
             else:
                 _assign(tree, Setting(key, (copy.deepcopy(point[key]),), adds=True))
         for setting in self.settings:
@@ -97,14 +100,6 @@ class _Draft:
                 _assign(tree, setting)
         _refuse_targets(tree)
         return _resolved({**self.tree, **tree}, tuple(tree))
-
-    def _option(self, group: str, option: object) -> Any:
-        """A group's settings when `option` is chosen, the study's own settings included."""
-        name = self.library.check(group, option)
-        if name not in self.loaded.setdefault(group, {}):
-            choices = {**self.choices, group: name}
-            self.loaded[group][name] = self.library.compose(choices)[group]
-        return copy.deepcopy(self.loaded[group][name])
 
 
 def _choices(library: Library, settings: Sequence[Setting]) -> dict[str, str]:
@@ -126,6 +121,18 @@ def _choices(library: Library, settings: Sequence[Setting]) -> dict[str, str]:
         if not setting.axis:
             choices[group] = setting.value
     return choices
+
+
+def _fits(
+    library: Library, settings: Sequence[Setting], choices: Mapping[str, str], key: str
+) -> bool:
+    """Whether every option that the command line gives for the key's group knows that key."""
+    group, _, rest = key.partition(".")
+    if not rest:
+        return True
+    options = [option for setting in settings if setting.key == group for option in setting.values]
+    found = [library.option(group, option, choices) for option in options]
+    return all(_at(known, rest, _ABSENT) is not _ABSENT for known in found)
 
 
 def _check_tree(tree: Mapping[str, Any], choices: Mapping[str, str]) -> None:

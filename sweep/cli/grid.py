@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -128,21 +128,20 @@ def check_axis(key: str) -> None:
         )
 
 
-def override(grid: Sequence[Axes], settings: Sequence[Setting], root: int) -> list[Axes]:
+def override(
+    grid: Sequence[Axes], settings: Sequence[Setting], root: int, fits: Callable[[str], bool]
+) -> list[Axes]:
     """The grid after the command line: an axis given there is added to, or replaces, the file's.
 
     A plain `key=value` for a key that is an axis replaces that axis. A group given anew
-    (`problem=xor`) also drops the file's axes below it (`problem.n`), which belonged to the
-    replaced option.
+    (`problem=xor`) also drops those of the file's axes below it (`problem.n`) that its option does
+    not know: `fits` says whether it knows a key.
     """
-    found = [dict(axes) for axes in grid]
-    for setting in settings:
-        if setting.key in SCIENCE:
-            for axes in found:
-                if setting.key in axes:
-                    below = [key for key in axes if key.startswith(setting.key + ".")]
-                    for key in below:
-                        del axes[key]
+    given = {setting.key for setting in settings if setting.key in SCIENCE}
+    found = [
+        {key: v for key, v in axes.items() if key.split(".")[0] not in given or fits(key)}
+        for axes in grid
+    ]
     for setting in settings:
         _apply(found, setting, root)
     return found

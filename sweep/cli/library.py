@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Library:
             )
         self._own = own.resolve() if own is not None else None
         self._folders = [packaged_conf(), *([self._own] if self._own else [])]
+        self._known: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
 
     def options(self, group: str) -> list[str]:
         """The names that `group=` accepts, sorted."""
@@ -48,11 +50,24 @@ class Library:
             raise unknown(f"{group} option", str(option), self.options(group))
         return option
 
-    def compose(self, choices: Mapping[str, str]) -> dict[str, Any]:
-        """Hydra's composition with these group choices, as plain data, not yet interpolated.
+    def option(self, group: str, option: object, choices: Mapping[str, str]) -> Any:
+        """A group's settings when `option` is chosen on top of `choices`; a fresh copy.
 
-        Raises `UserError` for a file that Hydra cannot compose.
+        What the study itself sets in that group is included, since a study is merged last.
         """
+        return self.compose({**choices, group: self.check(group, option)})[group]
+
+    def compose(self, choices: Mapping[str, str]) -> dict[str, Any]:
+        """The composition with these group choices, as plain data, not yet interpolated.
+
+        A fresh copy each time; composed once. Raises `UserError` for a file that cannot be.
+        """
+        key = tuple(sorted(choices.items()))
+        if key not in self._known:
+            self._known[key] = self._compose(choices)
+        return copy.deepcopy(self._known[key])
+
+    def _compose(self, choices: Mapping[str, str]) -> dict[str, Any]:
         # Imported here, because `sweep --help` lists options and should not wait for Hydra.
         from hydra import compose, initialize_config_dir
         from hydra.core.global_hydra import GlobalHydra

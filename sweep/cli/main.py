@@ -112,6 +112,8 @@ def _plan(words: list[str]) -> int:
 def _status(words: list[str]) -> int:
     """`sweep status`: from disk alone."""
     folders = _folders("status", words, "done and missing jobs, verdict counts so far")
+    if not folders:
+        return 0
     from sweep.cli.plan_view import show_status
     from sweep.study.status import status
 
@@ -123,6 +125,8 @@ def _status(words: list[str]) -> int:
 def _report(words: list[str]) -> int:
     """`sweep report`: from rows alone."""
     folders = _folders("report", words, "summaries, figures and page again, from rows alone")
+    if not folders:
+        return 0
     from sweep.storage.layout import Layout
     from sweep.study.results import write_summary
 
@@ -156,6 +160,7 @@ def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None
 
 
 def _folders(command: str, words: list[str], does: str) -> list[Path]:
+    """The results folders asked for; none when help was printed."""
     parser = _Parser(command)
     parser.add_argument("results", nargs="*", type=Path)
     parser.add_argument("--help", "-h", action="store_true")

@@ -81,7 +81,8 @@ def _estimate(plan: Plan) -> str:
 
 def duration(seconds: float) -> str:
     """A length of time in its two largest units: '2 h 5 min'; below a second, '< 1 s'."""
-    left, parts = round(seconds), []
+    left = round(seconds)
+    parts: list[str] = []
     for size, unit in _UNITS:
         count, left = divmod(left, size)
         if count or parts:

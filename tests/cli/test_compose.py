@@ -78,12 +78,22 @@ def test_a_group_axis_loads_the_options_and_takes_dotted_overrides() -> None:
     assert "noise" in problems[0] and "noise" not in problems[1]
 
 
-def test_a_group_given_anew_drops_the_axes_that_belonged_to_the_old_one(tmp_path: Path) -> None:
+def test_a_group_given_anew_keeps_the_axes_that_fit_it(tmp_path: Path) -> None:
     own = study(tmp_path, "grid: {problem: [two_moons], problem.n: [20, 40], model.width: [2]}")
     assert len(axes("study=mine", own=own)) == 2
     assert axes("study=mine", "problem=xor", own=own) == [{"problem": "xor", "model.width": 2}]
-    again = axes("problem.n=20,30", "study=mine", "problem=random_labels", own=own)
-    assert [point["problem.n"] for point in again] == [20, 30]
+    kept = axes("study=mine", "problem=random_labels", own=own)
+    assert [point["problem.n"] for point in kept] == [20, 40]
+    given = axes("problem.n=20,30,40", "study=mine", "problem=random_labels", own=own)
+    assert [point["problem.n"] for point in given] == [20, 30, 40]
+
+
+def test_another_model_sheds_the_width_of_the_default_grid() -> None:
+    assert axes("model=module", "model.factory=net") == [
+        {"problem": "iris_pair"},
+        {"problem": "two_moons"},
+    ]
+    assert len(axes("model=mlp")) == 2
 
 
 def test_an_axis_that_only_one_mapping_has_is_filled_in_for_the_others(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from sweep.cli.library import GROUPS, Library
 from sweep.cli.main import COMMANDS, main
 from sweep.errors import CheckError, UserError
 
+WORDS = ["study=quick", "problem=two_moons", "seeds.root=${problem.n}"]
 HEAVY = {"torch", "ray", "mlflow", "pandas", "hydra", "sklearn", "rich", "pyarrow"}
 
 
@@ -75,10 +76,10 @@ def test_what_is_no_command(
 def test_cfg_job_prints_the_composed_yaml(
     flag: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["run", "study=quick", *flag, "model.width=2,3", "seeds.root=${problem.n}"]) == 0
+    assert main(["run", *WORDS, *flag, "model.width=2,3"]) == 0
     found = yaml.safe_load(capsys.readouterr().out)
     assert found["name"] == "quick"
-    assert found["problem"]["name"] == "xor"
+    assert found["problem"]["name"] == "two_moons"
     assert found["grid"] == {"model.width": [2, 3]}
     assert found["seeds"]["root"] == "${problem.n}", "interpolations are shown as written"
 
