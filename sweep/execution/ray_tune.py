@@ -25,7 +25,7 @@ from sweep.errors import UserError
 from sweep.execution.base import Probe, Work, reason
 from sweep.execution.environment import environment
 from sweep.execution.preflight import check_resources, job_resources, probe_nodes
-from sweep.execution.session import cluster_session, local_session
+from sweep.execution.session import SLOT, cluster_session, local_session
 from sweep.job import JobFailure, JobReport
 from sweep.spec import Compute, Job
 
@@ -36,8 +36,11 @@ _POLL_SECONDS = 0.5  # a signal that another thread caught is noticed no later t
 _TUNE_ENV: dict[str, str | None] = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # four fifths of the cost of a trial
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",  # the new output prints tables whatever `verbose` says
     "TUNE_GLOBAL_CHECKPOINT_S": "1e9",  # rows are the only state; nobody restores a Tuner
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # else a loop that outlives its Ray starts one of its own
+    "TUNE_DISABLE_AUTO_INIT": "1",
     "TUNE_RESULT_DIR": None,  # Tune refuses to start with these two
     "RAY_AIR_LOCAL_CACHE_DIR": None,
 }
@@ -120,8 +123,9 @@ class _Tuning:
                 raise message
             if message is None:
                 break
-            missing.discard(message.job_id)
-            yield message
+            if message.job_id in missing:
+                missing.discard(message.job_id)
+                yield message
         for job_id in sorted(missing):
             yield JobFailure(job_id, "Ray Tune ended without running it")
 
@@ -149,17 +153,24 @@ class _Tuning:
 
     def _tuner(self, folder: str) -> tune.Tuner:
         with_jobs = tune.with_parameters(_JobTrial, jobs=self._jobs, work=self._work)
-        wanted = {name.lower(): amount for name, amount in job_resources(self._compute).items()}
+        workers = self._compute.workers
+        wanted = job_resources(self._compute)
+        # Tune keeps a worker for the next trial only when one is already waiting for its
+        # resources, so a limit in resources keeps all workers busy; `max_concurrent_trials` lets
+        # most go when several jobs end at once, and is left to clusters, which have no slots.
+        if workers and self._compute.name == "local":
+            wanted, workers = {**wanted, SLOT: 1.0}, None
         return tune.Tuner(
-            tune.with_resources(with_jobs, wanted),
+            tune.with_resources(with_jobs, tune.PlacementGroupFactory([wanted])),
             param_space={"job": tune.grid_search(list(range(len(self._jobs))))},
-            tune_config=tune.TuneConfig(
-                reuse_actors=True, max_concurrent_trials=self._compute.workers
-            ),
+            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
             run_config=tune.RunConfig(
                 name="jobs",
                 storage_path=folder,
                 verbose=0,
+                # By default a class is saved at its end; ours cannot be, and the trial would fail
+                # after its report and run again.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=self._compute.retries),
                 callbacks=[_Postman(self._jobs, self._mailbox, self._stopping)],
             ),
@@ -203,6 +214,10 @@ class _Postman(tune.Callback):
         stopping: Event,
     ) -> None:
         self._jobs, self._mailbox, self._stopping = jobs, mailbox, stopping
+
+    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
+        """An empty callback: Tune pickles its settings for a restore that nobody will ask for."""
+        return tune.Callback, ()
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Kill the workers and leave, once asked to: waiting would mean to finish their jobs."""
