@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sweep.errors import UserError
 from sweep.judge import JUDGES, Judgement
 from sweep.lambdas import LAWS
 from sweep.models.base import AUGMENTATIONS, MODELS
@@ -93,6 +94,11 @@ def run_job(job: Job, device: str = "cpu", params: str = "auto") -> JobResult:
     """
     clock = _Clock()
     source = PROBLEMS.build(job.cell.problem).load()
+    if source.digest != job.cell.data_digest:
+        raise UserError(
+            f"problem '{job.cell.problem.name}' is not the data this study was planned with: "
+            "restore the file, or run the command again to start a study of the new data."
+        )
     parts = [_arm_columns(job, arm, source, device, params, clock) for arm in job.cell.arms]
     columns = {name: [v for part in parts for v in part[name]] for name in parts[0]}
     return JobResult(job, columns, clock.seconds)

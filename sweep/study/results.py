@@ -49,7 +49,7 @@ def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Result
     """Summary tables, figures and page of a results folder, from its rows alone."""
     summary = summarise(_frame(layout))
     read_study(layout)  # refuses a damaged or newer file before anything is written
-    write_report(summary, json.loads(layout.study_file.read_text("utf-8")), layout.root)
+    write_report(summary, json.loads(layout.study_file.read_text("utf-8")), layout)
     return Results(layout.root, summary, tuple(failures))
 
 
