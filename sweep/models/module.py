@@ -38,13 +38,16 @@ from sweep.models.base import MODELS, Piece
 
 GROUP = "sweep.models"
 # Functions whose result for one member cannot depend on where it stands in a vmap.
-_MOVABLE = frozenset(
-    "linear relu leaky_relu tanh sigmoid softplus gelu silu elu selu celu mish hardtanh relu6 "
-    "softsign logsigmoid tanhshrink exp log sin cos square sqrt pow abs clamp clamp_min clamp_max "
-    "maximum minimum where add sub mul div neg rsub __add__ __radd__ __sub__ __rsub__ __mul__ "
-    "__rmul__ __truediv__ __pow__ __neg__ __get__ __getitem__ reshape view flatten squeeze "
-    "unsqueeze cat stack dropout size dim".split()
-)
+# fmt: off
+_MOVABLE = frozenset({
+    "linear", "relu", "leaky_relu", "tanh", "sigmoid", "softplus", "gelu", "silu", "elu",
+    "selu", "celu", "mish", "hardtanh", "relu6", "softsign", "exp", "log", "sin", "cos",
+    "square", "sqrt", "pow", "abs", "clamp", "maximum", "minimum", "where", "add", "sub",
+    "mul", "div", "neg", "__add__", "__radd__", "__sub__", "__rsub__", "__mul__", "__rmul__",
+    "__truediv__", "__pow__", "__neg__", "__get__", "__getitem__", "reshape", "view",
+    "flatten", "squeeze", "unsqueeze", "cat", "stack", "dropout", "size", "dim",
+})
+# fmt: on
 
 
 class _Recorder(TorchFunctionMode):
@@ -114,7 +117,8 @@ class ModuleNetwork:
         """Whether a member's bits survive a vmap: nothing but linear and elementwise functions."""
         with _Recorder() as recorder, torch.no_grad():
             self.module(torch.zeros(2, self.n_inputs, dtype=_dtype(self.module)))
-        return recorder.names <= _MOVABLE
+        called: set[str] = recorder.names
+        return called <= _MOVABLE
 
     def forward(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """f: (P, S), (N, D) → (N, S)."""

@@ -57,7 +57,7 @@ class Objective(Protocol):
 
     @property
     def work(self) -> int:
-        """Numbers one member keeps during one evaluation, which decides how many fit a cache."""
+        """Numbers one member keeps during one evaluation: they decide how many fit a cache."""
         ...
 
     def value(
@@ -226,6 +226,7 @@ class LandscapeObjective:
     def __init__(self, landscape: Landscape, device: str, dtype: torch.dtype) -> None:
         self.device = torch.device(device)
         self.dtype = dtype
+        self.like = torch.empty(0, device=self.device, dtype=dtype)
         self.landscape = landscape
         self.n_params = self.n_base = landscape.n_params
         self.n_data = 0
@@ -261,8 +262,7 @@ class LandscapeObjective:
 
     def measure(self, theta: np.ndarray, lam: np.ndarray | None = None) -> Measures:
         """Objective, gradient and norm of members (S, P); errors are None."""
-        like = torch.empty(0, device=self.device, dtype=self.dtype)
-        return measure_in_lanes(self._measure, theta, None, like)
+        return measure_in_lanes(self._measure, theta, None, self.like)
 
     def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
         """Where members of these seeds start, (S, P) float64."""
