@@ -41,8 +41,11 @@ def check_resources(compute: Compute) -> None:
     )
 
 
-def probe_nodes(probe: Probe) -> None:
-    """Call `probe` on every living node; `UserError` names the first one where it fails."""
+def probe_nodes(probe: Probe | None) -> None:
+    """Call `probe` on every living node; `UserError` names the first one where it fails.
+
+    Without a probe this still shows that each node starts a worker that can import this package.
+    """
     check = ray.remote(num_cpus=0, max_retries=0)(_call)
     started = [
         (
@@ -59,13 +62,14 @@ def probe_nodes(probe: Probe) -> None:
         except (ray.exceptions.RayError, TimeoutError) as error:
             problem = reason(error)
         if problem:
-            raise UserError(f"Node {_name(node)} failed the check of the results folder: {problem}")
+            raise UserError(f"Node {_name(node)} cannot run jobs of this study: {problem}")
 
 
-def _call(probe: Probe) -> str:
+def _call(probe: Probe | None) -> str:
     """Empty when the probe passes, else its reason: exceptions may not survive the way back."""
     try:
-        probe()
+        if probe is not None:
+            probe()
     except Exception as error:
         return reason(error)
     return ""

@@ -25,7 +25,7 @@ from sweep.errors import UserError
 from sweep.execution.base import Probe, Work, reason
 from sweep.execution.environment import environment
 from sweep.execution.preflight import check_resources, job_resources, probe_nodes
-from sweep.execution.session import SLOT, cluster_session, local_session
+from sweep.execution.session import cluster_session, local_session
 from sweep.job import JobFailure, JobReport
 from sweep.spec import Compute, Job
 
@@ -92,8 +92,7 @@ class RayExecutor:
         else:
             stack.enter_context(cluster_session(self._compute.address))
             check_resources(self._compute)
-            if self._probe is not None:
-                probe_nodes(self._probe)
+            probe_nodes(self._probe)
 
     def _stop(self) -> None:
         if self._tuning is not None:
@@ -153,17 +152,13 @@ class _Tuning:
 
     def _tuner(self, folder: str) -> tune.Tuner:
         with_jobs = tune.with_parameters(_JobTrial, jobs=self._jobs, work=self._work)
-        workers = self._compute.workers
-        wanted = job_resources(self._compute)
-        # Tune keeps a worker for the next trial only when one is already waiting for its
-        # resources, so a limit in resources keeps all workers busy; `max_concurrent_trials` lets
-        # most go when several jobs end at once, and is left to clusters, which have no slots.
-        if workers and self._compute.name == "local":
-            wanted, workers = {**wanted, SLOT: 1.0}, None
+        shape = tune.PlacementGroupFactory([job_resources(self._compute)])
         return tune.Tuner(
-            tune.with_resources(with_jobs, tune.PlacementGroupFactory([wanted])),
+            tune.with_resources(with_jobs, shape),
             param_space={"job": tune.grid_search(list(range(len(self._jobs))))},
-            tune_config=tune.TuneConfig(reuse_actors=True, max_concurrent_trials=workers),
+            tune_config=tune.TuneConfig(
+                reuse_actors=True, max_concurrent_trials=self._compute.workers
+            ),
             run_config=tune.RunConfig(
                 name="jobs",
                 storage_path=folder,

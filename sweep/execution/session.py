@@ -21,8 +21,6 @@ from sweep.execution.tokens import own_token
 
 REACH_SECONDS = 5.0  # a head node in the same building answers within milliseconds
 
-SLOT = "sweep_slot"  # a local Ray has one per worker; a job takes one when workers are limited
-
 _OBJECT_STORE_BYTES = 200 * 2**20  # holds the job list only; Ray's least is 75 MiB
 
 # A unix socket's path ends at 107 bytes; Ray appends a session folder and a socket's name (up to
@@ -60,7 +58,6 @@ def local_session(workers: int | None) -> Iterator[None]:
         with own_token(folder / "token"), environment(inherited):
             ray.init(
                 address="local",
-                resources={SLOT: workers} if workers else None,
                 num_cpus=max(workers or 1, len(os.sched_getaffinity(0))),
                 include_dashboard=False,
                 object_store_memory=_OBJECT_STORE_BYTES,
