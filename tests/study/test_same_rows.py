@@ -1,0 +1,149 @@
+"""A row depends on its key alone: not on the executor, the workers, the blocks or a second run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import sweep
+from sweep.cli.compose import compose
+from sweep.job import run_job
+from sweep.planning import jobs
+from sweep.rows import KEY
+from sweep.spec import Block
+from sweep.study.resolve import resolve
+
+# Small, but with every arm of the default study, two cells and several blocks.
+STUDY = (
+    "study=default",
+    "tracking=none",
+    "seeds.count=150",
+    "stopping.max_steps=60",
+    "arms.exp.lambda.draws=2",
+)
+
+
+def rows_of(folder: Path, *overrides: str) -> pd.DataFrame:
+    results = sweep.run([*STUDY, f"store.root={folder}", *overrides])
+    assert results.complete
+    return pd.read_parquet(results.path / "rows")
+
+
+def canonical(rows: pd.DataFrame, *drop: str) -> pd.DataFrame:
+    return (
+        rows.drop(columns=["job", *drop])
+        .astype({"study": str, "cell": str, "arm": str})
+        .sort_values(list(KEY))
+        .reset_index(drop=True)
+    )
+
+
+def assert_same_bits(one: pd.DataFrame, two: pd.DataFrame) -> None:
+    assert list(one.columns) == list(two.columns)
+    assert len(one) == len(two)
+    for name in one.columns:
+        for a, b in zip(one[name], two[name], strict=True):
+            if isinstance(a, np.ndarray):
+                assert a.tobytes() == b.tobytes(), name
+            elif isinstance(a, float):
+                assert np.float64(a).tobytes() == np.float64(b).tobytes(), name
+            else:
+                assert (pd.isna(a) and pd.isna(b)) or a == b, name
+
+
+@pytest.fixture(scope="module")
+def serial(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    folder = tmp_path_factory.mktemp("serial")
+    return canonical(rows_of(folder, "compute=serial", "compute.block_size=64"))
+
+
+def test_the_default_shape_of_a_study(serial: pd.DataFrame) -> None:
+    # cells × seeds × Σ draws: 2 × 150 × (1 + 2 + 1 + 1)
+    assert len(serial) == 2 * 150 * 5
+    assert not serial.duplicated(list(KEY)).any()
+    assert set(serial["verdict"]) <= {"global_minimum", "unresolved"}
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("compute=serial", "compute.block_size=500"),
+        ("compute=local", "compute.workers=1", "compute.block_size=64"),
+        ("compute=local", "compute.workers=2", "compute.block_size=40"),
+    ],
+    ids=["serial-500", "ray-1", "ray-2"],
+)
+def test_executors_workers_and_blocks_change_no_bit(
+    serial: pd.DataFrame, tmp_path: Path, overrides: tuple[str, ...]
+) -> None:
+    assert_same_bits(serial, canonical(rows_of(tmp_path, *overrides)))
+
+
+def test_stored_parameters_are_the_only_thing_a_store_setting_changes(
+    serial: pd.DataFrame, tmp_path: Path
+) -> None:
+    bare = rows_of(tmp_path, "compute=serial", "store.params=none")
+    assert bare["params"].isna().all()
+    assert_same_bits(serial.drop(columns="params"), canonical(bare, "params"))
+
+
+def test_a_second_run_adds_nothing_and_more_seeds_extend(tmp_path: Path) -> None:
+    small = ("compute=serial", "problem=xor", "model.width=2")
+    first = rows_of(tmp_path, *small, "compute.block_size=100")
+    files = sorted((p.name, p.stat().st_mtime_ns) for p in tmp_path.glob("*/rows/*"))
+    again = rows_of(tmp_path, *small, "compute.block_size=7")
+    assert files == sorted((p.name, p.stat().st_mtime_ns) for p in tmp_path.glob("*/rows/*"))
+    assert_same_bits(canonical(first), canonical(again))
+    more = rows_of(tmp_path, *small, "seeds.count=170", "compute.block_size=64")
+    assert not more.duplicated(list(KEY)).any()
+    assert len(more) == 170 * 5
+    assert_same_bits(canonical(first), canonical(more[more["seed"] < 150]))
+
+
+def test_arms_of_a_seed_share_their_base_initialisation() -> None:
+    study, *_ = resolve(compose([*STUDY, "stopping.max_steps=0", "problem=xor", "model.width=2"]))
+    (job,) = jobs(study, [Block(3, 20)])
+    rows = pd.DataFrame(dict(run_job(job).columns))
+    starts = {
+        (row.arm, row.draw, row.seed): np.asarray(row.params)
+        for row in rows[rows["steps"] == 0].itertuples()
+        if row.moved == 0
+    }
+    base = {seed: start for (arm, _, seed), start in starts.items() if arm == "plain"}
+    assert len(base) > 10
+    compared = 0
+    for (arm, _, seed), start in starts.items():
+        if arm != "plain" and seed in base:
+            assert start[: len(base[seed])].tobytes() == base[seed].tobytes()
+            compared += 1
+    assert compared > 40
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_a_table_gives_the_rows_of_the_problem_it_was_exported_from(
+    tmp_path: Path, suffix: str
+) -> None:
+    from sklearn.datasets import load_iris
+
+    iris = load_iris(as_frame=True)
+    frame = iris.frame[iris.frame["target"] > 0]
+    table = tmp_path / f"mine.{suffix}"
+    if suffix == "csv":
+        frame.to_csv(table, index=False)
+    else:
+        frame.to_parquet(table)
+    shared = ("compute=serial", "seeds.count=20", "model.width=2")
+    built_in = rows_of(tmp_path / "a", *shared, "problem=iris_pair")
+    own = rows_of(
+        tmp_path / "b", *shared, "problem=table", f"problem.path={table}", "problem.target=target"
+    )
+    drop = ("study", "cell", "problem")
+    assert_same_bits(
+        built_in.drop(columns=["job", *drop]).sort_values(
+            ["arm", "draw", "seed"], ignore_index=True
+        ),
+        own.drop(columns=["job", *drop]).sort_values(["arm", "draw", "seed"], ignore_index=True),
+    )
