@@ -1,0 +1,81 @@
+"""What the README says is run and compared with the code."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import sweep
+from sweep.cli.main import main
+from sweep.rows import columns
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+QUICK = ("seeds.count=3", "stopping.max_steps=4", "compute=serial", "tracking=none")
+
+
+def commands() -> list[str]:
+    """Every line of a bash block that calls this program, without its comment."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    inline = re.findall(r"`((?:scripts/)?sweep [^`]*)`", README)
+    found = [line for line in [*lines, *inline] if re.match(r"(scripts/)?sweep ", line)]
+    return sorted(set(found))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("readme")
+    return sweep.run([*QUICK, f"store.root={folder}"]).path
+
+
+@pytest.fixture
+def study_folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "own"
+    (folder / "study").mkdir(parents=True)
+    text = (ROOT / "conf" / "study" / "quick.yaml").read_text().replace("name: quick", "name: mine")
+    (folder / "study" / "mine.yaml").write_text(text)
+    return folder
+
+
+@pytest.mark.parametrize("command", commands())
+def test_every_command_works(
+    command: str,
+    results: Path,
+    study_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if "model.factory" in command:
+        pytest.skip("needs the reader's own package: tests/models/test_module.py installs one")
+    table = tmp_path / "mine.csv"
+    table.write_text("a,b,label\n1,1,n\n1,-1,y\n-1,1,y\n-1,-1,n\n")
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command)[1:]
+    words = [str(results) if word.startswith("results/default-") else word for word in words]
+    words = [str(study_folder) if word == "FOLDER" else word for word in words]
+    if words[0] in ("run", "plan") and not {"--help", "--cfg"} & set(words):
+        own = {word.split("=")[0] for word in words}
+        words += [word for word in QUICK if word.split("=")[0] not in own]
+        words = ["seeds.count=5" if word.startswith("seeds.count") else word for word in words]
+        words.append(f"store.root={tmp_path / 'results'}")
+    assert main(words) == 0
+    assert capsys.readouterr().out
+
+
+def test_the_row_table_is_the_code(results: Path) -> None:
+    documented = re.findall(r"^\| `([a-z_0-9]+)` \| (\w+) \| (.*) \|$", README, re.MULTILINE)
+    stated = {name: (kind, meaning.replace("∣", "|")) for name, kind, meaning in documented}
+    for column in columns([]):
+        if column.name != "model.width":
+            assert stated[column.name] == (column.kind, column.meaning), column.name
+
+
+def test_links_resolve() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("http") or (ROOT / target).exists(), target
