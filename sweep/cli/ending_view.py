@@ -3,28 +3,53 @@
 from __future__ import annotations
 
 import shlex
-from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
+from sweep.cli.tally import counted
 from sweep.study.observer import Ending
 from sweep.verdicts import Outcome
 
+_RANGE = "Where a range is given, unresolved members may or may not be bad minima."
+# Beyond a few screens a table in a terminal is read by nobody.
+SHOWN_CELLS = 20
+_WIDEST = 1000
+
 
 def show_ending(console: Console, ending: Ending) -> None:
-    """Prints a table with n, outcomes, frequency and interval, then the paths and commands."""
-    console.print(frequency_table(ending))
+    """Prints a table per cell with n, outcomes, frequency and interval, then paths and commands."""
+    found = ending.frequencies
+    pooled = found[found["level"] == "cell"]
+    console.print("How often training ended in a bad minimum", style="bold")
+    for shown, (cell, rows) in enumerate(pooled.groupby("cell", sort=False)):
+        if shown == SHOWN_CELLS:
+            console.print(f"… {pooled['cell'].nunique() - shown} more cells are in the report.")
+            break
+        table = frequency_table(ending.cells.get(str(cell), str(cell)), rows)
+        wide = console.options.update(max_width=_WIDEST)
+        # Rather too wide for the terminal than with numbers cut off.
+        console.print(table, width=Measurement.get(console, wide, table).maximum, crop=False)
+    if (pooled[Outcome.UNRESOLVED] > 0).any():
+        console.print(_RANGE, style="italic")
+    for name, text in _places(ending):
+        console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _places(ending: Ending) -> list[tuple[str, str]]:
+    """Where rows, report and MLflow are, and what failed."""
     lines = [("rows", f"{ending.results / 'rows'}   ({ending.rows:,} rows)")]
     if ending.report is not None:
         lines.append(("report", str(ending.report)))
     if ending.tracking_uri is not None:
         lines.append(("MLflow", mlflow_line(ending.tracking_uri)))
     if ending.failed:
-        lines.append(("failed", f"{ending.failed} jobs; the same command tries them again"))
-    for name, text in lines:
-        console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
+        jobs = counted(ending.failed, "job")
+        lines.append(("failed", f"{jobs}; the same command tries again"))
+    return lines
 
 
 def mlflow_line(uri: str) -> str:
@@ -34,40 +59,37 @@ def mlflow_line(uri: str) -> str:
     return f"mlflow ui --backend-store-uri {shlex.quote(uri)}"
 
 
-def frequency_table(ending: Ending) -> Table:
-    """One row per cell and arm, all λ draws pooled."""
-    found = ending.frequencies
-    cells = found[found["level"] == "cell"].to_dict("records")
-    confidence = f"{cells[0]['confidence']:.0%} " if cells else ""
-    table = Table(title="How often training ended in a bad minimum", title_justify="left")
-    for name in ("cell", "arm"):
-        table.add_column(name)
-    table.add_column("n", justify="right")
-    table.add_column("outcomes")
-    table.add_column("bad minima", justify="right")
-    table.add_column(f"{confidence}interval", justify="right")
-    table.add_column("mean error", justify="right")
-    for row in cells:
-        cell = str(row["cell"])
+def frequency_table(title: str, rows: pd.DataFrame) -> Table:
+    """One row per arm of a cell, all λ draws pooled; a column per outcome that occurs.
+
+    Narrow enough for 80 columns: numbers in per cent, the sign in the header.
+    """
+    arms = rows.to_dict("records")
+    outcomes = [name for name in map(str, Outcome) if (rows[name] > 0).any()]
+    table = Table(
+        title=title,
+        box=SIMPLE_HEAD,
+        title_justify="left",
+        show_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("arm", no_wrap=True)
+    interval = f"{arms[0]['confidence']:.0%}\ninterval, %"
+    for name in ("n", *outcomes, "bad\nminima, %", interval, "mean\nerror"):
+        table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
+    for row in arms:
         table.add_row(
-            ending.cells.get(cell, cell),
             str(row["arm"]),
             f"{row['n']:,}",
-            _outcomes(row),
-            _frequency(row),
-            f"{row['interval_low']:.2%} - {row['interval_high']:.2%}",
+            *(f"{row[name]:,}" for name in outcomes),
+            _range(row["bad_minimum_frequency"], row["bad_minimum_frequency_upper"]),
+            _range(row["interval_low"], row["interval_high"]),
             "-" if pd.isna(row["mean_final_error"]) else f"{row['mean_final_error']:.4f}",
         )
     return table
 
 
-def _outcomes(row: dict[Any, Any]) -> str:
-    """The outcomes that occur, with their counts."""
-    names = [str(outcome) for outcome in Outcome]
-    return ", ".join(f"{row[name]:,} {name}" for name in names if row[name])
-
-
-def _frequency(row: dict[Any, Any]) -> str:
-    """One number, or both ends while some members are unresolved."""
-    low, high = row["bad_minimum_frequency"], row["bad_minimum_frequency_upper"]
-    return f"{low:.2%}" if low == high else f"{low:.2%} - {high:.2%}"
+def _range(low: float, high: float) -> str:
+    """Both ends in per cent, or the one number that they are."""
+    shown = f"{100 * low:.2f}"
+    return shown if low == high else f"{shown}-{100 * high:.2f}"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from sweep.cli.tally import counted
 from sweep.spec import Arm
 from sweep.study.plan import Plan
 from sweep.study.status import Status
+from sweep.verdicts import Verdict
 
 SHOWN_MISSING = 5
 # An estimate in days needs no seconds.
@@ -39,7 +42,9 @@ def _cells(plan: Plan) -> Table:
     """One row per cell: id, problem, network, and the other axes of the grid."""
     axes = sorted({key for cell in plan.study.cells for key in cell.axes})
     shown = [key for key in axes if key not in ("problem", "model.width")]
-    table = Table(title=f"{len(plan.study.cells)} cells", title_justify="left")
+    table = Table(
+        title=counted(len(plan.study.cells), "cell"), box=SIMPLE_HEAD, title_justify="left"
+    )
     for name in ("cell", "problem", "model", "width", *shown):
         table.add_column(name)
     for cell in plan.study.cells:
@@ -51,9 +56,9 @@ def _cells(plan: Plan) -> Table:
 
 def _arms(plan: Plan) -> Table:
     """One row per arm; where cells differ in an arm, the first cell's."""
-    table = Table(title="arms of the first cell", title_justify="left")
+    table = Table(title="arms", box=SIMPLE_HEAD, title_justify="left")
     for name in ("arm", "augment", "regularizer", "weight decay", "λ", "draws"):
-        table.add_column(name)
+        table.add_column(name, no_wrap=name == "arm")
     for arm in plan.study.cells[0].arms:
         table.add_row(
             arm.name,
@@ -104,11 +109,12 @@ def show_status(status: Status, console: Console | None = None) -> None:
     for name, text in lines:
         console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
     if status.verdicts:
-        table = Table(title="verdicts so far", title_justify="left")
+        table = Table(title="verdicts so far", box=SIMPLE_HEAD, title_justify="left")
         table.add_column("arm")
-        names = list(next(iter(status.verdicts.values())))
+        arms = status.verdicts.values()
+        names = [name for name in map(str, Verdict) if any(counts[name] for counts in arms)]
         for name in names:
-            table.add_column(name, justify="right")
+            table.add_column(name.replace("_", "\n"), justify="right", no_wrap=True)
         for arm, counts in status.verdicts.items():
             table.add_row(arm, *(f"{counts[name]:,}" for name in names))
         console.print(table)

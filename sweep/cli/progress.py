@@ -23,7 +23,7 @@ from rich.progress import (
 from rich.table import Table
 
 from sweep.cli.ending_view import show_ending
-from sweep.cli.tally import Tally
+from sweep.cli.tally import SHARES, Tally
 from sweep.job import JobFailure, JobReport
 from sweep.study.observer import Ending, Observer
 
@@ -147,9 +147,11 @@ class LiveProgress:
         self._live.stop()
 
     def _draw(self) -> None:
-        table = Table.grid(padding=(0, 3))
+        table = Table("arm", box=None, collapse_padding=True)
+        for name in SHARES:
+            table.add_column(name, justify="right")
         for arm in self._tally.arms:
-            table.add_row(arm, *self._tally.shares(arm))
+            table.add_row(arm, *self._tally.shares(arm).values())
         self._live.update(Group(self._bar, table))
 
 

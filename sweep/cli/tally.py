@@ -12,6 +12,7 @@ from sweep.verdicts import Verdict
 
 # What may turn out a bad minimum once every witness is known; the others are proven not to be one.
 POSSIBLY_BAD = (Verdict.LOCAL_MINIMUM, Verdict.UNRESOLVED)
+SHARES = ("bad minima ≤", "global", "unresolved", "failed", "mean error")
 
 
 class Tally:
@@ -54,9 +55,9 @@ class Tally:
     def opening(self) -> str:
         """What is ahead, in one line."""
         if self.n_jobs == self.done:
-            return f"All {self.n_jobs} jobs are on disk already: nothing to train."
-        known = f", {self.before} of them on disk already" if self.before else ""
-        return f"{self.n_jobs} jobs{known}; {self.n_members} networks to train."
+            return f"Nothing to train: {counted(self.n_jobs, 'job')} of the study on disk already."
+        known = f", {self.before:,} on disk already" if self.before else ""
+        return f"{counted(self.n_jobs, 'job')}{known}; {self.n_members:,} networks to train."
 
     def jobs(self) -> str:
         """Jobs done of all, failed ones named."""
@@ -78,14 +79,14 @@ class Tally:
     def line(self) -> str:
         """Everything in one line, for logs."""
         arms = " | ".join(
-            f"{arm}: {', '.join(share for share in self.shares(arm) if share)}"
+            f"{arm}: {', '.join(f'{name} {share}' for name, share in self.shares(arm).items())}"
             for arm in self.arms
             if self._verdicts[arm]
         )
         return f"{self.jobs()} jobs, {self.rate()}, {self.left()} left | {arms}"
 
-    def shares(self, arm: str) -> tuple[str, ...]:
-        """The arm so far: bad minima at most, global minima, unresolved, failed, mean error.
+    def shares(self, arm: str) -> dict[str, str]:
+        """The arm so far, by the names in `SHARES`; empty before its first member.
 
         A bad minimum is one that the cell's witness beats, which is known at the end; until then
         its frequency is bounded by what may still turn out to be one.
@@ -93,17 +94,23 @@ class Tally:
         counts = self._verdicts.get(arm, Counter())
         n = counts.total()
         if n == 0:
-            return ()
+            return {}
         bad = sum(counts[verdict] for verdict in POSSIBLY_BAD) / n
         total, finite = self._errors.get(arm, (0.0, 0))
-        return (
-            f"bad ≤ {bad:.1%}",
-            f"global {counts[Verdict.GLOBAL_MINIMUM] / n:.1%}",
-            f"unresolved {counts[Verdict.UNRESOLVED] / n:.1%}",
-            f"failed {counts[Verdict.FAILED]}",
-            f"mean error {total / finite:.4f}" if finite else "",
+        shares = (
+            f"{bad:.1%}",
+            f"{counts[Verdict.GLOBAL_MINIMUM] / n:.1%}",
+            f"{counts[Verdict.UNRESOLVED] / n:.1%}",
+            f"{counts[Verdict.FAILED]}",
+            f"{total / finite:.4f}" if finite else "-",
         )
+        return dict(zip(SHARES, shares, strict=True))
 
     def _per_second(self) -> float:
         elapsed = time.monotonic() - self._start
         return self.members / elapsed if elapsed > 0 else 0.0
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: '1 job', '2,000 jobs'."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

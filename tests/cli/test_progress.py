@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from sweep.cli.ending_view import mlflow_line
+from sweep.cli.ending_view import SHOWN_CELLS, mlflow_line
 from sweep.cli.plan_view import duration
 from sweep.cli.progress import SHOWN_FAILURES, LiveProgress, PlainProgress, progress
 from sweep.cli.tally import Tally
@@ -80,21 +80,16 @@ def test_the_tally_counts_over_jobs_and_weighs_errors_by_members() -> None:
     assert tally.jobs() == "3/4"
     assert tally.members == 60
     # plain: 20 members, 8 of which may be bad minima; 9 finite at 0.1 and 10 at 0.3.
-    assert tally.shares("plain") == (
-        "bad ≤ 40.0%",
-        "global 55.0%",
-        "unresolved 15.0%",
-        "failed 1",
-        f"mean error {(9 * 0.1 + 10 * 0.3) / 19:.4f}",
-    )
+    assert tally.shares("plain") == {
+        "bad minima ≤": "40.0%",
+        "global": "55.0%",
+        "unresolved": "15.0%",
+        "failed": "1",
+        "mean error": f"{(9 * 0.1 + 10 * 0.3) / 19:.4f}",
+    }
     # exp: a mean that is not finite is left out, a saddle is no minimum.
-    assert tally.shares("exp") == (
-        "bad ≤ 0.0%",
-        "global 95.0%",
-        "unresolved 0.0%",
-        "failed 0",
-        "mean error 0.0000",
-    )
+    assert list(tally.shares("exp").values()) == ["0.0%", "95.0%", "0.0%", "0", "0.0000"]
+    assert tally.shares("other") == {}
     assert not tally.complete
     tally.failed += 1
     assert tally.complete
@@ -112,9 +107,9 @@ def test_rates_and_time_left_count_this_run_alone(monkeypatch: pytest.MonkeyPatc
 
 
 def test_openings_say_what_is_ahead() -> None:
-    assert Tally(5, 5, 0).opening() == "All 5 jobs are on disk already: nothing to train."
-    assert Tally(5, 2, 60).opening() == "5 jobs, 2 of them on disk already; 60 networks to train."
-    assert Tally(5, 0, 100).opening() == "5 jobs; 100 networks to train."
+    assert Tally(5, 5, 0).opening() == "Nothing to train: 5 jobs of the study on disk already."
+    assert Tally(5, 2, 60).opening() == "5 jobs, 2 on disk already; 60 networks to train."
+    assert Tally(1, 0, 1000).opening() == "1 job; 1,000 networks to train."
 
 
 def test_a_log_gets_a_line_every_few_seconds_and_one_at_the_end() -> None:
@@ -127,7 +122,7 @@ def test_a_log_gets_a_line_every_few_seconds_and_one_at_the_end() -> None:
     progress_lines = [line for line in lines if " jobs, " in line]
     assert len(progress_lines) <= 2
     assert progress_lines[-1].startswith("40/40 jobs")
-    assert "plain: bad ≤ 30.0%" in progress_lines[-1]
+    assert "plain: bad minima ≤ 30.0%" in progress_lines[-1]
     assert len(max(lines, key=len)) > 80, "a log line is not wrapped"
 
 
@@ -166,9 +161,11 @@ def test_the_whole_story_on_a_log_and_on_a_terminal(terminal: bool) -> None:
     assert "/r/default-abc/rows   (10 rows)" in shown
     assert "/r/default-abc/report.html" in shown
     assert "mlflow ui --backend-store-uri sqlite:////r/mlflow.db" in shown
-    for part in ("xor, width 2", "2 bad_minimum", "1 unresolved", "20.00% - 30.00%", "0.2500"):
+    for part in ("xor, width 2", "minimum", "unresolved", "20.00-30.00", "0.2500"):
         assert part in shown
-    assert "95% interval" in shown
+    assert "interval, %" in shown
+    assert "may or may not be bad minima" in shown
+    assert "saddle" not in shown, "an outcome that nobody had needs no column"
 
 
 def test_the_interval_shown_is_that_of_the_summary() -> None:
@@ -176,7 +173,7 @@ def test_the_interval_shown_is_that_of_the_summary() -> None:
     found = ending()
     PlainProgress(on).finished(found)
     row = found.frequencies[found.frequencies["level"] == "cell"].iloc[0]
-    assert f"{row['interval_low']:.2%} - {row['interval_high']:.2%}" in text(on)
+    assert f"{100 * row['interval_low']:.2f}-{100 * row['interval_high']:.2f}" in text(on)
 
 
 def test_nothing_to_train_opens_no_bar() -> None:
@@ -184,7 +181,7 @@ def test_nothing_to_train_opens_no_bar() -> None:
     with progress(on) as observer:
         observer.started(3, 3, 0, ARMS)
         observer.finished(ending())
-    assert "nothing to train" in text(on)
+    assert "Nothing to train" in text(on)
     assert "jobs" in text(on)
 
 
@@ -228,3 +225,17 @@ def test_a_server_is_an_address_and_a_file_a_command() -> None:
 )
 def test_durations_are_readable(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_the_last_screen_fits_eighty_columns_and_names_every_cell() -> None:
+    many = pd.concat([rows().assign(cell=f"c{i:02d}") for i in range(SHOWN_CELLS + 3)])
+    many["arm"] = "exp_unregularized"
+    on = Console(file=io.StringIO(), width=80, color_system=None)
+    found = Ending(Path("/r"), len(many), 2, frequencies(many))
+    PlainProgress(on).finished(found)
+    shown = text(on)
+    assert "…" not in shown.replace("… 3 more cells", "")
+    assert "… 3 more cells are in the report." in shown
+    assert "exp_unregularized" in shown
+    assert "2 jobs; the same command tries again" in shown
+    assert all(f"c{i:02d}" in shown for i in range(SHOWN_CELLS))
