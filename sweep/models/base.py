@@ -86,6 +86,11 @@ class Network(Protocol):
         """Widths of the hidden layers, or ()."""
         ...
 
+    @property
+    def fixed_lanes(self) -> bool:
+        """Whether a member's bits depend on the number of lanes (a multiple of 64) on the CPU."""
+        ...
+
     def forward(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """f: (P, S), (N, D) → (N, S)."""
         ...

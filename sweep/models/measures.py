@@ -38,6 +38,17 @@ def norm(columns: torch.Tensor) -> torch.Tensor:
     return columns.square().sum(0).sqrt()
 
 
+def value_and_grad(
+    value_of: Callable[[torch.Tensor], torch.Tensor], theta: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """F (S,) and ∇F (P, S) by autograd, detached: members are independent, so one pass does."""
+    with torch.enable_grad():
+        point = theta.detach().requires_grad_()
+        value = value_of(point)
+        (grad,) = torch.autograd.grad(value, point, grad_outputs=torch.ones_like(value))
+    return value.detach(), grad
+
+
 def measure_in_lanes(
     measure: Callable[[torch.Tensor, torch.Tensor | None], dict[str, torch.Tensor]],
     theta: np.ndarray,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 
@@ -27,6 +28,7 @@ class MlpNetwork:
     n_inputs: int
     widths: tuple[int, ...]
     activation: Activation
+    fixed_lanes: ClassVar[bool] = False
 
     @cached_property
     def pieces(self) -> tuple[Piece, ...]:

@@ -115,10 +115,16 @@ class ModuleNetwork:
     @cached_property
     def movable(self) -> bool:
         """Whether a member's bits survive a vmap: nothing but linear and elementwise functions."""
-        with _Recorder() as recorder, torch.no_grad():
-            self.module(torch.zeros(2, self.n_inputs, dtype=_dtype(self.module)))
+        x = torch.zeros(2, self.n_inputs, dtype=_dtype(self.module))
+        with torch.no_grad(), _Recorder() as recorder:
+            self.module(x)
         called: set[str] = recorder.names
         return called <= _MOVABLE
+
+    @property
+    def fixed_lanes(self) -> bool:
+        """True for a vmap, whose choice of strides, and so of torch's loops, is not ours."""
+        return self.movable
 
     def forward(self, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
         """f: (P, S), (N, D) → (N, S)."""

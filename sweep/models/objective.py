@@ -32,10 +32,10 @@ from sweep.models.initialisers import (
     Initialiser,
     augment_params,
     base_params,
-    landscape_params,
 )
+from sweep.models.landscape import LandscapeObjective
 from sweep.models.losses import Loss
-from sweep.models.measures import Measures, measure_in_lanes, norm
+from sweep.models.measures import Measures, measure_in_lanes, norm, value_and_grad
 from sweep.models.regularizers import Regularizer
 from sweep.problems.base import Data, Landscape
 
@@ -53,6 +53,11 @@ class Objective(Protocol):
     @property
     def lower_bound(self) -> float | None:
         """A proven lower bound of F, or None."""
+        ...
+
+    @property
+    def fixed_lanes(self) -> bool:
+        """Whether a member's bits depend on the number of lanes, which then must never change."""
         ...
 
     @property
@@ -85,20 +90,6 @@ class Objective(Protocol):
     def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
         """Where members of these seeds start, (S, P) float64."""
         ...
-
-
-def _value_and_grad(
-    objective: Objective,
-    theta: torch.Tensor,
-    lam: torch.Tensor | None,
-    weights: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """F and ∇F by autograd: members are independent, so one backward pass serves all."""
-    with torch.enable_grad():
-        point = theta.detach().requires_grad_()
-        value = objective.value(point, lam, weights)
-        (grad,) = torch.autograd.grad(value, point, grad_outputs=torch.ones_like(value))
-    return value.detach(), grad
 
 
 class DataObjective:
@@ -134,6 +125,11 @@ class DataObjective:
     def lower_bound(self) -> float | None:
         """N·inf ℓ: regularizers are never negative."""
         return self.n_data * self.loss.lower_bound
+
+    @property
+    def fixed_lanes(self) -> bool:
+        """On CUDA, where torch splits sums by the tensor's shape; and if the network says so."""
+        return self.device.type == "cuda" or self.network.fixed_lanes
 
     @property
     def work(self) -> int:
@@ -173,7 +169,7 @@ class DataObjective:
         weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """F (S,) and ∇F (P, S), detached."""
-        return _value_and_grad(self, theta, lam, weights)
+        return value_and_grad(lambda point: self.value(point, lam, weights), theta)
 
     def measure(self, theta: np.ndarray, lam: np.ndarray | None = None) -> Measures:
         """All measures of members (S, P), with λ (S, M); a member's bits are its own."""
@@ -218,64 +214,6 @@ class DataObjective:
         if dead is not None:
             found["dead_units"] = dead
         return found
-
-
-class LandscapeObjective:
-    """An objective of θ without data: no errors; λ and weights are ignored."""
-
-    def __init__(self, landscape: Landscape, device: str, dtype: torch.dtype) -> None:
-        self.device = torch.device(device)
-        self.dtype = dtype
-        self.like = torch.empty(0, device=self.device, dtype=dtype)
-        self.landscape = landscape
-        self.n_params = self.n_base = landscape.n_params
-        self.n_data = 0
-        self.n_lambda = 1
-
-    @property
-    def lower_bound(self) -> float | None:
-        """The landscape's own."""
-        return self.landscape.lower_bound
-
-    @property
-    def work(self) -> int:
-        """The parameters, their gradient and moments."""
-        return 6 * self.n_params
-
-    def value(
-        self,
-        theta: torch.Tensor,
-        lam: torch.Tensor | None = None,
-        weights: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """F, (S,); differentiable."""
-        return self.landscape.value(theta)
-
-    def value_and_grad(
-        self,
-        theta: torch.Tensor,
-        lam: torch.Tensor | None = None,
-        weights: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """F (S,) and ∇F (P, S), detached."""
-        return _value_and_grad(self, theta, lam, weights)
-
-    def measure(self, theta: np.ndarray, lam: np.ndarray | None = None) -> Measures:
-        """Objective, gradient and norm of members (S, P); errors are None."""
-        return measure_in_lanes(self._measure, theta, None, self.like)
-
-    def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
-        """Where members of these seeds start, (S, P) float64."""
-        return landscape_params(init, self.n_params, root, seeds)
-
-    def _measure(self, theta: torch.Tensor, lam: torch.Tensor | None) -> dict[str, torch.Tensor]:
-        objective, grad = self.value_and_grad(theta)
-        return {
-            "loss": objective,
-            "objective": objective,
-            "grad_norm": norm(grad),
-            "param_norm": norm(theta),
-        }
 
 
 def build_objective(

@@ -3,9 +3,8 @@
 A fixed number of lanes W; members wait in a queue, and a lane whose member has stopped takes the
 next one. Axis letters as in `sweep.training.base`. A member's result is the same bits whatever the
 other members are, how many there are and where it stands among them: see `sweep.models.lanes` for
-the three rules. On the CPU every multiple of 64 lanes gives the same bits, so a short queue takes
-fewer lanes. On CUDA torch chooses how to split a sum by the tensor's shape, so W there is a
-function of the objective's shape alone.
+the three rules. Where every multiple of 64 lanes gives the same bits, a short queue takes fewer
+lanes; where it does not (`Objective.fixed_lanes`), W is a function of the objective's shape alone.
 
 Evaluate F and ∇F where the member stands, decide whether it stops there, and if not take one
 step: so `steps` counts the updates that lead from the start to the recorded point, and a member may
@@ -70,11 +69,10 @@ def train(
     `order` is needed by an optimizer with a batch size. `lanes` (a multiple of 64) is for tests and
     measurements. Raises `UserError` when mini-batches are asked for without enough data.
     """
-    if objective.device.type == "cpu":
-        lanes = min(lanes or preferred_lanes(objective), padded(len(start)))
-    loop = _Loop(
-        objective, start, lam, optimizer, stopping, order, lanes or preferred_lanes(objective)
-    )
+    width = lanes or preferred_lanes(objective)
+    if not objective.fixed_lanes:
+        width = min(width, padded(len(start)))
+    loop = _Loop(objective, start, lam, optimizer, stopping, order, width)
     with one_thread(), torch.no_grad():
         while loop.refill():
             loop.visit()
@@ -120,9 +118,10 @@ class _Loop:
             self._enter(free[: len(entering)], entering)
             self.next += len(entering)
         busy = np.flatnonzero(self.member >= 0)
-        # Free lanes stay free only when the queue is empty.
-        if self.objective.device.type == "cpu" and 0 < padded(len(busy)) < len(self.member):
-            self._keep(np.concatenate([busy, free[: padded(len(busy)) - len(busy)]]))
+        # Lanes are idle only when the queue is empty: close those that are no longer needed.
+        if not self.objective.fixed_lanes and padded(len(busy)) < len(self.member):
+            idle = free[len(entering) :][: padded(len(busy)) - len(busy)]
+            self._keep(np.concatenate([busy, idle]))
         return len(busy) > 0
 
     def visit(self) -> None:
