@@ -6,6 +6,8 @@ import logging
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,11 +17,11 @@ from typing import Any
 import ray
 
 from sweep.errors import UserError
-from sweep.execution.base import reason
 from sweep.execution.environment import environment
 from sweep.execution.tokens import own_token
 
 REACH_SECONDS = 5.0  # a head node in the same building answers within milliseconds
+CONNECT_SECONDS = 30.0  # Ray itself gives up a wrong token after 20, a wrong server after minutes
 
 _OBJECT_STORE_BYTES = 200 * 2**20  # holds the job list only; Ray's least is 75 MiB
 
@@ -86,12 +88,8 @@ def cluster_session(address: str | None) -> Iterator[None]:
         where = os.environ.get("RAY_ADDRESS") or "auto"
     if where != "auto":
         _check_reachable(where)
-    try:
-        ray.init(address=where, **_QUIET)
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise UserError(
-            f"compute.address '{where}' is no Ray we can use: {reason(error)}"
-        ) from error
+    _check_connects(where)
+    ray.init(address=where, **_QUIET)
     try:
         yield
     finally:
@@ -124,3 +122,43 @@ def _check_reachable(address: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise UserError(f"compute.address '{address}' cannot be reached: {error}.") from error
+
+
+# The same call as ours, with every error it is based on: Ray hides a refused token behind others.
+_CONNECT = """
+import logging, sys, ray
+try:
+    ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
+except Exception as error:
+    while error is not None:
+        print(type(error).__name__ + ":", str(error))
+        error = error.__cause__ or error.__context__
+    sys.exit(1)
+"""
+
+
+def _check_connects(where: str) -> None:
+    """Refuse what does not take us in.
+
+    It is tried in a child process: Ray retries for minutes, and only a process can be stopped in
+    the middle of that.
+    """
+    command = [sys.executable, "-c", _CONNECT, where]
+    try:
+        tried = subprocess.run(
+            command, timeout=CONNECT_SECONDS, capture_output=True, text=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"compute.address '{where}' did not answer as a Ray head does within "
+            f"{CONNECT_SECONDS:g} s."
+        ) from None
+    if tried.returncode == 0:
+        return
+    if "InvalidAuthToken" in tried.stdout + tried.stderr:
+        raise UserError(
+            f"compute.address '{where}' refuses our token: set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN_PATH to the cluster's."
+        )
+    first = (tried.stdout.splitlines() or [f"exit status {tried.returncode}"])[0]
+    raise UserError(f"compute.address '{where}' is no Ray that we can use: {first}")
