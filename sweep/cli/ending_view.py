@@ -7,7 +7,6 @@ import shlex
 import pandas as pd
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 
 from sweep.cli.tally import counted
@@ -17,7 +16,6 @@ from sweep.verdicts import Outcome
 _RANGE = "Where a range is given, unresolved members may or may not be bad minima."
 # Beyond a few screens a table in a terminal is read by nobody.
 SHOWN_CELLS = 20
-_WIDEST = 1000
 
 
 def show_ending(console: Console, ending: Ending) -> None:
@@ -29,10 +27,7 @@ def show_ending(console: Console, ending: Ending) -> None:
         if shown == SHOWN_CELLS:
             console.print(f"… {pooled['cell'].nunique() - shown} more cells are in the report.")
             break
-        table = frequency_table(ending.cells.get(str(cell), str(cell)), rows)
-        wide = console.options.update(max_width=_WIDEST)
-        # Rather too wide for the terminal than with numbers cut off.
-        console.print(table, width=Measurement.get(console, wide, table).maximum, crop=False)
+        console.print(frequency_table(ending.cells.get(str(cell), str(cell)), rows))
     if (pooled[Outcome.UNRESOLVED] > 0).any():
         console.print(_RANGE, style="italic")
     for name, text in _places(ending):
@@ -71,7 +66,8 @@ def frequency_table(title: str, rows: pd.DataFrame) -> Table:
         box=SIMPLE_HEAD,
         title_justify="left",
         show_edge=False,
-        collapse_padding=True,
+        pad_edge=False,
+        padding=0,
     )
     table.add_column("arm", no_wrap=True)
     interval = f"{arms[0]['confidence']:.0%}\ninterval, %"
