@@ -120,6 +120,7 @@ class DataObjective:
         self.n_lambda = regularizer.n_lambda(network)
         self.x = torch.as_tensor(data.x).to(self.device, dtype)
         self.y = torch.as_tensor(data.y).to(self.device, dtype)
+        self._minus_y = -self.y.unsqueeze(1)
 
     @property
     def lower_bound(self) -> float | None:
@@ -140,9 +141,10 @@ class DataObjective:
 
     def outputs(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs f and f̃, (N, S) each; the same tensor when nothing is added."""
-        base = self.network.forward(theta[: self.n_base], self.x)
         if not self.extra_pieces:
+            base = self.network.forward(theta, self.x)
             return base, base
+        base = self.network.forward(theta[: self.n_base], self.x)
         return base, base + self._added(theta)
 
     def value(
@@ -159,7 +161,7 @@ class DataObjective:
 
     def point_losses(self, output: torch.Tensor) -> torch.Tensor:
         """ℓ(−yᵢ f̃(xᵢ)) of outputs (N, S), same shape."""
-        losses: torch.Tensor = self.loss(-self.y.unsqueeze(1) * output)
+        losses: torch.Tensor = self.loss(self._minus_y * output)
         return losses
 
     def value_and_grad(

@@ -39,7 +39,7 @@ from sweep.verdicts import Stop
 VISIT = 16
 # Measured on one thread: 256 lanes serve every shape up to about this many numbers in all lanes;
 # beyond it they no longer fit the cache and fewer lanes are faster.
-LANE_BUDGET = 1_000_000
+LANE_BUDGET = 400_000
 MAX_LANES_CPU = 256
 LANES_CUDA = 8192
 
