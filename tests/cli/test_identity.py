@@ -169,3 +169,29 @@ def test_a_missing_group_is_named() -> None:
     broken = Composed(**{**vars(composed), "cells": (CellSettings({}, settings),)})
     with pytest.raises(UserError, match="loss is missing"):
         resolve(broken)
+
+
+def test_the_default_study_keeps_its_id() -> None:
+    """Golden: a change here makes every stored default study a stranger to this release."""
+    assert resolve(compose())[0].id == "bcb04df7f452"
+
+
+def test_a_users_module_is_known_by_its_version_and_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "identified_nets.py"
+    source.write_text("import torch\n\n\ndef net(d):\n    return torch.nn.Linear(d, 1)\n")
+    info = tmp_path / "identified_nets-1.0.dist-info"
+    info.mkdir()
+    (info / "entry_points.txt").write_text("[sweep.models]\nidentified = identified_nets:net\n")
+    metadata = "Metadata-Version: 2.1\nName: identified-nets\nVersion: {}\n"
+    (info / "METADATA").write_text(metadata.format("1.0"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    words = ["model=module", "model.factory=identified", "~arms.extra_neuron"]
+
+    first = identity(*words)
+    assert identity(*words) == first
+    (info / "METADATA").write_text(metadata.format("1.1"))
+    second = identity(*words)
+    source.write_text(source.read_text() + "# another word\n")
+    assert len({first, second, identity(*words)}) == 3
