@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from sweep.execution.base import open_executor
@@ -62,6 +61,9 @@ def run_study(
             rows=results.summary.n_rows,
             failed=len(failures),
             frequencies=results.summary.frequencies,
+            cells=dict(
+                zip(results.summary.cells["cell"], results.summary.cells["setting"], strict=True)
+            ),
             report=layout.report,
             tracking_uri=track.uri,
         )
@@ -127,8 +129,3 @@ def _probed(layout: Layout) -> Iterator[SeesResults]:
         yield SeesResults(layout, token)
     finally:
         remove_probe(layout, token)
-
-
-def results_folder(path: str | Path) -> Layout:
-    """The layout of an existing results folder."""
-    return Layout.at(path)
