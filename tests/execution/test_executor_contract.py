@@ -1,0 +1,136 @@
+"""The executors' contract (sweep/execution/base.py), checked for each of them."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from ray import cloudpickle
+
+from sweep.errors import UserError
+from sweep.execution.base import Executor, open_executor, reason
+from sweep.execution.ray_tune import RayExecutor
+from sweep.job import JobFailure, JobReport
+from sweep.seeds import stream
+from sweep.spec import Compute, Job
+
+# Workers cannot import a test module, so its functions travel to them by value.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+RETRIES = 1
+PLACES = {
+    "serial": Compute(name="serial", retries=RETRIES),
+    "ray": Compute(name="local", workers=2, retries=RETRIES, memory_per_job_gb=0.1),
+}
+
+
+@dataclass(frozen=True)
+class Fake:
+    """Work that notes each attempt in a file of its own and behaves as the job's id is told."""
+
+    folder: Path
+    behave: dict[str, str] = field(default_factory=dict)
+
+    def __call__(self, job: Job) -> JobReport:
+        attempt = len(list(self.folder.glob(f"{job.id}-*")))
+        (self.folder / f"{job.id}-{attempt}").write_text(os.environ.get("OMP_NUM_THREADS", ""))
+        behave = self.behave.get(job.id, "works")
+        if behave == "fails" or (behave == "fails once" and attempt == 0):
+            raise UnpicklableError(f"job {job.id}\nhas a bad day")
+        if behave == "dies":
+            os._exit(1)
+        if behave == "refuses":
+            raise UserError("The disk is read-only.")
+        if behave == "sleeps":
+            time.sleep(600)
+        return report(job)
+
+    def attempts(self) -> Counter[str]:
+        return Counter(path.name.split("-")[0] for path in self.folder.iterdir())
+
+
+class UnpicklableError(Exception):
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("not for travel")
+
+
+def report(job: Job) -> JobReport:
+    """A report whose numbers depend on the job's key alone."""
+    mean = float(stream("initial", job.root, job.block.first).random())
+    counts = {"plain": {"unresolved": job.block.count}}
+    first, count = job.block.first, job.block.count
+    return JobReport(job.id, "c0", first, count, count, counts, counts, {"plain": mean}, {})
+
+
+@pytest.fixture(scope="module", params=list(PLACES))
+def executor(request: pytest.FixtureRequest) -> Iterator[Executor]:
+    with open_executor(PLACES[request.param]) as opened:
+        yield opened
+
+
+class TestContract:
+    def test_every_job_ends_once_whatever_happens_to_one(
+        self, executor: Executor, jobs: list[Job], tmp_path: Path
+    ) -> None:
+        on_ray = isinstance(executor, RayExecutor)
+        death = "dies" if on_ray else "works"  # here it would be the death of the tests
+        work = Fake(tmp_path, {"job1": "fails", "job4": "fails once", "job5": death})
+        ends = list(executor.run(jobs, work))
+
+        assert sorted(end.job_id for end in ends) == [job.id for job in jobs]
+        failures = {end.job_id: end.reason for end in ends if isinstance(end, JobFailure)}
+        assert failures.keys() == ({"job1", "job5"} if on_ray else {"job1"})
+        assert failures["job1"].startswith("UnpicklableError: job job1 has a bad day (")
+        if on_ray:
+            assert failures["job5"].startswith("the worker process died: ")
+            assert {path.read_text() for path in tmp_path.iterdir()} == {"1"}
+        assert not any("\n" in text for text in failures.values())
+        assert {end.job_id: end for end in ends if isinstance(end, JobReport)} == {
+            job.id: report(job) for job in jobs if job.id not in failures
+        }
+        twice = ["job4", *failures]
+        assert work.attempts() == {job.id: 1 + RETRIES * (job.id in twice) for job in jobs}
+
+    def test_bad_input_found_by_a_worker_ends_the_run(
+        self, executor: Executor, jobs: list[Job], tmp_path: Path
+    ) -> None:
+        work = Fake(tmp_path, {"job0": "refuses", "job1": "refuses"})
+        with pytest.raises(UserError, match=r"^The disk is read-only\.$"):
+            list(executor.run(jobs[:2], work))
+        assert work.attempts()["job0"] <= 1
+
+    def test_no_jobs_no_ends(self, executor: Executor) -> None:
+        assert list(executor.run([], report)) == []
+
+    def test_leaving_early_drops_what_runs(
+        self, executor: Executor, jobs: list[Job], tmp_path: Path
+    ) -> None:
+        work = Fake(tmp_path, {job.id: "sleeps" for job in jobs[1:]})
+        with closing(executor.run(jobs, work)) as ends:
+            assert next(ends) == report(jobs[0])
+            started = time.monotonic()
+        assert time.monotonic() - started < 15
+        assert work.attempts()["job7"] == 0
+
+
+@pytest.mark.parametrize("place", list(PLACES))
+def test_a_failing_probe_stops_before_anything_starts(place: str) -> None:
+    def probe() -> None:
+        raise UserError("No such folder.")
+
+    with pytest.raises(UserError, match="No such folder"), open_executor(PLACES[place], probe):
+        pass
+
+
+def test_a_reason_is_one_short_line() -> None:
+    assert reason(ValueError()) == "ValueError"
+    assert reason(UserError("Plain words.")) == "Plain words."
+    assert reason(ValueError("a\n  b")) == "ValueError: a b"
+    assert len(reason(ValueError("x" * 1000))) == 300

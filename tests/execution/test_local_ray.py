@@ -1,0 +1,139 @@
+"""A local Ray as its user meets it: quiet, private, gone after Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweep.execution.tokens import write_token
+
+LIMIT = 120  # seconds for a step that takes about ten on an idle machine
+
+STUDY = """
+import os, sys, time
+import ray  # before the token is set, as a notebook may have done
+from sweep.execution.base import open_executor
+from sweep.job import JobReport
+from sweep.registry import Choice
+from sweep.spec import Arm, Block, Cell, Compute, Job
+
+os.umask(0)
+cell = Cell("c0", {}, *[Choice("any")] * 7, arms=(Arm("plain"),), data_digest="")
+jobs = [Job(f"job{i}", "s0", 0, cell, Block(i, 1)) for i in range(6)]
+
+
+def work(job):
+    print("a worker's chatter", flush=True)
+    if job.id != "job0":
+        time.sleep(600)
+    return JobReport(job.id, "c0", 0, 1, 1, {}, {}, {}, {})
+
+
+compute = Compute(name="local", workers=2, memory_per_job_gb=0.1)
+try:
+    with open_executor(compute) as executor:
+        for end in executor.run(jobs, work):
+            print(end.job_id, ray.get_runtime_context().gcs_address, flush=True)
+except KeyboardInterrupt:
+    print("interrupted", ray.is_initialized(), flush=True)
+    sys.exit(130)
+"""
+
+# A stranger on the same machine: no token, one attempt.
+STRANGER = """
+import sys
+from ray._raylet import GcsClient
+try:
+    GcsClient(address=sys.argv[1]).get_all_node_info()
+except Exception as error:
+    print(type(error).__name__)
+"""
+
+
+@pytest.fixture
+def temporary() -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix="t-", dir="/tmp"))  # short: Ray puts sockets there
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_ctrl_c_reaches_a_quiet_private_ray_and_leaves_nothing(
+    temporary: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {
+        **os.environ,
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "RAY_ADDRESS": "192.0.2.1:6379",  # nobody's; a local run must not care
+    }
+    study = subprocess.Popen(
+        [sys.executable, "-c", STUDY],
+        env=environment,
+        cwd=tmp_path,
+        start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    watchdog = threading.Timer(LIMIT, study.kill)
+    watchdog.start()
+    try:
+        assert study.stdout is not None
+        first, _, address = study.stdout.readline().partition(" ")
+        assert first == "job0"
+        (token,) = temporary.glob("sweep-*/token")
+        assert stat.S_IMODE(token.stat().st_mode) == 0o600
+        stranger = [sys.executable, "-c", STRANGER, address.strip()]
+        refused = subprocess.run(stranger, capture_output=True, text=True, timeout=LIMIT)
+        assert refused.stdout == "AuthenticationError\n"
+
+        pressed = time.monotonic()
+        os.killpg(study.pid, signal.SIGINT)  # as a terminal does: to all of the group
+        out, err = study.communicate()
+        assert time.monotonic() - pressed < 20
+    finally:
+        watchdog.cancel()
+    assert (out, err) == ("interrupted False\n", "")
+    assert study.returncode == 130
+    assert _session(study.pid) == []
+    assert list(temporary.iterdir()) == []
+    assert list(home.iterdir()) == []
+
+
+def _session(leader: int) -> list[str]:
+    """Processes of a session that still live, a moment after they should not."""
+    for _ in range(50):
+        listed = subprocess.run(
+            ["ps", "-s", str(leader), "-o", "args="], capture_output=True, text=True
+        ).stdout.split("\n")[:-1]
+        if not listed:
+            break
+        time.sleep(0.1)
+    return listed
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o077, 0o777])
+def test_a_token_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "token"
+    before = os.umask(umask)
+    try:
+        write_token(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert len(path.read_text()) == 64
+    with pytest.raises(FileExistsError):
+        write_token(path)

@@ -1,0 +1,111 @@
+"""Joining a Ray that others run: refusals before anything waits, and no harm done on leaving."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import ray
+from ray import cloudpickle
+from ray.cluster_utils import Cluster
+
+from sweep.errors import UserError
+from sweep.execution import session
+from sweep.execution.base import open_executor
+from sweep.job import JobReport
+from sweep.spec import Compute, Job
+
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+
+@pytest.fixture(scope="module")
+def joined() -> Iterator[Compute]:
+    """Two nodes of one processor each, on this machine."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        cluster = Cluster()
+        try:
+            for _ in range(2):
+                cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+            yield Compute(name="cluster", address=cluster.address, workers=1, memory_per_job_gb=0.1)
+        finally:
+            cluster.shutdown()
+
+
+def test_a_cluster_does_the_jobs_and_outlives_us(
+    joined: Compute, jobs: list[Job], tmp_path: Path
+) -> None:
+    def probe() -> None:
+        node = ray.get_runtime_context().get_node_id()
+        (tmp_path / f"seen-by-{node}").touch()
+
+    def work(job: Job) -> JobReport:
+        return JobReport(job.id, "c0", job.block.first, 10, 10, {}, {}, {}, {})
+
+    with open_executor(joined, probe) as executor:
+        ends = list(executor.run(jobs, work))
+    assert sorted(end.job_id for end in ends) == [job.id for job in jobs]
+    assert len(list(tmp_path.iterdir())) == 2
+    assert not ray.is_initialized()
+
+    ray.init(joined.address, log_to_driver=False, logging_level="CRITICAL")
+    try:
+        assert sum(node["Alive"] for node in ray.nodes()) == 2
+    finally:
+        ray.shutdown()
+
+
+def test_a_node_that_fails_the_probe_is_named(joined: Compute) -> None:
+    def probe() -> None:
+        raise FileNotFoundError("results")
+
+    with (
+        pytest.raises(UserError, match=rf"^Node {socket.gethostname()} .*Error: results"),
+        open_executor(joined, probe),
+    ):
+        pass
+
+
+def test_a_shape_that_no_node_holds_is_refused(joined: Compute) -> None:
+    too_big = replace(joined, cpus_per_job=2, gpus_per_job=0.5)
+    with (
+        pytest.raises(UserError, match=r"asks for 2 CPUs, 0.5 GPUs.* biggest node.* has 1 CPUs, 0"),
+        open_executor(too_big),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("address", "words"),
+    [
+        ("127.0.0.1:1", "cannot be reached"),
+        ("nobody.invalid:6379", "cannot be reached"),
+        ("ray://127.0.0.1:10001", "host:port of the head"),
+        ("head", "'auto' or host:port"),
+        ("head:99999", "cannot be reached"),
+    ],
+)
+def test_a_wrong_address_is_refused_at_once(address: str, words: str) -> None:
+    _refused(address, words)
+
+
+def test_a_server_that_is_no_ray_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "CONNECT_SECONDS", 3.0)
+    with closing(socket.create_server(("127.0.0.1", 0))) as server:
+        _refused(f"127.0.0.1:{server.getsockname()[1]}", "did not answer as a Ray head does")
+
+
+def _refused(address: str, words: str) -> None:
+    started = time.monotonic()
+    with (
+        pytest.raises(UserError, match=words),
+        open_executor(Compute(name="cluster", address=address)),
+    ):
+        pass
+    assert time.monotonic() - started < 20
