@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import time
@@ -26,13 +27,13 @@ cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 @pytest.fixture(scope="module")
 def joined() -> Iterator[Compute]:
-    """Two nodes of one processor each, on this machine."""
+    """Two nodes on this machine, each with a processor and a GPU that is only counted."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         cluster = Cluster()
         try:
             for _ in range(2):
-                cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+                cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 * 2**20)
             yield Compute(name="cluster", address=cluster.address, workers=1, memory_per_job_gb=0.1)
         finally:
             cluster.shutdown()
@@ -46,10 +47,12 @@ def test_a_cluster_does_the_jobs_and_outlives_us(
         (tmp_path / f"seen-by-{node}").touch()
 
     def work(job: Job) -> JobReport:
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "0"
         return JobReport(job.id, "c0", job.block.first, 10, 10, {}, {}, {}, {})
 
-    with open_executor(joined, probe) as executor:
+    with open_executor(replace(joined, gpus_per_job=0.5, retries=0), probe) as executor:
         ends = list(executor.run(jobs, work))
+    assert {type(end) for end in ends} == {JobReport}
     assert sorted(end.job_id for end in ends) == [job.id for job in jobs]
     assert len(list(tmp_path.iterdir())) == 2
     assert not ray.is_initialized()
@@ -75,7 +78,7 @@ def test_a_node_that_fails_the_probe_is_named(joined: Compute) -> None:
 def test_a_shape_that_no_node_holds_is_refused(joined: Compute) -> None:
     too_big = replace(joined, cpus_per_job=2, gpus_per_job=0.5)
     with (
-        pytest.raises(UserError, match=r"asks for 2 CPUs, 0.5 GPUs.* biggest node.* has 1 CPUs, 0"),
+        pytest.raises(UserError, match=r"asks for 2 CPUs, 0.5 GPUs.* biggest node.* has 1 CPUs, 1"),
         open_executor(too_big),
     ):
         pass
