@@ -74,7 +74,7 @@ class JobFailure:
     reason: str
 
 
-class _Clock:
+class Clock:
     """Wall time per named stage."""
 
     def __init__(self) -> None:
@@ -82,6 +82,7 @@ class _Clock:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
+        """A block whose wall time is added to the stage `name`."""
         started = time.perf_counter()
         yield
         self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - started
@@ -92,16 +93,22 @@ def run_job(job: Job, device: str = "cpu", params: str = "auto") -> JobResult:
 
     `device` is 'cpu' or 'cuda'; `params` is `store.params` and decides the column `params` only.
     """
-    clock = _Clock()
-    source = PROBLEMS.build(job.cell.problem).load()
-    if source.digest != job.cell.data_digest:
-        raise UserError(
-            f"problem '{job.cell.problem.name}' is not the data this study was planned with: "
-            "restore the file, or run the command again to start a study of the new data."
-        )
+    clock = Clock()
+    source = planned_data(job.cell)
     parts = [_arm_columns(job, arm, source, device, params, clock) for arm in job.cell.arms]
     columns = {name: [v for part in parts for v in part[name]] for name in parts[0]}
     return JobResult(job, columns, clock.seconds)
+
+
+def planned_data(cell: Cell) -> Data | Landscape:
+    """The cell's problem; `UserError` if it is no longer the one the study was planned with."""
+    source = PROBLEMS.build(cell.problem).load()
+    if source.digest != cell.data_digest:
+        raise UserError(
+            f"problem '{cell.problem.name}' is not the data this study was planned with: "
+            "restore the file, or run the command again to start a study of the new data."
+        )
+    return source
 
 
 def report_of(result: JobResult, seconds: Mapping[str, float]) -> JobReport:
@@ -155,13 +162,26 @@ def arm_lambdas(arm: Arm, root: int, size: int) -> np.ndarray | None:
 
 
 def _arm_columns(
-    job: Job, arm: Arm, source: Data | Landscape, device: str, params: str, clock: _Clock
+    job: Job, arm: Arm, source: Data | Landscape, device: str, params: str, clock: Clock
 ) -> dict[str, Values]:
-    cell = job.cell
     seeds = np.arange(job.block.first, job.block.end)
-    objective = arm_objective(cell, arm, source, device)
+    objective = arm_objective(job.cell, arm, source, device)
+    start = objective.initial(INITIALISERS.build(job.cell.init), job.root, seeds.tolist())
+    return member_columns(job, arm, objective, seeds, start, params, clock)
+
+
+def member_columns(
+    job: Job,
+    arm: Arm,
+    objective: Objective,
+    seeds: np.ndarray,
+    start: np.ndarray,
+    params: str,
+    clock: Clock,
+) -> dict[str, Values]:
+    """Rows of one arm, column by column: every seed from its start (seeds, P), once per draw."""
+    cell = job.cell
     lambdas = arm_lambdas(arm, job.root, objective.n_lambda)
-    start = objective.initial(INITIALISERS.build(cell.init), job.root, seeds.tolist())
     # Members in the order draw by draw, all seeds within a draw.
     start = np.tile(start, (arm.draws, 1))
     member_lam = None if lambdas is None else np.repeat(lambdas, len(seeds), axis=0)

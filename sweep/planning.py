@@ -63,6 +63,14 @@ def jobs(study: Study, blocks: Sequence[Block]) -> list[Job]:
     ]
 
 
+def reference_jobs(study: Study, starts: int) -> list[Job]:
+    """One search for a witness per cell, from that many starting points."""
+    return [
+        Job(f"{cell.id}-reference", study.id, study.seeds.root, cell, Block(0, starts), True)
+        for cell in study.cells
+    ]
+
+
 def job_id(cell: str, block: Block) -> str:
     """Readable and stable; nobody parses it back, the row has columns for its parts."""
     return f"{cell}-s{block.first:08d}-n{block.count}"

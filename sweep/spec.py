@@ -133,13 +133,18 @@ class Study:
 
 @dataclass(frozen=True)
 class Job:
-    """One unit of work: one cell × one block of seeds, with all arms and λ draws."""
+    """One unit of work: one cell × one block of seeds, with all arms and λ draws.
+
+    A `reference` job is a search for a witness instead: its block counts starting points of a
+    stream of its own, and its rows never count as the study's.
+    """
 
     id: str
     study_id: str
     root: int
     cell: Cell
     block: Block
+    reference: bool = False
 
     @property
     def members(self) -> int:

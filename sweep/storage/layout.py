@@ -113,6 +113,10 @@ class Layout:
         """The final name of a job's rows."""
         return self.rows / f"{job_id}.parquet"
 
+    def reference_file(self, job_id: str) -> Path:
+        """The final name of a witness search's rows."""
+        return self.references / f"{job_id}.parquet"
+
     def checksum_file(self, job_id: str) -> Path:
         """The SHA-256 of a job's row file."""
         return self.checksums / f"{job_id}.sha256"

@@ -28,19 +28,21 @@ MERGED = "merged-"
 """Files of that prefix hold several jobs, listed in their footer; no job id begins with it."""
 
 
-def commit(layout: Layout, job_id: str, table: pa.Table) -> bool:
+def commit(layout: Layout, job_id: str, table: pa.Table, *, reference: bool = False) -> bool:
     """True if this call made the job's rows appear, False if they were already there.
+
+    `reference` rows go to `references/`, where no reader takes them for a study's rows.
 
     The checksum is on disk before the rows get their name, so a row file without a matching
     checksum is never a half-finished commit. Raises `ValueError` for rows that are none of this
     job's or share a key, `UserError` when the folder cannot be written.
     """
-    target = layout.row_file(job_id)
+    target = layout.reference_file(job_id) if reference else layout.row_file(job_id)
     if target.exists():
         return False
     data = serialise(table, [job_id])
     with writing(layout.root):
-        for folder in (layout.rows, layout.checksums, layout.incoming):
+        for folder in (target.parent, layout.checksums, layout.incoming):
             make_folder(folder)
         _add_checksum(layout.checksum_file(job_id), target, data)
         return publish(target, data, layout.incoming)

@@ -14,7 +14,7 @@ from sweep.inference.summary import Summary, summarise
 from sweep.job import JobFailure
 from sweep.report.page import write_report
 from sweep.storage.layout import Layout
-from sweep.storage.row_files import read_rows
+from sweep.storage.row_files import read_rows, row_paths
 from sweep.storage.study_file import read_study
 
 
@@ -41,16 +41,25 @@ def load_rows(path: str | Path) -> pd.DataFrame:
 
     Words are categories. Raises `UserError` when there are no rows, or a file is damaged.
     """
-    rows = _frame(Layout.at(path))
-    return rows.assign(outcome=outcome(rows, witnesses(rows)))
+    layout = Layout.at(path)
+    rows = _frame(layout)
+    return rows.assign(outcome=outcome(rows, witnesses(rows, _references(layout))))
 
 
 def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Results:
     """Summary tables, figures and page of a results folder, from its rows alone."""
-    summary = summarise(_frame(layout))
+    summary = summarise(_frame(layout), _references(layout))
     read_study(layout)  # refuses a damaged or newer file before anything is written
     write_report(summary, json.loads(layout.study_file.read_text("utf-8")), layout)
     return Results(layout.root, summary, tuple(failures))
+
+
+def _references(layout: Layout) -> pd.DataFrame | None:
+    """Rows of the witness searches, if there are any."""
+    if not row_paths(layout.references):
+        return None
+    found: pd.DataFrame = read_rows(layout.references).to_pandas()
+    return found
 
 
 def _frame(layout: Layout) -> pd.DataFrame:

@@ -8,7 +8,8 @@ from typing import Any
 
 from sweep.execution.base import open_executor
 from sweep.job import JobFailure, JobReport
-from sweep.planning import jobs, plan_blocks
+from sweep.planning import jobs, plan_blocks, reference_jobs
+from sweep.reference import STARTS
 from sweep.spec import Block, Compute, Job, Store, Study, Tracking
 from sweep.storage.layout import Layout
 from sweep.storage.preflight import probe, remove_probe
@@ -108,12 +109,20 @@ def _execute(
     observer: Observer,
 ) -> list[JobFailure]:
     failures: list[JobFailure] = []
-    if not todo:
-        return failures
     work = CommitRows(layout, study.cells, compute.device, store.params)
+    searches = {job.id: job for job in reference_jobs(study, STARTS)}
+    searches = {k: j for k, j in searches.items() if not layout.reference_file(k).exists()}
+    if not todo and not searches:
+        return failures
     with _probed(layout) as seen, open_executor(compute, seen) as executor:
-        for outcome in executor.run(todo, work):
-            if isinstance(outcome, JobReport):
+        for outcome in executor.run([*todo, *searches.values()], work):
+            if outcome.job_id in searches:
+                if isinstance(outcome, JobFailure):
+                    observer.warning(
+                        f"the witness search {outcome.job_id} failed ({outcome.reason}); rows serve"
+                        " as witnesses without it"
+                    )
+            elif isinstance(outcome, JobReport):
                 track.job_done(outcome)
                 observer.job_finished(outcome)
             else:

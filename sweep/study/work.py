@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 
 from sweep.job import JobReport, report_of, run_job
+from sweep.reference import run_reference
 from sweep.spec import Cell, Job
 from sweep.storage.arrow_schema import to_table
 from sweep.storage.layout import Layout
@@ -27,9 +28,13 @@ class CommitRows:
 
     def __call__(self, job: Job) -> JobReport:
         """Run the job and commit its rows; repeating it changes nothing on disk."""
-        result = run_job(job, self.device, self.params)
+        if job.reference:
+            result = run_reference(job, self.device)
+        else:
+            result = run_job(job, self.device, self.params)
         started = time.perf_counter()
-        commit(self.layout, job.id, to_table(result.columns, self.cells))
+        table = to_table(result.columns, self.cells)
+        commit(self.layout, job.id, table, reference=job.reference)
         return report_of(result, {"commit": time.perf_counter() - started})
 
 
