@@ -35,8 +35,11 @@ def test_rows_do_not_know_of_the_search(tmp_path: Path) -> None:
 
 def test_a_search_makes_the_least_error_known_where_no_row_has_it(tmp_path: Path) -> None:
     path = sweep.run(
-        [*SMALL, "seeds.count=1", "seeds.root=3", "~arms.exp", "~arms.extra_neuron"]
-        + [f"store.root={tmp_path}", "stopping.max_steps=600"]
+        [
+            *SMALL,
+            *("seeds.count=1", "seeds.root=3", "~arms.exp", "~arms.extra_neuron"),
+            *(f"store.root={tmp_path}", "stopping.max_steps=600"),
+        ]
     ).path
     table = sweep.summarise(sweep.load_rows(path)).witnesses
     rows = sweep.load_rows(path)
