@@ -1,7 +1,7 @@
 """Pinned numbers: a change here means that `NUMERICS_VERSION` has to be raised.
 
-Twenty steps from the keyed streams, compared to 1e-11: tight enough to notice another formula, order
-of draws or initialisation, loose enough for another processor's rounding of exp.
+Twenty steps from the keyed streams, compared to 1e-11: tight enough to notice another formula,
+order of draws or initialisation, loose enough for another processor's rounding of exp.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def test_golden_rows() -> None:
             key = (job.cell.problem.name, rows["arm"][i], rows["draw"][i])
             if key in GOLDEN:
                 lam, objective, grad_norm = GOLDEN[key]
-                assert rows["lam"][i] == pytest.approx(lam, rel=1e-15)
+                assert rows["lam"][i] == lam
                 assert rows["final_objective"][i] == pytest.approx(objective, rel=1e-11)
                 assert rows["final_grad_norm"][i] == pytest.approx(grad_norm, rel=1e-11)
                 assert rows["steps"][i] == 20
