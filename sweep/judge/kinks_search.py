@@ -1,0 +1,139 @@
+"""F along a line, and the exact search for its first minimum there, over all kinks in between.
+
+======  =========================================================  ==========
+symbol  meaning                                                    shape
+======  =========================================================  ==========
+N, H    data points, hidden units
+n       D + 1
+x̃       data with a last column of ones                            (N, n)
+V       v_j = |a_j|(w_j, b_j)                                      (H, n)
+s       signs of a; 0 for a unit that is switched off              (H,)
+Z       v_j·x̃_i, exactly 0 on held kinks                           (H, N)
+α, w    the exponential neuron α·exp(w·x − max_i w·x_i)            scalar, (D,)
+m       w·x_i − max_i w·x_i                                        (N,)
+s₋, s₊  slopes of the activation left and right of 0 (lo, hi)      scalars
+f       Σ_j s_j σ(Z_ji) + c + α e^m                                (N,)
+======  =========================================================  ==========
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from sweep.judge.compiled import compiled
+from sweep.judge.kernel_losses import loss_terms
+
+# z = Z + t·dZ at a breakpoint t = −Z/dZ is three roundings away from zero.
+AT_KINK = 1e-15
+# exp of more than this is close to overflow; no accepted point comes near.
+MAX_EXPONENT = 600.0
+
+
+class Task(NamedTuple):
+    """What stays fixed during one member's polish."""
+
+    X: np.ndarray
+    y: np.ndarray
+    s: np.ndarray
+    lo: float
+    hi: float
+    code: int
+    p: float
+
+
+class Line(NamedTuple):
+    """A point and a direction, as seen from the data: everything with a d in front is per unit t."""
+
+    Z: np.ndarray
+    dZ: np.ndarray
+    c: float
+    dc: float
+    alpha: float
+    dalpha: float
+    m: np.ndarray
+    dm: np.ndarray
+
+
+@compiled
+def along(line: Line, t: float, task: Task, right: bool) -> tuple[float, float, float]:
+    """(F, F′, Σ|terms of F′|) at t: the derivative to the right of t, or to the left."""
+    H, N = line.Z.shape
+    F, slope, size = 0.0, 0.0, 0.0
+    for i in range(N):
+        f, df = line.c + t * line.dc, line.dc
+        if line.alpha != 0.0 or line.dalpha != 0.0:
+            e = math.exp(min(line.m[i] + t * line.dm[i], MAX_EXPONENT))
+            a = line.alpha + t * line.dalpha
+            f += a * e
+            df += line.dalpha * e + a * e * line.dm[i]
+        for j in range(H):
+            d = line.dZ[j, i]
+            z = line.Z[j, i] + t * d
+            if abs(z) <= AT_KINK * (abs(line.Z[j, i]) + abs(t * d)):
+                z = 0.0
+                up = (d > 0.0) == right
+            else:
+                up = z > 0.0
+            part = task.s[j] * (task.hi if up else task.lo)
+            f += part * z
+            df += part * d
+        loss, first, _ = loss_terms(task.code, task.p, -task.y[i] * f)
+        F += loss
+        slope -= task.y[i] * first * df
+        size += abs(first * df)
+    return F, slope, size
+
+
+@compiled
+def breakpoints(
+    line: Line, held: np.ndarray, t_max: float, pieces: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places in (0, t_max] to look at, sorted, each with its pair j·N+i or −1: the kinks crossed,
+    and `pieces` equal parts of the way."""
+    H, N = line.Z.shape
+    t = np.empty(H * N + pieces)
+    pair = np.full(H * N + pieces, -1, np.int64)
+    count = 0
+    for j in range(H):
+        for i in range(N):
+            if held[j, i] or line.dZ[j, i] == 0.0 or line.Z[j, i] == 0.0:
+                continue
+            at = -line.Z[j, i] / line.dZ[j, i]
+            if 0.0 < at <= t_max:
+                t[count], pair[count] = at, j * N + i
+                count += 1
+    for k in range(pieces):
+        t[count] = t_max * (k + 1) / pieces
+        count += 1
+    order = np.argsort(t[:count])
+    return t[order], pair[order]
+
+
+@compiled
+def walk(line: Line, task: Task, held: np.ndarray, t_max: float, pieces: int) -> tuple[float, int]:
+    """Go down from t = 0 to the first minimum, or to t_max: (t, the pair landed on or −1).
+
+    F′ < 0 at 0 is the caller's promise. A minimum inside a piece is bisected; one at a kink, where
+    the slope jumps from negative to positive, is landed on.
+    """
+    t, pair = breakpoints(line, held, t_max, pieces)
+    before = 0.0
+    for k in range(t.size):
+        if along(line, t[k], task, False)[1] >= 0.0:
+            a, b = before, t[k]
+            for _ in range(60):
+                mid = 0.5 * (a + b)
+                if mid <= a or mid >= b:
+                    break
+                if along(line, mid, task, True)[1] < 0.0:
+                    a = mid
+                else:
+                    b = mid
+            return (a if a > 0.0 else b), -1
+        if pair[k] >= 0 and along(line, t[k], task, True)[1] >= 0.0:
+            return t[k], pair[k]
+        before = t[k]
+    return t_max, -1
