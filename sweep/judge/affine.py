@@ -1,0 +1,218 @@
+"""`affine`: the point is the best affine fit, and no unit's kink is near ([C] Lemmas 3-5).
+
+On a ball around θ in which no hidden unit changes its piece at any data point, f is an affine map
+A(θ) of x and F = φ(A(θ)) with φ convex. So if φ is least at A(θ*) for a θ* in that ball, nothing in
+the ball lies below F(θ*): a local minimum, at any depth, whatever the rank of the Hessian. A
+computed point misses the minimum of φ by rounding; the certificate bounds the miss in A (see
+`sweep.judge.affine_fit`) and moves the first layer, in which A is linear, to make up for it:
+ΔW₁ = βΔwᵀ/‖β‖². That θ* must lie in the ball. Where a whole layer is flat (dead ReLUs), only the
+constant can change on the ball, and the best *constant* is enough.
+
+Axis letters as in `sweep.judge.affine_map`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from sweep.judge.affine_fit import AffineFit, known
+from sweep.judge.affine_map import AffineMap, Layers, affine_map
+from sweep.judge.base import Judgement
+from sweep.judge.rounding import SAFETY, UNIT
+from sweep.judge.separates import base_is_free
+from sweep.models.augmentations import ExtraNeuron, NoAugmentation
+from sweep.models.mlp import MlpNetwork
+from sweep.models.objective import DataObjective, Objective
+from sweep.verdicts import Certificate, Verdict
+
+# Moving the parameters rounds the map again; the second and third pass take that back.
+POLISH_PASSES = 3
+
+
+def settle_affine(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
+    """Write `local_minimum` for open members that are the best affine fit, in one piece."""
+    slopes = _eligible(objective)
+    if slopes is None:
+        return
+    assert isinstance(objective, DataObjective)
+    x, y = _data(objective)
+    for member in np.flatnonzero(found.open).tolist():
+        here = affine_map(Layers.of(objective, found.params[member]), x, slopes)
+        if here is None:
+            continue
+        fit, A = _fit_of(objective, here, x, y)
+        miss = fit.minimum_within(A)
+        if miss is None or not (here.constant or here.reach > 0):
+            continue
+        # The constant follows the output bias one to one, w the first layer by 1/‖β‖.
+        grip = 1.0 if here.constant else max(1.0, 1 / here.reach)
+        distance = (miss + _map_error(here, x)) * grip
+        if not distance < here.radius:
+            continue
+        gradient = float(np.linalg.norm(fit.at(A).gradient))
+        evidence = {
+            "objective": fit.at(A).value,
+            "gradient": gradient,
+            "minimum_within": distance,
+            "constant": here.constant,
+        }
+        found.settle(
+            member,
+            Verdict.LOCAL_MINIMUM,
+            Certificate.AFFINE,
+            evidence,
+            margin=here.radius - distance,
+            radius=here.radius,
+        )
+
+
+def polish_affine(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
+    """Move open members that are in one piece to the best affine fit their pieces reach.
+
+    F never rises beyond its rounding. Biases move away from the kinks as far as the new map needs;
+    the pieces stay. `moved` grows by the distance, `polish_steps` by the passes.
+    """
+    slopes = _eligible(objective)
+    if slopes is None:
+        return
+    assert isinstance(objective, DataObjective)
+    x, y = _data(objective)
+    for member in np.flatnonzero(found.open).tolist():
+        start = found.params[member].copy()
+        point, passes = _descend(objective, start, x, y, slopes)
+        if passes:
+            found.params[member] = point
+            found.moved[member] += np.linalg.norm(point - start)
+            found.polish_steps[member] += passes
+
+
+def _eligible(objective: Objective) -> tuple[float, float] | None:
+    """The activation's slopes when the certificate can speak about this objective, else None."""
+    if not isinstance(objective, DataObjective) or not base_is_free(objective):
+        return None
+    if not isinstance(objective.augmentation, NoAugmentation | ExtraNeuron):
+        return None
+    if not objective.loss.convex or not known(objective.loss) or objective.n_lambda:
+        return None
+    network = objective.network
+    return network.activation.slopes if isinstance(network, MlpNetwork) else None
+
+
+def _data(objective: DataObjective) -> tuple[np.ndarray, np.ndarray]:
+    return objective.x.cpu().numpy(), objective.y.cpu().numpy()
+
+
+def _varying(x: np.ndarray, here: AffineMap) -> np.ndarray:
+    """Columns of x (D,) that the fit has free: a constant one acts as the bias does."""
+    varies = (x != x[0]).any(axis=0)
+    return np.asarray(varies & (not here.constant))
+
+
+def _fit_of(
+    objective: DataObjective, here: AffineMap, x: np.ndarray, y: np.ndarray
+) -> tuple[AffineFit, np.ndarray]:
+    """φ over the free coefficients, and their present values.
+
+    What is not free is part of the constant: with a flat layer w is an exact zero; a constant
+    column contributes w_d·x_d, exactly one more constant.
+    """
+    varies = _varying(x, here)
+    X = np.hstack([x[:, varies], np.ones((len(x), 1))])
+    constant = here.A[-1] + (0.0 if here.constant else here.A[:-1][~varies] @ x[0, ~varies])
+    return AffineFit(X, y, objective.loss), np.append(here.A[:-1][varies], constant)
+
+
+def _map_error(here: AffineMap, x: np.ndarray) -> float:
+    """How far rounding can have moved the free coefficients: constant columns add to one."""
+    fixed = np.abs(x[0, ~_varying(x, here)])
+    summed = SAFETY * (len(fixed) + 1) * UNIT * float(np.abs(here.A) @ np.append(np.abs(x[0]), 1.0))
+    return here.error * (1 + float(np.linalg.norm(fixed))) + summed
+
+
+def _descend(
+    objective: DataObjective,
+    theta: np.ndarray,
+    x: np.ndarray,
+    y: np.ndarray,
+    slopes: tuple[float, float],
+) -> tuple[np.ndarray, int]:
+    """The best θ found and the number of passes that improved it."""
+    layers = Layers.of(objective, theta)
+    here = affine_map(layers, x, slopes)
+    passes = 0
+    while here is not None and passes < POLISH_PASSES:
+        if not (here.constant or here.reach > 0):
+            break
+        fit, A = _fit_of(objective, here, x, y)
+        best = fit.minimise(A)
+        moved = _carry(layers, here, best - A, x, slopes)
+        there = affine_map(moved, x, slopes)
+        if there is None or there.constant != here.constant:
+            break
+        old, new = fit.at(A), fit.at(_fit_of(objective, there, x, y)[1])
+        lower = new.value < old.value or (
+            new.value <= old.value * (1 + 1e-14)
+            and float(np.linalg.norm(new.gradient)) < float(np.linalg.norm(old.gradient))
+        )
+        if not lower:
+            break
+        layers, here, passes = moved, there, passes + 1
+    return layers.join(), passes
+
+
+def _carry(
+    layers: Layers, here: AffineMap, change: np.ndarray, x: np.ndarray, slopes: tuple[float, float]
+) -> Layers:
+    """Parameters whose map differs by `change` (free coefficients), pieces unchanged."""
+    if here.constant:
+        return replace(layers, c=layers.c + float(change[-1]))
+    varies = _varying(x, here)
+    dw = np.zeros(x.shape[1])
+    dw[varies] = change[:-1]
+    # Moves that turn about the data's centre disturb the preactivations least.
+    centre = x.mean(axis=0)
+    share = here.beta / float(here.beta @ here.beta)
+    dW, db = np.outer(share, dw), -share * float(dw @ centre)
+    width = len(layers.hidden[0][1])
+    hidden = [(W.copy(), b.copy()) for W, b in layers.hidden]
+    a, W_extra, b_extra = layers.extra
+    hidden[0] = (hidden[0][0] + dW[:width], hidden[0][1] + db[:width])
+    extra = (a, W_extra + dW[width:], b_extra + db[width:])
+    constant = float(here.A[-1] + change[-1])
+    return _kept_in_place(replace(layers, hidden=hidden, extra=extra), here, x, slopes, constant)
+
+
+def _kept_in_place(
+    layers: Layers,
+    here: AffineMap,
+    x: np.ndarray,
+    slopes: tuple[float, float],
+    constant: float,
+) -> Layers:
+    """Biases shifted until every unit is in its piece again, with the map's constant as asked.
+
+    A shift inside a piece changes the map's constant only, which the output bias takes back.
+    """
+    h, hidden = x, []
+    room = here.radius
+    for (W, b), sign in zip(layers.hidden, here.signs, strict=False):
+        b = _shifted(h @ W.T + b, b, sign, room)
+        hidden.append((W, b))
+        h = (h @ W.T + b) * np.where(sign > 0, slopes[1], slopes[0])
+    a, W, b = layers.extra
+    b = _shifted(x @ W.T + b, b, here.signs[-1], room)
+    moved = replace(layers, hidden=hidden, extra=(a, W, b))
+    there = affine_map(moved, x, slopes)
+    if there is None:
+        return moved
+    missing = constant - float(there.A[-1])
+    return replace(moved, c=moved.c + missing) if math.isfinite(missing) else moved
+
+
+def _shifted(z: np.ndarray, b: np.ndarray, sign: np.ndarray, room: float) -> np.ndarray:
+    """Biases (K,) for which sign·z is at least `room` at every data point."""
+    least = (z * sign).min(axis=0) if z.size else np.zeros(0)
+    return np.asarray(b + sign * np.maximum(0.0, room - least))
