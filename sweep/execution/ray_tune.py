@@ -24,12 +24,13 @@ from ray import tune
 from sweep.errors import UserError
 from sweep.execution.base import Probe, Work, reason
 from sweep.execution.environment import environment
+from sweep.execution.interrupts import uninterrupted
 from sweep.execution.preflight import check_resources, job_resources, probe_nodes
 from sweep.execution.session import cluster_session, local_session
 from sweep.job import JobFailure, JobReport
 from sweep.spec import Compute, Job
 
-STOP_SECONDS = 30.0  # far above the second that stopping takes; then the thread is left behind
+STOP_SECONDS = 15.0  # far above the second that stopping takes; then the thread is left behind
 
 _POLL_SECONDS = 0.5  # a signal that another thread caught is noticed no later than this
 
@@ -131,7 +132,8 @@ class _Tuning:
     def stop(self) -> None:
         """Drop the trials in flight and end the thread; nothing to do when Tune has ended."""
         self._stopping.set()
-        self._thread.join(STOP_SECONDS)
+        with uninterrupted():  # Ray must not go while Tune still talks to it
+            self._thread.join(STOP_SECONDS)
 
     def _fit(self) -> None:
         logger = logging.getLogger("ray.tune")

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import ray
 
 from sweep.errors import UserError
 from sweep.execution.environment import environment
+from sweep.execution.interrupts import own_sigterm, uninterrupted
 from sweep.execution.tokens import own_token
 
 REACH_SECONDS = 5.0  # a head node in the same building answers within milliseconds
@@ -58,20 +60,23 @@ def local_session(workers: int | None) -> Iterator[None]:
     inherited = {"RAY_ADDRESS": None, "RAY_JOB_CONFIG_JSON_ENV_VAR": None, **_WORKER_ENV}
     try:
         with own_token(folder / "token"), environment(inherited):
-            ray.init(
-                address="local",
-                num_cpus=max(workers or 1, len(os.sched_getaffinity(0))),
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                _temp_dir=str(folder),
-                **_QUIET,
-            )
             try:
+                with own_sigterm():
+                    ray.init(
+                        address="local",
+                        num_cpus=max(workers or 1, _processors()),
+                        include_dashboard=False,
+                        object_store_memory=_OBJECT_STORE_BYTES,
+                        _temp_dir=str(folder),
+                        **_QUIET,
+                    )
                 yield
             finally:
-                ray.shutdown()
+                with uninterrupted():
+                    ray.shutdown()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)  # a dying process may still write its log
+        with uninterrupted():
+            _remove(folder)
 
 
 @contextmanager
@@ -89,11 +94,13 @@ def cluster_session(address: str | None) -> Iterator[None]:
     if where != "auto":
         _check_reachable(where)
     _check_connects(where)
-    ray.init(address=where, **_QUIET)
+    with own_sigterm():
+        ray.init(address=where, **_QUIET)
     try:
         yield
     finally:
-        ray.shutdown()
+        with uninterrupted():
+            ray.shutdown()
 
 
 def _refuse_connected() -> None:
@@ -101,6 +108,25 @@ def _refuse_connected() -> None:
         raise UserError(
             "This process is already connected to a Ray: call ray.shutdown() before the sweep."
         )
+
+
+def _processors() -> int:
+    """How many processors this process may use, where the system can say so."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _remove(folder: Path) -> None:
+    """Remove a session's folder, more than once: processes that are dying still write their logs.
+
+    Waits a second at most; a folder that is left over does no harm.
+    """
+    for _ in range(10):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _short_folder() -> str:

@@ -1,0 +1,39 @@
+"""Signals while connecting and cleaning up: Ray and impatient fingers both interfere."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C for the seconds that cleaning up takes.
+
+    A second Ctrl-C would otherwise stop it in the middle, and leave processes and folders behind.
+    """
+    if not _in_main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def own_sigterm() -> Iterator[None]:
+    """Give the caller back a handler of SIGTERM that is replaced inside, as Ray does."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if callable(before) and _in_main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
