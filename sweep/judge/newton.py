@@ -5,13 +5,13 @@ Symbols as in `sweep.judge.smooth_kernels`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sweep.judge.newton_kernels import newton_member
 from sweep.judge.shallow import Shallow, Units
-from sweep.judge.smooth_kernels import activation_code, loss_code
+from sweep.judge.smooth_kernels import BARE, PLAIN, activation_code, loss_code
 
 # A modest start keeps the basin: the first step moves θ by at most a tenth of 1 + ‖θ‖.
 FIRST_RADIUS = 0.1
@@ -22,95 +22,102 @@ BUDGET = 400
 class Smooth:
     """A smooth one-hidden-layer objective in the kernels' terms; `code`, `loss` as they code them.
 
-    `bare`: with the exponential neuron, in the limit problem (λ = 0).
+    `kinds` (H,) says what each unit is, `decays` (P,) each parameter's weight decay.
     """
 
     X: np.ndarray
     y: np.ndarray
-    H: int
-    bare: bool
+    kinds: np.ndarray
     code: int
     loss: int
     p: float
-    decay: float
+    decays: np.ndarray
 
     @classmethod
     def of(cls, shallow: Shallow, bare: bool = False) -> Smooth | None:
-        """The objective, or None where a kernel does not know the activation or the loss."""
+        """The objective, or None where a kernel does not know the activation or the loss.
+
+        `bare`: with the exponential neuron as last unit, in the limit problem (λ = 0).
+        """
         code, loss = activation_code(shallow.activation), loss_code(shallow.loss)
         if code is None or loss is None:
             return None
-        return cls(
-            np.ascontiguousarray(shallow.X),
-            np.ascontiguousarray(shallow.y),
-            shallow.width + shallow.extra,
-            bare,
-            code,
-            *loss,
-            float(shallow.weight_decay),
-        )
+        plain, n = shallow.width + shallow.extra, shallow.X.shape[1]
+        kinds = np.full(plain + bare, PLAIN, dtype=np.int64)
+        decays = np.zeros(len(kinds) * (n + 1) + 1)
+        decays[: plain * (n + 1)] = decays[-1] = shallow.weight_decay
+        kinds[plain:] = BARE
+        X, y = np.ascontiguousarray(shallow.X), np.ascontiguousarray(shallow.y)
+        return cls(X, y, kinds, code, *loss, decays)
+
+    def with_kinds(self, kinds: np.ndarray) -> Smooth:
+        """The same objective with other coordinates for some units."""
+        return replace(self, kinds=kinds)
 
     def pack(self, units: Units) -> tuple[np.ndarray, np.ndarray]:
-        """θ (S, P) in the kernels' order, and the shift m (S,) of the exponential neuron."""
+        """θ (S, P) in the kernels' order, and the shifts m (S, H)."""
         count = len(units.c)
-        packed = np.concatenate([units.a[:, :, None], units.W], axis=2).reshape(count, -1)
-        packed = np.hstack([packed, units.c[:, None]])
-        if not self.bare:
-            return packed, np.zeros(count)
-        assert units.alpha is not None and units.w is not None and units.b is not None
-        return np.hstack([packed, units.alpha[:, None], units.w]), -units.b
+        blocks = np.concatenate([units.a[:, :, None], units.W], axis=2)
+        shifts = np.zeros((count, len(self.kinds)))
+        if (self.kinds == BARE).any():
+            assert units.alpha is not None and units.w is not None and units.b is not None
+            bare = np.hstack([units.alpha[:, None], units.w, np.zeros((count, 1))])
+            blocks = np.concatenate([blocks, bare[:, None, :]], axis=1)
+            shifts[:, -1] = -units.b
+        return np.hstack([blocks.reshape(count, -1), units.c[:, None]]), shifts
 
-    def unpack(self, packed: np.ndarray, shift: np.ndarray) -> Units:
-        """The inverse of `pack`: b is −m."""
+    def unpack(self, packed: np.ndarray, shifts: np.ndarray) -> Units:
+        """The inverse of `pack`; b of the exponential neuron is −m."""
         count, n = len(packed), self.X.shape[1]
-        base = self.H * (n + 1)
-        units = packed[:, :base].reshape(count, self.H, n + 1)
-        a, W, c = units[:, :, 0].copy(), units[:, :, 1:].copy(), packed[:, base].copy()
-        if not self.bare:
+        blocks = packed[:, :-1].reshape(count, len(self.kinds), n + 1)
+        plain, c = blocks[:, self.kinds == PLAIN], packed[:, -1].copy()
+        a, W = plain[:, :, 0].copy(), plain[:, :, 1:].copy()
+        if not (self.kinds == BARE).any():
             return Units(a, W, c)
-        alpha, w = packed[:, base + 1].copy(), packed[:, base + 2 :].copy()
-        return Units(a, W, c, alpha, w, -shift)
+        bare = blocks[:, -1]
+        return Units(a, W, c, bare[:, 0].copy(), bare[:, 1:-1].copy(), -shifts[:, -1])
 
 
 @dataclass(frozen=True, eq=False)
 class Polished:
-    """Where the polish of S members ended: θ (S, P) in kernel order, m, F, ‖∇F‖, λ_min, how, steps."""
+    """Where the polish of one member ended: θ (P,) in kernel order, shifts (H,), and the numbers.
+
+    `slope` is ‖∇F‖, `min_eig` λ_min(∇²F), both over the coordinates that are free to move;
+    `status` one of `newton_kernels`' four endings.
+    """
 
     theta: np.ndarray
-    shift: np.ndarray
-    objective: np.ndarray
-    slope: np.ndarray
-    min_eig: np.ndarray
-    status: np.ndarray
-    steps: np.ndarray
+    shifts: np.ndarray
+    objective: float
+    slope: float
+    min_eig: float
+    status: int
+    steps: int
 
 
-def polish(
-    smooth: Smooth, theta: np.ndarray, shift: np.ndarray | None = None, budget: int = BUDGET
+def polish_member(
+    smooth: Smooth,
+    theta: np.ndarray,
+    shifts: np.ndarray | None = None,
+    budget: int = BUDGET,
+    radius: float | None = None,
 ) -> Polished:
-    """Each member (S, P) on its own clock, from θ downhill."""
-    shift = np.zeros(len(theta)) if shift is None else shift
-    ends = []
-    for point, m in zip(np.ascontiguousarray(theta, dtype=np.float64), shift, strict=True):
-        radius = FIRST_RADIUS * (1.0 + float(np.linalg.norm(point)))
-        ends.append(
-            newton_member(
-                point,
-                smooth.X,
-                smooth.y,
-                smooth.H,
-                smooth.bare,
-                float(m),
-                smooth.code,
-                smooth.loss,
-                smooth.p,
-                smooth.decay,
-                budget,
-                radius,
-            )
-        )
-    if not ends:
-        null = np.zeros(0)
-        return Polished(np.zeros_like(theta), null, null, null, null, null, null)
-    columns = [np.array(column) for column in zip(*ends, strict=True)]
-    return Polished(*columns)
+    """One member downhill from θ (P,); `radius` is the first trust radius."""
+    if radius is None:
+        radius = FIRST_RADIUS * (1.0 + float(np.linalg.norm(theta)))
+    if shifts is None:
+        shifts = np.zeros(len(smooth.kinds))
+    found = newton_member(
+        np.ascontiguousarray(theta, dtype=np.float64),
+        smooth.X,
+        smooth.y,
+        smooth.kinds,
+        np.ascontiguousarray(shifts, dtype=np.float64),
+        smooth.code,
+        smooth.loss,
+        smooth.p,
+        smooth.decays,
+        budget,
+        radius,
+    )
+    return Polished(*found)

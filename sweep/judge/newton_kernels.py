@@ -1,6 +1,8 @@
 """Compiled: trust-region Newton on the exact Hessian, one member at a time, never uphill.
 
 Symbols as in `sweep.judge.smooth_kernels`; Δ is the trust radius, μ the multiplier of its ball.
+The chart coordinate η of a `TAIL` unit stays ≥ 0: while it rests at 0 and F would only fall
+beyond, it is frozen.
 """
 
 from __future__ import annotations
@@ -10,7 +12,17 @@ import math
 import numpy as np
 
 from sweep.judge.compiled import compiled
-from sweep.judge.smooth_kernels import HINGE, LOGISTIC, differentiate, outputs, total
+from sweep.judge.smooth_kernels import (
+    BARE,
+    HINGE,
+    LARGEST,
+    LOGISTIC,
+    PLAIN,
+    TAIL,
+    differentiate,
+    outputs,
+    total,
+)
 
 # How a polish ends.
 BUDGET, SEPARATED, STATIONARY, STALLED = 0, 1, 2, 3
@@ -63,18 +75,23 @@ def trust_step(values: np.ndarray, g: np.ndarray, radius: float) -> tuple[np.nda
 
 
 @compiled
-def recentre(theta: np.ndarray, X: np.ndarray, H: int, shift: float) -> float:
-    """The shift that makes the largest exponent zero; α is rescaled in place to fit."""
+def recentre(theta: np.ndarray, X: np.ndarray, kinds: np.ndarray, shifts: np.ndarray) -> None:
+    """Make every chart unit's largest exponent zero, in place; κ and η are rescaled to fit."""
     N, n = X.shape
-    last = H * (n + 1) + 1
-    top = -np.inf
-    for i in range(N):
-        z = 0.0
-        for k in range(n - 1):
-            z += theta[last + 1 + k] * X[i, k]
-        top = max(top, z)
-    theta[last] *= math.exp(min(max(top - shift, -700.0), 700.0))
-    return top
+    for j in range(len(kinds)):
+        if kinds[j] == PLAIN:
+            continue
+        at = j * (n + 1)
+        top = -np.inf
+        for i in range(N):
+            z = 0.0
+            for k in range(n - 1):
+                z += theta[at + 1 + k] * X[i, k]
+            top = max(top, z)
+        factor = math.exp(min(max(top - shifts[j], -LARGEST), LARGEST))
+        theta[at] *= factor
+        theta[at + n] *= factor
+        shifts[j] = top
 
 
 @compiled
@@ -87,41 +104,66 @@ def separated(f: np.ndarray, y: np.ndarray) -> bool:
 
 
 @compiled
+def freeze(
+    theta: np.ndarray, g: np.ndarray, hess: np.ndarray, size: np.ndarray, kinds: np.ndarray, n: int
+) -> None:
+    """Take the coordinates that must rest out of the step: η of bare units, η = 0 pushed down."""
+    for j in range(len(kinds)):
+        at = j * (n + 1) + n
+        if kinds[j] == BARE or (kinds[j] == TAIL and theta[at] == 0.0 and g[at] >= 0.0):
+            g[at] = 0.0
+            size[at] = 0.0
+            hess[at, :] = 0.0
+            hess[:, at] = 0.0
+            # Any positive number keeps the coordinate out of the spectrum's two ends.
+            hess[at, at] = max(1.0, hess[0, 0])
+
+
+@compiled
+def project(theta: np.ndarray, kinds: np.ndarray, n: int) -> None:
+    """Move every η < 0 back to 0, in place."""
+    for j in range(len(kinds)):
+        at = j * (n + 1) + n
+        if kinds[j] == TAIL and theta[at] < 0.0:
+            theta[at] = 0.0
+
+
+@compiled
 def newton_member(
     start: np.ndarray,
     X: np.ndarray,
     y: np.ndarray,
-    H: int,
-    bare: bool,
-    shift: float,
+    kinds: np.ndarray,
+    shifts: np.ndarray,
     code: int,
     loss: int,
     p: float,
-    decay: float,
+    decays: np.ndarray,
     budget: int,
     radius: float,
-) -> tuple[np.ndarray, float, float, float, float, int, int]:
-    """θ, the shift m, F, ‖∇F‖, λ_min(∇²F), how it ended, steps.
+) -> tuple[np.ndarray, np.ndarray, float, float, float, int, int]:
+    """θ, the shifts m, F, ‖∇F‖ and λ_min(∇²F) over the free coordinates, how it ended, steps.
 
     `radius` is the first trust radius. Without decay a monotone loss's data that the outputs
     separate end the polish (`SEPARATED`): nothing but scaling is left to do.
     """
-    P = len(start)
-    theta = start.copy()
+    n = X.shape[1]
+    theta, shifts = start.copy(), shifts.copy()
     status, steps = BUDGET, 0
-    monotone = (loss == HINGE or loss == LOGISTIC) and decay == 0.0
-    if bare:
-        shift = recentre(theta, X, H, shift)
-    F, g, hess, size = differentiate(theta, X, y, H, bare, shift, code, loss, p, decay)
-    values = np.zeros(P)
+    monotone = (loss == HINGE or loss == LOGISTIC) and not decays.any()
+    recentre(theta, X, kinds, shifts)
+    F, g, hess, size = differentiate(theta, X, y, kinds, shifts, code, loss, p, decays)
+    least = np.nan
     for steps in range(budget + 1):
-        values, basis = np.linalg.eigh(hess)
+        freeze(theta, g, hess, size, kinds, n)
         slope = math.sqrt((g * g).sum())
-        if monotone and separated(outputs(theta, X, H, bare, shift, code), y):
+        if monotone and separated(outputs(theta, X, kinds, shifts, code), y):
             status = SEPARATED
             break
+        values, basis = np.linalg.eigh(hess)
+        least = values[0]
         flat = slope <= FLOOR * math.sqrt((size * size).sum())
-        if flat and values[0] >= -NOISE * abs(values[P - 1]):
+        if flat and values[0] >= -NOISE * abs(values[-1]):
             status = STATIONARY
             break
         if steps == budget:
@@ -131,30 +173,29 @@ def newton_member(
         for _ in range(40):
             d, gain = trust_step(values, turned, radius)
             trial = theta + basis @ d
-            f = outputs(trial, X, H, bare, shift, code)
-            reached = total(trial, f, y, decay, H * (X.shape[1] + 1) + 1, loss, p)
-            blind = gain <= NOISE * F
-            if blind and reached <= F + NOISE * F:
-                # F no longer tells: go on only while the gradient falls.
-                found = differentiate(trial, X, y, H, bare, shift, code, loss, p, decay)
-                if math.sqrt((found[1] * found[1]).sum()) < 0.9 * slope:
-                    moved = True
-                    break
+            project(trial, kinds, n)
+            f = outputs(trial, X, kinds, shifts, code)
+            reached = total(trial, f, y, decays, loss, p)
+            if gain <= NOISE * F:
+                if reached <= F + NOISE * F:
+                    # F no longer tells: go on only while the gradient falls.
+                    ahead = differentiate(trial, X, y, kinds, shifts, code, loss, p, decays)
+                    freeze(trial, ahead[1], ahead[2], ahead[3], kinds, n)
+                    moved = math.sqrt((ahead[1] * ahead[1]).sum()) < 0.9 * slope
             elif reached < F and F - reached >= 1e-4 * gain:
                 moved = True
+            if moved:
                 break
             radius = 0.25 * min(radius, math.sqrt((d * d).sum()))
             if radius < 1e-16:
                 break
         if not moved:
-            status = STALLED
+            # As good as flat: the last Newton step only stirs the rounding.
+            status = STATIONARY if slope <= 32 * FLOOR * math.sqrt((size * size).sum()) else STALLED
             break
-        length = math.sqrt((d * d).sum())
-        if F - reached > 0.5 * gain and length > 0.9 * radius:
-            widest = WIDEST * (1.0 + math.sqrt((trial * trial).sum()))
-            radius = min(2.0 * radius, widest)
+        if F - reached > 0.5 * gain and math.sqrt((d * d).sum()) > 0.9 * radius:
+            radius = min(2.0 * radius, WIDEST * (1.0 + math.sqrt((trial * trial).sum())))
         theta = trial
-        if bare:
-            shift = recentre(theta, X, H, shift)
-        F, g, hess, size = differentiate(theta, X, y, H, bare, shift, code, loss, p, decay)
-    return theta, shift, F, math.sqrt((g * g).sum()), values[0], status, steps
+        recentre(theta, X, kinds, shifts)
+        F, g, hess, size = differentiate(theta, X, y, kinds, shifts, code, loss, p, decays)
+    return theta, shifts, F, math.sqrt((g * g).sum()), least, status, steps

@@ -4,16 +4,19 @@
 symbol  meaning                                                    shape
 ======  =========================================================  ==========
 N, D    data points, input dimension
-n, H    D + 1, hidden units
+n, H    D + 1, units
 x̃       data with a last column of ones                            (N, n)
-θ       per unit a_j, (w_j, b_j); then c; then α, w if `bare`      (P,)
-E       e^{w·x−m}, the exponential neuron without its weight       (N,)
-z       preactivations, or z = −y·f in a loss                      (N, H)
+θ       per unit (a_j, w_j, b_j), then c                           (P,)
+z       preactivations; in a loss z = −y·f                         (N, H)
 q, k    ∂ℓᵢ/∂fᵢ, ∂²ℓᵢ/∂fᵢ²                                         (N,)
 ======  =========================================================  ==========
 
-The exponential neuron stands in the limit problem: its regularizer is zero and (a, b) enter as
-α = a·e^{b+m} alone, m a shift that keeps E ≤ 1. Weight decay acts on units and c only.
+A unit's `kind` says what its three parts mean. `PLAIN`: a·σ(w·x+b). `TAIL` is the chart of a
+sigmoid or tanh unit that saturates on all data: (κ, w, η) give κE/(1+ηE), E = e^{w·x−m}, m a shift
+that keeps E ≤ 1. For η > 0 it is the same unit in other coordinates (the constant it tends to is
+in c); η = 0 is infinity, where it has become a free exponential neuron. `BARE` is that
+exponential neuron alone, η = 0 for good: also the arm `exp_skip` without its regularizer, where a
+and b enter as α = a·e^{b+m} only. Weight decay is for plain units.
 """
 
 from __future__ import annotations
@@ -28,7 +31,10 @@ from sweep.models.losses import HingePower, Logistic, Loss, Squared
 
 TANH, SIGMOID, SOFTPLUS = 0, 1, 2
 HINGE, LOGISTIC, SQUARED = 0, 1, 2
+PLAIN, TAIL, BARE = 0, 1, 2
 LOG2 = math.log(2.0)
+# e^700 is near the largest float64: larger exponents are held there.
+LARGEST = 700.0
 
 
 def activation_code(activation: Activation) -> int | None:
@@ -83,40 +89,91 @@ def lose(code: int, p: float, z: float) -> tuple[float, float, float, float]:
 
 
 @compiled
+def preactivation(theta: np.ndarray, at: int, x: np.ndarray, kind: int, shift: float) -> float:
+    """w·x + b of a plain unit, w·x − m of any other; the unit's parameters start at `at`."""
+    n = len(x)
+    z = theta[at + n] if kind == PLAIN else -shift
+    for k in range(n - 1):
+        z += theta[at + 1 + k] * x[k]
+    return min(z, LARGEST) if kind != PLAIN else z
+
+
+@compiled
+def unit_value(kind: int, code: int, z: float, last: float) -> float:
+    """The unit's output over its weight; `last` is η."""
+    if kind == PLAIN:
+        return activate(code, z)[0]
+    e = math.exp(z)
+    return e / (1.0 + last * e)
+
+
+@compiled
 def outputs(
-    theta: np.ndarray, X: np.ndarray, H: int, bare: bool, shift: float, code: int
+    theta: np.ndarray, X: np.ndarray, kinds: np.ndarray, shifts: np.ndarray, code: int
 ) -> np.ndarray:
     """f̃ at the data, (N,)."""
     N, n = X.shape
+    H = len(kinds)
     f = np.full(N, theta[H * (n + 1)])
-    last = H * (n + 1) + 1
     for i in range(N):
         for j in range(H):
             at = j * (n + 1)
-            z = 0.0
-            for k in range(n):
-                z += theta[at + 1 + k] * X[i, k]
-            f[i] += theta[at] * activate(code, z)[0]
-        if bare:
-            z = -shift
-            for k in range(n - 1):
-                z += theta[last + 1 + k] * X[i, k]
-            f[i] += theta[last] * math.exp(min(z, 700.0))
+            z = preactivation(theta, at, X[i], kinds[j], shifts[j])
+            f[i] += theta[at] * unit_value(kinds[j], code, z, theta[at + n])
     return f
 
 
 @compiled
 def total(
-    theta: np.ndarray, f: np.ndarray, y: np.ndarray, decay: float, ordinary: int, loss: int, p: float
+    theta: np.ndarray, f: np.ndarray, y: np.ndarray, decays: np.ndarray, loss: int, p: float
 ) -> float:
-    """F of outputs f; the first `ordinary` parameters decay."""
+    """F of outputs f; `decays` (P,) is the weight decay of each parameter."""
     value = 0.0
     for i in range(len(y)):
         value += lose(loss, p, -y[i] * f[i])[0]
     size = 0.0
-    for k in range(ordinary):
-        size += theta[k] * theta[k]
-    return value + 0.5 * decay * size
+    for k in range(len(theta)):
+        size += decays[k] * theta[k] * theta[k]
+    return value + 0.5 * size
+
+
+@compiled
+def unit_row(
+    theta: np.ndarray,
+    at: int,
+    x: np.ndarray,
+    kind: int,
+    shift: float,
+    code: int,
+    q: float,
+    row: np.ndarray,
+    hess: np.ndarray,
+) -> None:
+    """Write ∂f/∂(unit) into `row` and add q·∂²f/∂(unit)² to the lower half of `hess`."""
+    n = len(x)
+    z = preactivation(theta, at, x, kind, shift)
+    weight, last = theta[at], theta[at + n]
+    if kind == PLAIN:
+        value, slope, turn, _ = activate(code, z)
+        free = n
+    else:
+        e = math.exp(z)
+        under = 1.0 / (1.0 + last * e)
+        value, slope = e * under, e * under * under
+        turn = slope * (1.0 - last * e) * under
+        free = n - 1
+        row[at + n] = -weight * value * value
+        hess[at + n, at] -= q * value * value
+        hess[at + n, at + n] += 2.0 * q * weight * value * value * value
+        for k in range(free):
+            hess[at + n, at + 1 + k] -= 2.0 * q * weight * value * slope * x[k]
+    row[at] = value
+    for k in range(free):
+        row[at + 1 + k] = weight * slope * x[k]
+        hess[at + 1 + k, at] += q * slope * x[k]
+        bend = q * weight * turn * x[k]
+        for m in range(k + 1):
+            hess[at + 1 + k, at + 1 + m] += bend * x[m]
 
 
 @compiled
@@ -124,13 +181,12 @@ def differentiate(
     theta: np.ndarray,
     X: np.ndarray,
     y: np.ndarray,
-    H: int,
-    bare: bool,
-    shift: float,
+    kinds: np.ndarray,
+    shifts: np.ndarray,
     code: int,
     loss: int,
     p: float,
-    decay: float,
+    decays: np.ndarray,
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """F, ∇F (P,), ∇²F (P, P), and the size (P,) against which ∇F rounds.
 
@@ -138,54 +194,30 @@ def differentiate(
     """
     N, n = X.shape
     P = len(theta)
-    base = H * (n + 1)
-    f = outputs(theta, X, H, bare, shift, code)
+    H = len(kinds)
+    f = outputs(theta, X, kinds, shifts, code)
     g, size, hess = np.zeros(P), np.zeros(P), np.zeros((P, P))
     row = np.zeros(P)
+    row[P - 1] = 1.0
     for i in range(N):
         _, l1, l2, _ = lose(loss, p, -y[i] * f[i])
         q = -y[i] * l1
         if l1 == 0.0 and l2 == 0.0:
             continue
-        row[base] = 1.0
         for j in range(H):
-            at = j * (n + 1)
-            z = 0.0
-            for k in range(n):
-                z += theta[at + 1 + k] * X[i, k]
-            h, h1, h2, _ = activate(code, z)
-            row[at] = h
-            for k in range(n):
-                row[at + 1 + k] = theta[at] * h1 * X[i, k]
-                hess[at + 1 + k, at] += q * h1 * X[i, k]
-                bend = q * theta[at] * h2 * X[i, k]
-                for m in range(k + 1):
-                    hess[at + 1 + k, at + 1 + m] += bend * X[i, m]
-        if bare:
-            at = base + 1
-            z = -shift
-            for k in range(n - 1):
-                z += theta[at + 1 + k] * X[i, k]
-            e = math.exp(min(z, 700.0))
-            row[at] = e
-            for k in range(n - 1):
-                row[at + 1 + k] = theta[at] * e * X[i, k]
-                hess[at + 1 + k, at] += q * e * X[i, k]
-                bend = q * theta[at] * e * X[i, k]
-                for m in range(k + 1):
-                    hess[at + 1 + k, at + 1 + m] += bend * X[i, m]
+            unit_row(theta, j * (n + 1), X[i], kinds[j], shifts[j], code, q, row, hess)
+        doubt = abs(q) + l2 * (1.0 + abs(f[i]))
         for k in range(P):
             g[k] += q * row[k]
-            size[k] += (abs(q) + l2 * (1.0 + abs(f[i]))) * abs(row[k])
+            size[k] += doubt * abs(row[k])
             steep = l2 * row[k]
             if steep != 0.0:
                 for m in range(k + 1):
                     hess[k, m] += steep * row[m]
-    for k in range(base + 1):
-        g[k] += decay * theta[k]
-        size[k] += abs(decay * theta[k])
-        hess[k, k] += decay
     for k in range(P):
+        g[k] += decays[k] * theta[k]
+        size[k] += abs(decays[k] * theta[k])
+        hess[k, k] += decays[k]
         for m in range(k):
             hess[m, k] = hess[k, m]
-    return total(theta, f, y, decay, base + 1, loss, p), g, hess, size
+    return total(theta, f, y, decays, loss, p), g, hess, size
