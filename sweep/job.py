@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from sweep.errors import UserError
 from sweep.judge import JUDGES, Judgement
@@ -95,9 +96,17 @@ def run_job(job: Job, device: str = "cpu", params: str = "auto") -> JobResult:
     """
     clock = Clock()
     source = planned_data(job.cell)
-    parts = [_arm_columns(job, arm, source, device, params, clock) for arm in job.cell.arms]
+    with one_core():
+        parts = [_arm_columns(job, arm, source, device, params, clock) for arm in job.cell.arms]
     columns = {name: [v for part in parts for v in part[name]] for name in parts[0]}
     return JobResult(job, columns, clock.seconds)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """A block in which linear algebra uses one thread: how it splits sums must not reach a row."""
+    with threadpool_limits(limits=1):
+        yield
 
 
 def planned_data(cell: Cell) -> Data | Landscape:

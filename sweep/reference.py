@@ -16,7 +16,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from sweep.job import Clock, JobResult, Values, arm_objective, member_columns, planned_data
+from sweep.job import (
+    Clock,
+    JobResult,
+    Values,
+    arm_objective,
+    member_columns,
+    one_core,
+    planned_data,
+)
 from sweep.models.base import MODELS
 from sweep.models.initialisers import INITIALISERS
 from sweep.models.mlp import Mlp
@@ -40,6 +48,11 @@ def run_reference(job: Job, device: str = "cpu") -> JobResult:
     They carry the name of the cell's plain arm (so that their objectives serve it too), or
     "reference" when it has none.
     """
+    with one_core():
+        return _search(job, device)
+
+
+def _search(job: Job, device: str) -> JobResult:
     clock = Clock()
     source = planned_data(job.cell)
     arm = plain_arm(job)
