@@ -12,6 +12,8 @@ purpose                key                               used for
 ``grid``               root, axis                        sampled grid values
 ``data``               problem, problem.seed             synthetic data, random labels
 ``reference``          root, cell                        witness searches
+``audit``              study, or what is tried           samples and trial points of `verify`
+``residuals``          data                              directions of the residuals in a row
 =====================  ================================  =====================================
 
 All arms of a seed therefore start from the same base network on the same data (comparisons are

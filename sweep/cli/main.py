@@ -24,6 +24,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
   sweep plan [OVERRIDES]     show what `run` would do, and what it would cost
   sweep status RESULTS       done and missing jobs, verdict counts so far, from disk alone
   sweep report RESULTS…      summaries, figures and page again, from rows alone
+  sweep verify RESULTS       check every file, and judge every stored row again by a second route
 
 'sweep run --help' lists what can be chosen. Exit status: 0 complete, 1 a check found a difference
 or a job failed for good, 2 bad input, 130 interrupted (the same command resumes)."""
@@ -142,6 +143,25 @@ def _report(words: list[str]) -> int:
     return 0
 
 
+def _verify(words: list[str]) -> int:
+    """`sweep verify`: files and rows, by the second route."""
+    parser = _Parser("verify")
+    parser.add_argument("--sample", type=int)
+    found, rest = parser.parse_known_args(words)
+    folders = _folders("verify", rest, "check every file and judge the rows again, or --sample N")
+    if not folders:
+        return 0
+    from sweep.cli.verify_view import show_verification
+    from sweep.study.verify import verify
+
+    agrees = True
+    for folder in folders:
+        verification = verify(folder, found.sample)
+        show_verification(verification)
+        agrees = agrees and verification.agrees
+    return 0 if agrees else 1
+
+
 def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None] | None:
     """Overrides and config folder of `run` and `plan`; None when help or config was printed."""
     parser = _Parser(command)
@@ -187,6 +207,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "plan": _plan,
     "status": _status,
     "report": _report,
+    "verify": _verify,
 }
 
 if __name__ == "__main__":

@@ -109,6 +109,11 @@ def read_rows(
     return _decoded(pa.concat_tables(table.replace_schema_metadata(None) for table in tables))
 
 
+def read_file(path: Path) -> pa.Table:
+    """The rows of one file, checked as `read_rows` checks it; words come back as plain strings."""
+    return _decoded(_read(path, None, None))
+
+
 def checksums_of(layout: Layout, path: Path) -> set[str]:
     """The SHA-256 sums on record for a row file; empty when there is no record.
 

@@ -1,0 +1,273 @@
+"""Networks, augmentations, losses and the objective, written down plainly for one member.
+
+======  =====================================================  ==========
+symbol  meaning                                                shape
+======  =====================================================  ==========
+N, D    data points, input dimension                           x (N, D), y (N,)
+P       parameters of one member, the augmentation's last
+θ       parameters                                             (P,)
+λ       regularizer strength                                   ()
+f, f̃    output without and with the augmentation               (N,)
+F       Σᵢ ℓ(−yᵢ f̃(xᵢ)) + λa²/2 + (weight decay/2)·‖ordinary parameters‖²
+======  =====================================================  ==========
+
+Everything is a torch function of one member's vector, so that `torch.func` can differentiate it
+and map it over members.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import torch
+
+from sweep.errors import UserError
+from sweep.problems import Data, Landscape
+from sweep.registry import Choice
+from sweep.spec import Arm, Cell
+
+Elementwise = Callable[[torch.Tensor], torch.Tensor]
+
+
+class NoSecondRouteError(UserError):
+    """A setting that this room cannot recompute: its rows cannot be verified."""
+
+
+@dataclass(frozen=True)
+class Activation:
+    """σ with sup|σ′| and a bound of sup|σ″|; `slopes` (s₋, s₊) if it is linear on both sides."""
+
+    name: str
+    value: Elementwise
+    steepness: float
+    curvature: float
+    slopes: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Loss:
+    """ℓ and ℓ′ of z = −y·f, both elementwise; both ℓ are convex."""
+
+    name: str
+    value: Elementwise
+    slope: Elementwise
+    power: float = 0.0
+
+
+def activation_of(settings: Mapping[str, Any]) -> Activation:
+    """The activation of `model.activation`; `NoSecondRouteError` for one that is not known here."""
+    name = settings["name"]
+    if name == "relu":
+        return Activation(name, lambda z: torch.clamp(z, min=0.0), 1.0, 0.0, (0.0, 1.0))
+    if name == "leaky_relu":
+        left = float(settings.get("negative_slope", 0.01))
+        steepness = max(1.0, abs(left))
+        return Activation(
+            name, lambda z: torch.where(z > 0, z, left * z), steepness, 0.0, (left, 1.0)
+        )
+    if name == "identity":
+        return Activation(name, lambda z: z, 1.0, 0.0, (1.0, 1.0))
+    smooth: dict[str, Elementwise] = {
+        "tanh": torch.tanh,
+        "sigmoid": torch.sigmoid,
+        "softplus": lambda z: torch.logaddexp(z, torch.zeros_like(z)),
+    }
+    if name not in smooth:
+        raise NoSecondRouteError(f"the activation '{name}' has no second route.")
+    # sup|σ″| is 0.77 for tanh and less for the others.
+    return Activation(name, smooth[name], 1.0, 1.0)
+
+
+def loss_of(choice: Choice) -> Loss:
+    """The loss; `NoSecondRouteError` for one that is not known here."""
+    if choice.name == "hinge_power":
+        p = float(choice.settings["p"])
+        return Loss(
+            "hinge_power",
+            lambda z: torch.clamp(z + 1, min=0.0) ** p,
+            lambda z: p * torch.clamp(z + 1, min=0.0) ** (p - 1),
+            p,
+        )
+    if choice.name == "logistic":
+        return Loss(
+            "logistic",
+            lambda z: torch.logaddexp(z, torch.zeros_like(z)) / math.log(2),
+            lambda z: torch.sigmoid(z) / math.log(2),
+        )
+    if choice.name == "squared":
+        return Loss("squared", lambda z: (1 + z) ** 2, lambda z: 2 * (1 + z))
+    raise NoSecondRouteError(f"the loss '{choice.name}' has no second route.")
+
+
+@dataclass(frozen=True, eq=False)
+class DataFormula:
+    """The objective of a network on data.
+
+    `penalised`: λa²/2 of the exponential neuron is part of F. `extra` ordinary neurons are added,
+    or one exponential neuron.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    loss: Loss
+    weight_decay: float
+    exponential: bool
+    extra: int
+    penalised: bool
+    n_base: int
+
+    @property
+    def n_params(self) -> int:
+        """P."""
+        neurons = self.extra + int(self.exponential)
+        return self.n_base + neurons * (self.x.shape[1] + 2)
+
+    def base(self, theta: torch.Tensor) -> torch.Tensor:
+        """f, (N,)."""
+        raise NotImplementedError
+
+    def ordinary(self, z: torch.Tensor) -> torch.Tensor:
+        """σ(z) of an added ordinary neuron."""
+        raise NotImplementedError
+
+    def neurons(self, theta: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+        """Outgoing weight a, incoming weights w (D,), bias b of every added neuron."""
+        size = self.x.shape[1] + 2
+        added = theta[self.n_base :]
+        parts = [added[k * size : (k + 1) * size] for k in range(added.shape[0] // size)]
+        return [(part[0], part[1:-1], part[-1]) for part in parts]
+
+    def added(self, theta: torch.Tensor) -> torch.Tensor:
+        """f̃ − f, (N,)."""
+        total = torch.zeros_like(self.y)
+        for a, w, b in self.neurons(theta):
+            z = self.x @ w + b
+            total = total + a * (torch.exp(z) if self.exponential else self.ordinary(z))
+        return total
+
+    def losses(self, output: torch.Tensor) -> torch.Tensor:
+        """ℓ(−yᵢ·output), (N,)."""
+        return self.loss.value(-self.y * output)
+
+    def objective(self, theta: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        """F, a scalar."""
+        return self.losses(self.base(theta) + self.added(theta)).sum() + self.penalty(theta, lam)
+
+    def penalty(self, theta: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        """What F adds to the loss, a scalar."""
+        total = torch.zeros_like(theta[0])
+        if self.penalised:
+            total = total + lam * theta[self.n_base] ** 2 / 2
+        if self.weight_decay:
+            decayed = theta[: self.n_base] if self.exponential else theta
+            total = total + self.weight_decay * (decayed**2).sum() / 2
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class MlpFormula(DataFormula):
+    """A multilayer perceptron with hidden layers of these widths and one output."""
+
+    widths: tuple[int, ...]
+    activation: Activation
+
+    def layers(self, theta: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Weights (out, in) and bias (out,) of every layer, the output last."""
+        found = []
+        position, fan_in = 0, self.x.shape[1]
+        for width in (*self.widths, 1):
+            middle = position + width * fan_in
+            weight = theta[position:middle].reshape(width, fan_in)
+            found.append((weight, theta[middle : middle + width]))
+            position, fan_in = middle + width, width
+        return found
+
+    def base(self, theta: torch.Tensor) -> torch.Tensor:
+        """f, (N,)."""
+        *hidden, (weight, bias) = self.layers(theta)
+        h = self.x
+        for inner, shift in hidden:
+            h = self.activation.value(h @ inner.T + shift)
+        return (h @ weight.T + bias)[:, 0]
+
+    def ordinary(self, z: torch.Tensor) -> torch.Tensor:
+        """σ(z)."""
+        return self.activation.value(z)
+
+
+@dataclass(frozen=True, eq=False)
+class ModuleFormula(DataFormula):
+    """A user's own module, called as it is; its inside is unknown."""
+
+    module: torch.nn.Module
+
+    def base(self, theta: torch.Tensor) -> torch.Tensor:
+        """f, (N,)."""
+        named = {}
+        position = 0
+        for name, parameter in self.module.named_parameters():
+            size = parameter.numel()
+            named[name] = theta[position : position + size].reshape(parameter.shape)
+            position += size
+        output: torch.Tensor = torch.func.functional_call(self.module, named, (self.x,))
+        return output.reshape(-1)
+
+
+@dataclass(frozen=True, eq=False)
+class LandscapeFormula:
+    """A problem without data: F is the problem's own formula."""
+
+    landscape: Landscape
+
+    @property
+    def n_params(self) -> int:
+        """P."""
+        return self.landscape.n_params
+
+    def objective(self, theta: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        """F, a scalar; λ plays no part."""
+        return self.landscape.value(theta.unsqueeze(-1))[0]
+
+
+def formula_of(cell: Cell, arm: Arm, source: Data | Landscape) -> DataFormula | LandscapeFormula:
+    """The objective of one arm of a cell; `NoSecondRouteError` if a part of it is unknown here."""
+    if not isinstance(source, Data):
+        return LandscapeFormula(source)
+    if arm.augment.name not in ("none", "exp_skip", "extra_neuron"):
+        raise NoSecondRouteError(f"the augmentation '{arm.augment.name}' has no second route.")
+    if arm.regularizer.name not in ("none", "augment"):
+        raise NoSecondRouteError(f"the regularizer '{arm.regularizer.name}' has no second route.")
+    shared: dict[str, Any] = {
+        "x": torch.as_tensor(source.x, dtype=torch.float64),
+        "y": torch.as_tensor(source.y, dtype=torch.float64),
+        "loss": loss_of(cell.loss),
+        "weight_decay": arm.weight_decay,
+        "exponential": arm.augment.name == "exp_skip",
+        "extra": int(arm.augment.settings["k"]) if arm.augment.name == "extra_neuron" else 0,
+        "penalised": arm.regularizer.name == "augment",
+    }
+    settings = cell.model.settings
+    if cell.model.name == "module":
+        module = _user_module(str(settings["factory"]), source.x.shape[1])
+        size = sum(parameter.numel() for parameter in module.parameters())
+        return ModuleFormula(**shared, n_base=size, module=module)
+    if cell.model.name != "mlp":
+        raise NoSecondRouteError(f"the model '{cell.model.name}' has no second route.")
+    given = settings["width"]
+    widths = (given,) if isinstance(given, int) else tuple(given)
+    size, fan_in = 0, source.x.shape[1]
+    for width in (*widths, 1):
+        size, fan_in = size + width * (fan_in + 1), width
+    activation = activation_of(settings["activation"])
+    return MlpFormula(**shared, n_base=size, widths=widths, activation=activation)
+
+
+def _user_module(factory: str, n_inputs: int) -> torch.nn.Module:
+    """The module behind the entry point, in float64 and evaluation mode."""
+    (found,) = metadata.entry_points(group="sweep.models", name=factory)
+    built: torch.nn.Module = found.load()(n_inputs)
+    return built.double().eval()

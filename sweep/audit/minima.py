@@ -1,0 +1,205 @@
+"""Local minima: first order at kinks, curvature, points nearby, and a sample with 50 digits."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import torch
+
+from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
+from sweep.audit.findings import Audited
+from sweep.audit.first_order import first_order, outer_slopes
+from sweep.audit.formulas import DataFormula, MlpFormula
+from sweep.audit.measures import values
+from sweep.audit.nearby import deepest
+from sweep.audit.points import Points
+from sweep.audit.precise import Precise
+from sweep.audit.rounding import ROUTES, trace
+from sweep.seeds import stream
+from sweep.verdicts import Certificate
+
+BY_UNIT = (Certificate.CELL.value, Certificate.KINK.value, Certificate.VALLEY.value)
+# The least subgradient, relative to Σ|q|‖x̃‖, below which a point counts as stationary. The judge's
+# polish ends at 1e-12 or better, and what stalls above 1e-8 has not been shown to be anything.
+STATIONARY = 1e-8
+# How far a stored least eigenvalue may be from this one, relative to the largest.
+SAME_EIGEN = 1e-9
+# Strict minima per arm that are looked at again with 50 digits: about 0.2 s each.
+PRECISE = 4
+# Directions on the certified sphere in that sample, besides ±∇F and ± the softest direction.
+SPHERE = 4
+
+
+def check_minima(points: Points, found: Audited) -> None:
+    """Check the local minima of one arm."""
+    formula = points.formula
+    if isinstance(formula, DataFormula):
+        _possible(points, formula, found)
+    for certificate in dict.fromkeys(points.certificate.tolist()):
+        some = points.some(points.certificate == certificate)
+        if certificate in BY_UNIT:
+            _check_by_unit(some, found)
+        elif certificate == Certificate.AFFINE:
+            _check_affine(some, found)
+        elif certificate == Certificate.STRICT:
+            _check_strict(some, found)
+        else:
+            for where in some.where:
+                found.add(where, "certificate", certificate, "nothing: it has no second route")
+
+
+def _possible(points: Points, formula: DataFormula, found: Audited) -> None:
+    """Refuse minima that theory excludes: see the three sentences."""
+    for i in range(len(points)):
+        penalised = formula.penalised and points.lam[i] > 0
+        point = torch.as_tensor(points.theta[i])
+        margin = formula.y * (formula.base(point) + formula.added(point))
+        if penalised and formula.exponential:
+            reason = "with an exponential neuron and λ > 0 every local minimum is global"
+        elif (
+            formula.loss.name in ("hinge_power", "logistic")
+            and not formula.weight_decay
+            and not formula.exponential
+            and bool((margin > 0).all())
+        ):
+            reason = "the network separates the data, so scaling it up lowers F"
+        else:
+            continue
+        found.add(points.where[i], "verdict", "local_minimum", reason)
+
+
+def _nothing_lower(points: Points, by_unit: bool, allowed: np.ndarray, found: Audited) -> None:
+    """Random points within the certified radius: none may be lower by more than `allowed` (S,)."""
+    known = np.isfinite(points.radius) & (points.radius > 0)
+    if not known.any():
+        return
+    some, room = points.some(known), allowed[known]
+    drop, doubt = deepest(some.formula, some.theta, some.lam, some.radius, by_unit)
+    for i in np.flatnonzero(drop > ROUTES * doubt + room):
+        inside = f"a point within it whose F is lower by {drop[i]:.3g}"
+        found.add(some.where[i], "certificate_radius", float(some.radius[i]), inside)
+
+
+def _check_by_unit(points: Points, found: Audited) -> None:
+    formula = points.formula
+    if (
+        not isinstance(formula, MlpFormula)
+        or len(formula.widths) != 1
+        or formula.activation.slopes is None
+        or formula.weight_decay > 0
+    ):
+        for i, where in enumerate(points.where):
+            found.add(where, "certificate", points.certificate[i], "nothing: not for this network")
+        return
+    slope = np.zeros(len(points))
+    for i, theta in enumerate(points.theta):
+        condition = first_order(formula, theta)
+        slope[i] = condition.residual
+        if condition.residual > STATIONARY * condition.scale:
+            share = condition.residual / condition.scale
+            reason = f"a first-order descent of {share:.3g} of Σ|q|‖x̃‖"
+            found.add(points.where[i], "certificate", points.certificate[i], reason)
+    # F is convex in the ball: nothing in it is lower than by slope × radius.
+    _nothing_lower(points, True, slope * np.nan_to_num(points.radius), found)
+
+
+def _check_affine(points: Points, found: Audited) -> None:
+    """Every unit inside one linear piece, and the best affine function of x."""
+    formula = points.formula
+    if not isinstance(formula, MlpFormula) or formula.activation.slopes is None:
+        for where in points.where:
+            found.add(where, "certificate", "affine", "nothing: not for this network")
+        return
+    x = np.column_stack([formula.x.numpy(), np.ones(len(formula.y))])
+    slope = np.zeros(len(points))
+    for i, theta in enumerate(points.theta):
+        traced = trace(formula, torch.as_tensor(theta))
+        kinked = formula.activation.slopes[0] != formula.activation.slopes[1]
+        inside = all(
+            bool((((z - ROUTES * e > 0).all(0)) | ((z + ROUTES * e < 0).all(0))).all())
+            for z, e in zip(traced.z, traced.z_errors, strict=True)
+        )
+        q = outer_slopes(formula, theta)
+        scale = float(np.abs(q) @ np.linalg.norm(x, axis=1))
+        slope[i] = np.linalg.norm(q @ x)
+        reason = None
+        if kinked and not inside:
+            reason = "a hidden unit that is not inside one linear piece for all data"
+        elif slope[i] > STATIONARY * scale:
+            reason = f"an affine function of x fits better: slope {slope[i] / scale:.3g} of Σ|q|‖x̃‖"
+        elif formula.weight_decay > 0 or formula.exponential:
+            reason = "nothing: not with weight decay or an exponential neuron"
+        if reason:
+            found.add(points.where[i], "certificate", "affine", reason)
+    # f̃ moves by at most the product of the other weights' norms per unit of one weight.
+    lever = np.prod(1 + np.abs(points.theta), axis=1)
+    _nothing_lower(points, False, slope * lever * np.nan_to_num(points.radius), found)
+
+
+def _check_strict(points: Points, found: Audited) -> None:
+    second = curvature(points.formula, points.theta, points.lam)
+    for i in range(len(points)):
+        reason = _not_strict(points, second, i)
+        if reason:
+            found.add(points.where[i], "certificate", "strict", reason)
+        same = abs(points.min_eig[i] - second.least[i]) <= SAME_EIGEN * second.largest[i]
+        if not same:
+            found.add(
+                points.where[i],
+                "judged_min_eig",
+                None if np.isnan(points.min_eig[i]) else float(points.min_eig[i]),
+                float(second.least[i]),
+            )
+    _nothing_lower(points, False, np.zeros(len(points)), found)
+    if isinstance(points.formula, MlpFormula):
+        for i in range(min(PRECISE, len(points))):
+            found.precise += 1
+            _check_precisely(points, points.formula, second, i, found)
+
+
+def _not_strict(points: Points, second: Curvature, i: int) -> str | None:
+    least, largest = float(second.least[i]), float(second.largest[i])
+    if not least > EIGEN_ROOM * largest:
+        return f"least eigenvalue {least!r} beside a largest of {largest!r}"
+    if not points.radius[i] > 0:
+        return "no radius within which the minimum lies"
+    formula = points.formula
+    if not isinstance(formula, MlpFormula) or formula.activation.slopes is None:
+        return None
+    traced = trace(formula, torch.as_tensor(points.theta[i]))
+    # w·x + b moves by at most r·‖x̃‖ in a first layer; deeper ones are only asked for z ≠ 0.
+    reach = points.radius[i] * torch.sqrt(1 + (formula.x**2).sum(1, keepdim=True))
+    for k, (z, error) in enumerate(zip(traced.z, traced.z_errors, strict=True)):
+        near = ROUTES * error + (reach if k == 0 else 0.0)
+        if bool((z.abs() <= near).any()) and formula.activation.slopes[0] != 1.0:
+            return "a kink within the radius"
+    return None
+
+
+def _check_precisely(
+    points: Points, formula: MlpFormula, second: Curvature, i: int, found: Audited
+) -> None:
+    """With 50 digits: F as stored, Newton's step within the radius, F higher on its sphere."""
+    theta, radius = points.theta[i], float(points.radius[i])
+    exact = Precise(formula, float(points.lam[i]))
+    here = exact.objective(exact.moved(theta, np.zeros_like(theta)))
+    _, error = values(formula, theta[None], points.lam[i : i + 1])
+    if abs(float(here) - points.objective[i]) > ROUTES * error[0]:
+        stored = float(points.objective[i])
+        digits = f"{mpmath.nstr(here, 20)} with 50 digits"
+        found.add(points.where[i], "judged_objective", stored, digits)
+    gradient = np.array([float(g) for g in exact.gradient(exact.moved(theta, 0 * theta))])
+    if second.least[i] > 0:
+        within = float(np.linalg.norm(gradient)) / float(second.least[i])
+        step = float(np.linalg.norm(np.linalg.solve(second.hessian[i], gradient)))
+        if min(step, within) > radius:
+            found.add(points.where[i], "certificate_radius", radius, f"a Newton step of {step:.3g}")
+    rng = stream("audit", "sphere", len(theta))
+    moves = [gradient, -gradient, second.vector[i], -second.vector[i]]
+    moves += list(rng.standard_normal((SPHERE, len(theta))))
+    for move in moves:
+        length = float(np.linalg.norm(move))
+        if length > 0 and exact.objective(exact.moved(theta, move * (radius / length))) <= here:
+            reason = "a point of its sphere, no higher than the centre (50 digits)"
+            found.add(points.where[i], "certificate_radius", radius, reason)
+            return

@@ -1,0 +1,101 @@
+"""F and its gradient with 50 digits, in plain Python numbers (mpmath): no torch, no float64.
+
+With so many digits a central difference of step 1e-16 has an error near 1e-32, so that gradients
+far below the rounding of float64 can be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import mpmath
+import numpy as np
+
+from sweep.audit.formulas import MlpFormula
+
+DIGITS = 50
+STEP = "1e-16"
+
+#: An mpmath number; the package has no types.
+Number = Any
+
+
+class Precise:
+    """One member's objective as a function of a list of mpmath numbers."""
+
+    def __init__(self, formula: MlpFormula, lam: float) -> None:
+        self.formula = formula
+        self.lam = lam
+        self.x: list[list[float]] = formula.x.tolist()
+        self.y: list[float] = formula.y.tolist()
+
+    def objective(self, theta: Sequence[Number]) -> Number:
+        """F."""
+        with mpmath.workdps(DIGITS):
+            total = mpmath.mpf(0)
+            for x, y in zip(self.x, self.y, strict=True):
+                total += self._loss(-y * self._output(theta, x))
+            formula, n = self.formula, self.formula.n_base
+            if formula.penalised:
+                total += mpmath.mpf(self.lam) * theta[n] ** 2 / 2
+            if formula.weight_decay:
+                decayed = theta[:n] if formula.exponential else theta
+                total += mpmath.mpf(formula.weight_decay) * sum(t * t for t in decayed) / 2
+            return total
+
+    def gradient(self, theta: Sequence[Number]) -> list[Number]:
+        """∇F by central differences."""
+        with mpmath.workdps(DIGITS):
+            step = mpmath.mpf(STEP)
+            found = []
+            for k in range(len(theta)):
+                ends = []
+                for sign in (1, -1):
+                    moved = list(theta)
+                    moved[k] += sign * step
+                    ends.append(self.objective(moved))
+                found.append((ends[0] - ends[1]) / (2 * step))
+            return found
+
+    def moved(self, theta: np.ndarray, move: np.ndarray) -> list[Number]:
+        """θ + move, added exactly."""
+        with mpmath.workdps(DIGITS):
+            return [mpmath.mpf(float(t)) + float(m) for t, m in zip(theta, move, strict=True)]
+
+    def _output(self, theta: Sequence[Number], x: Sequence[float]) -> Number:
+        h: Sequence[Number] = [mpmath.mpf(value) for value in x]
+        position = 0
+        for width in (*self.formula.widths, 1):
+            middle = position + width * len(h)
+            z = []
+            for k in range(width):
+                row = theta[position + k * len(h) : position + (k + 1) * len(h)]
+                z.append(mpmath.fdot(row, h) + theta[middle + k])
+            position = middle + width
+            h = [self._sigma(value) for value in z] if position < self.formula.n_base else z
+        total = h[0]
+        size = len(x) + 2
+        for first in range(self.formula.n_base, len(theta), size):
+            neuron = theta[first : first + size]
+            t = mpmath.fdot(neuron[1:-1], x) + neuron[-1]
+            total += neuron[0] * (mpmath.exp(t) if self.formula.exponential else self._sigma(t))
+        return total
+
+    def _sigma(self, z: Number) -> Number:
+        activation = self.formula.activation
+        if activation.slopes is not None:
+            return z * (activation.slopes[1] if z > 0 else activation.slopes[0])
+        if activation.name == "tanh":
+            return mpmath.tanh(z)
+        if activation.name == "sigmoid":
+            return 1 / (1 + mpmath.exp(-z))
+        return mpmath.log1p(mpmath.exp(z))
+
+    def _loss(self, z: Number) -> Number:
+        loss = self.formula.loss
+        if loss.name == "hinge_power":
+            return (z + 1) ** loss.power if z > -1 else mpmath.mpf(0)
+        if loss.name == "logistic":
+            return mpmath.log1p(mpmath.exp(z)) / mpmath.log(2)
+        return (1 + z) ** 2

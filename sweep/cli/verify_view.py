@@ -1,0 +1,58 @@
+"""What `sweep verify` prints."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from sweep.study.verify import Verification
+
+# Beyond these a list of differences is read by nobody; the count says the rest.
+SHOWN = 20
+
+
+def show_verification(found: Verification, console: Console | None = None) -> None:
+    """Prints what was checked, then either that all agrees or the first differences."""
+    console = console or Console()
+    audited = found.audited
+    lines = [
+        ("results", str(found.results)),
+        ("files", f"{found.files:,} read, SHA-256 and page checksums compared"),
+        ("jobs", f"{found.jobs_done:,} of {found.jobs_planned:,} are complete"),
+        (
+            "rows",
+            f"{sum(audited.rows.values()):,} of {found.stored:,} judged again, {_some(found)}",
+        ),
+    ]
+    for name, text in lines:
+        console.print(f"{name:<9}{text}", soft_wrap=True, markup=False, highlight=False)
+    if audited.rows:
+        table = Table(box=SIMPLE_HEAD)
+        table.add_column("verdict")
+        table.add_column("certificate")
+        table.add_column("rows", justify="right")
+        for (verdict, certificate), count in sorted(audited.rows.items()):
+            table.add_row(verdict, certificate, f"{count:,}")
+        console.print(table)
+    if found.agrees:
+        console.print(f"All agree ({found.seconds:.1f} s).", highlight=False)
+        return
+    for finding in audited.findings[:SHOWN]:
+        text = f"{finding.where}: {finding.column} is {finding.stored}, "
+        text += f"the second route says {finding.recomputed}"
+        console.print(text, soft_wrap=True, markup=False, highlight=False)
+    hidden = len(audited.findings) - SHOWN
+    if hidden > 0:
+        console.print(f"… and {hidden:,} more", highlight=False)
+    console.print(
+        f"{len(audited.findings):,} differences ({found.seconds:.1f} s).", highlight=False
+    )
+
+
+def _some(found: Verification) -> str:
+    audited = found.audited
+    parts = [f"{audited.precise:,} with 50 digits"]
+    if audited.without_params:
+        parts.append(f"{audited.without_params:,} without stored parameters")
+    return ", ".join(parts)
