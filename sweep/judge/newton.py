@@ -5,77 +5,60 @@ Symbols as in `sweep.judge.smooth_kernels`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from sweep.judge.kernel_losses import code_of
 from sweep.judge.newton_kernels import newton_member
 from sweep.judge.shallow import Shallow, Units
-from sweep.judge.smooth_kernels import BARE, PLAIN, activation_code, loss_code
+from sweep.judge.smooth_kernels import BARE, PLAIN, Task, activation_code
 
 # A modest start keeps the basin: the first step moves θ by at most a tenth of 1 + ‖θ‖.
 FIRST_RADIUS = 0.1
 BUDGET = 400
 
 
-@dataclass(frozen=True, eq=False)
-class Smooth:
-    """A smooth one-hidden-layer objective in the kernels' terms; `code`, `loss` as they code them.
+def task_of(shallow: Shallow, bare: bool = False) -> Task | None:
+    """The objective as the kernels take it; None where they do not know activation or loss.
 
-    `kinds` (H,) says what each unit is, `decays` (P,) each parameter's weight decay.
+    `bare`: with the exponential neuron as last unit, in the limit problem (λ = 0).
     """
+    code, loss = activation_code(shallow.activation), code_of(shallow.loss)
+    if code is None or loss is None:
+        return None
+    plain, n = shallow.width + shallow.extra, shallow.X.shape[1]
+    kinds = np.full(plain + bare, PLAIN, dtype=np.int64)
+    kinds[plain:] = BARE
+    decays = np.zeros(len(kinds) * (n + 1) + 1)
+    decays[: plain * (n + 1)] = decays[-1] = shallow.weight_decay
+    X, y = np.ascontiguousarray(shallow.X), np.ascontiguousarray(shallow.y)
+    return Task(X, y, kinds, decays, code, *loss)
 
-    X: np.ndarray
-    y: np.ndarray
-    kinds: np.ndarray
-    code: int
-    loss: int
-    p: float
-    decays: np.ndarray
 
-    @classmethod
-    def of(cls, shallow: Shallow, bare: bool = False) -> Smooth | None:
-        """The objective, or None where a kernel does not know the activation or the loss.
+def pack(task: Task, units: Units) -> tuple[np.ndarray, np.ndarray]:
+    """Members' parameters θ (S, P) in the kernels' order, and their shifts m (S, H)."""
+    count = len(units.c)
+    blocks = np.concatenate([units.a[:, :, None], units.W], axis=2)
+    shifts = np.zeros((count, len(task.kinds)))
+    if (task.kinds == BARE).any():
+        assert units.alpha is not None and units.w is not None and units.b is not None
+        bare = np.hstack([units.alpha[:, None], units.w, np.zeros((count, 1))])
+        blocks = np.concatenate([blocks, bare[:, None, :]], axis=1)
+        shifts[:, -1] = -units.b
+    return np.hstack([blocks.reshape(count, -1), units.c[:, None]]), shifts
 
-        `bare`: with the exponential neuron as last unit, in the limit problem (λ = 0).
-        """
-        code, loss = activation_code(shallow.activation), loss_code(shallow.loss)
-        if code is None or loss is None:
-            return None
-        plain, n = shallow.width + shallow.extra, shallow.X.shape[1]
-        kinds = np.full(plain + bare, PLAIN, dtype=np.int64)
-        decays = np.zeros(len(kinds) * (n + 1) + 1)
-        decays[: plain * (n + 1)] = decays[-1] = shallow.weight_decay
-        kinds[plain:] = BARE
-        X, y = np.ascontiguousarray(shallow.X), np.ascontiguousarray(shallow.y)
-        return cls(X, y, kinds, code, *loss, decays)
 
-    def with_kinds(self, kinds: np.ndarray) -> Smooth:
-        """The same objective with other coordinates for some units."""
-        return replace(self, kinds=kinds)
-
-    def pack(self, units: Units) -> tuple[np.ndarray, np.ndarray]:
-        """θ (S, P) in the kernels' order, and the shifts m (S, H)."""
-        count = len(units.c)
-        blocks = np.concatenate([units.a[:, :, None], units.W], axis=2)
-        shifts = np.zeros((count, len(self.kinds)))
-        if (self.kinds == BARE).any():
-            assert units.alpha is not None and units.w is not None and units.b is not None
-            bare = np.hstack([units.alpha[:, None], units.w, np.zeros((count, 1))])
-            blocks = np.concatenate([blocks, bare[:, None, :]], axis=1)
-            shifts[:, -1] = -units.b
-        return np.hstack([blocks.reshape(count, -1), units.c[:, None]]), shifts
-
-    def unpack(self, packed: np.ndarray, shifts: np.ndarray) -> Units:
-        """The inverse of `pack`; b of the exponential neuron is −m."""
-        count, n = len(packed), self.X.shape[1]
-        blocks = packed[:, :-1].reshape(count, len(self.kinds), n + 1)
-        plain, c = blocks[:, self.kinds == PLAIN], packed[:, -1].copy()
-        a, W = plain[:, :, 0].copy(), plain[:, :, 1:].copy()
-        if not (self.kinds == BARE).any():
-            return Units(a, W, c)
-        bare = blocks[:, -1]
-        return Units(a, W, c, bare[:, 0].copy(), bare[:, 1:-1].copy(), -shifts[:, -1])
+def unpack(task: Task, theta: np.ndarray, shifts: np.ndarray) -> Units:
+    """The inverse of `pack`; b of the exponential neuron is −m."""
+    count, n = len(theta), task.X.shape[1]
+    blocks = theta[:, :-1].reshape(count, len(task.kinds), n + 1)
+    plain, c = blocks[:, task.kinds == PLAIN], theta[:, -1].copy()
+    a, W = plain[:, :, 0].copy(), plain[:, :, 1:].copy()
+    if not (task.kinds == BARE).any():
+        return Units(a, W, c)
+    bare = blocks[:, -1]
+    return Units(a, W, c, bare[:, 0].copy(), bare[:, 1:-1].copy(), -shifts[:, -1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +79,7 @@ class Polished:
 
 
 def polish_member(
-    smooth: Smooth,
+    task: Task,
     theta: np.ndarray,
     shifts: np.ndarray | None = None,
     budget: int = BUDGET,
@@ -106,18 +89,7 @@ def polish_member(
     if radius is None:
         radius = FIRST_RADIUS * (1.0 + float(np.linalg.norm(theta)))
     if shifts is None:
-        shifts = np.zeros(len(smooth.kinds))
-    found = newton_member(
-        np.ascontiguousarray(theta, dtype=np.float64),
-        smooth.X,
-        smooth.y,
-        smooth.kinds,
-        np.ascontiguousarray(shifts, dtype=np.float64),
-        smooth.code,
-        smooth.loss,
-        smooth.p,
-        smooth.decays,
-        budget,
-        radius,
-    )
-    return Polished(*found)
+        shifts = np.zeros(len(task.kinds))
+    theta = np.ascontiguousarray(theta, dtype=np.float64)
+    shifts = np.ascontiguousarray(shifts, dtype=np.float64)
+    return Polished(*newton_member(theta, shifts, task, budget, radius))

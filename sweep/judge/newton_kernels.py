@@ -12,13 +12,13 @@ import math
 import numpy as np
 
 from sweep.judge.compiled import compiled
+from sweep.judge.kernel_losses import SQUARED
 from sweep.judge.smooth_kernels import (
     BARE,
-    HINGE,
     LARGEST,
-    LOGISTIC,
     PLAIN,
     TAIL,
+    Task,
     differentiate,
     outputs,
     total,
@@ -37,7 +37,7 @@ WIDEST = 0.5
 
 @compiled
 def trust_step(values: np.ndarray, g: np.ndarray, radius: float) -> tuple[np.ndarray, float]:
-    """argmin of g·d + d·diag(values)·d/2 over ‖d‖ ≤ radius, and the model's decrease ≥ 0.
+    """Argmin of g·d + d·diag(values)·d/2 over ‖d‖ ≤ radius, and the model's decrease ≥ 0.
 
     `values` ascend; everything is in the eigenbasis of the Hessian.
     """
@@ -97,10 +97,7 @@ def recentre(theta: np.ndarray, X: np.ndarray, kinds: np.ndarray, shifts: np.nda
 @compiled
 def separated(f: np.ndarray, y: np.ndarray) -> bool:
     """Whether every point is on its side."""
-    for i in range(len(y)):
-        if not y[i] * f[i] > 0.0:
-            return False
-    return True
+    return bool((y * f > 0.0).all())
 
 
 @compiled
@@ -130,34 +127,25 @@ def project(theta: np.ndarray, kinds: np.ndarray, n: int) -> None:
 
 @compiled
 def newton_member(
-    start: np.ndarray,
-    X: np.ndarray,
-    y: np.ndarray,
-    kinds: np.ndarray,
-    shifts: np.ndarray,
-    code: int,
-    loss: int,
-    p: float,
-    decays: np.ndarray,
-    budget: int,
-    radius: float,
+    start: np.ndarray, shifts: np.ndarray, task: Task, budget: int, radius: float
 ) -> tuple[np.ndarray, np.ndarray, float, float, float, int, int]:
     """θ, the shifts m, F, ‖∇F‖ and λ_min(∇²F) over the free coordinates, how it ended, steps.
 
     `radius` is the first trust radius. Without decay a monotone loss's data that the outputs
     separate end the polish (`SEPARATED`): nothing but scaling is left to do.
     """
+    X, kinds = task.X, task.kinds
     n = X.shape[1]
     theta, shifts = start.copy(), shifts.copy()
     status, steps = BUDGET, 0
-    monotone = (loss == HINGE or loss == LOGISTIC) and not decays.any()
+    monotone = task.loss != SQUARED and not task.decays.any()
     recentre(theta, X, kinds, shifts)
-    F, g, hess, size = differentiate(theta, X, y, kinds, shifts, code, loss, p, decays)
+    F, g, hess, size = differentiate(theta, shifts, task)
     least = np.nan
     for steps in range(budget + 1):
         freeze(theta, g, hess, size, kinds, n)
         slope = math.sqrt((g * g).sum())
-        if monotone and separated(outputs(theta, X, kinds, shifts, code), y):
+        if monotone and separated(outputs(theta, shifts, task), task.y):
             status = SEPARATED
             break
         values, basis = np.linalg.eigh(hess)
@@ -174,12 +162,11 @@ def newton_member(
             d, gain = trust_step(values, turned, radius)
             trial = theta + basis @ d
             project(trial, kinds, n)
-            f = outputs(trial, X, kinds, shifts, code)
-            reached = total(trial, f, y, decays, loss, p)
+            reached = total(trial, outputs(trial, shifts, task), task)
             if gain <= NOISE * F:
                 if reached <= F + NOISE * F:
                     # F no longer tells: go on only while the gradient falls.
-                    ahead = differentiate(trial, X, y, kinds, shifts, code, loss, p, decays)
+                    ahead = differentiate(trial, shifts, task)
                     freeze(trial, ahead[1], ahead[2], ahead[3], kinds, n)
                     moved = math.sqrt((ahead[1] * ahead[1]).sum()) < 0.9 * slope
             elif reached < F and F - reached >= 1e-4 * gain:
@@ -197,5 +184,5 @@ def newton_member(
             radius = min(2.0 * radius, WIDEST * (1.0 + math.sqrt((trial * trial).sum())))
         theta = trial
         recentre(theta, X, kinds, shifts)
-        F, g, hess, size = differentiate(theta, X, y, kinds, shifts, code, loss, p, decays)
+        F, g, hess, size = differentiate(theta, shifts, task)
     return theta, shifts, F, math.sqrt((g * g).sum()), least, status, steps

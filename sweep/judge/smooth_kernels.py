@@ -22,17 +22,16 @@ and b enter as α = a·e^{b+m} only. Weight decay is for plain units.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
 from sweep.judge.compiled import compiled
+from sweep.judge.kernel_losses import loss_terms
 from sweep.models.activations import Activation, Sigmoid, Softplus, Tanh
-from sweep.models.losses import HingePower, Logistic, Loss, Squared
 
 TANH, SIGMOID, SOFTPLUS = 0, 1, 2
-HINGE, LOGISTIC, SQUARED = 0, 1, 2
 PLAIN, TAIL, BARE = 0, 1, 2
-LOG2 = math.log(2.0)
 # e^700 is near the largest float64: larger exponents are held there.
 LARGEST = 700.0
 
@@ -43,13 +42,20 @@ def activation_code(activation: Activation) -> int | None:
     return codes.get(type(activation))
 
 
-def loss_code(loss: Loss) -> tuple[int, float] | None:
-    """The kernels' code of a loss and its power; None for a loss not known here."""
-    if isinstance(loss, HingePower):
-        return HINGE, float(loss.p)
-    if isinstance(loss, Logistic):
-        return LOGISTIC, 0.0
-    return (SQUARED, 0.0) if isinstance(loss, Squared) else None
+class Task(NamedTuple):
+    """A smooth one-hidden-layer objective as the kernels take it; what stays fixed in a polish.
+
+    `kinds` (H,) says what each unit is, `decays` (P,) each parameter's weight decay; `code`,
+    `loss`, `p` name activation and loss (`activation_code`, `kernel_losses.code_of`).
+    """
+
+    X: np.ndarray
+    y: np.ndarray
+    kinds: np.ndarray
+    decays: np.ndarray
+    code: int
+    loss: int
+    p: float
 
 
 @compiled
@@ -68,24 +74,6 @@ def activate(code: int, z: float) -> tuple[float, float, float, float]:
     if code == SIGMOID:
         return up, slope, slope * turn, slope * (1.0 - 6.0 * slope)
     return max(z, 0.0) + math.log1p(e), up, slope, slope * turn
-
-
-@compiled
-def lose(code: int, p: float, z: float) -> tuple[float, float, float, float]:
-    """ℓ(z) and its first three derivatives."""
-    if code == HINGE:
-        u = z + 1.0
-        if u <= 0.0:
-            return 0.0, 0.0, 0.0, 0.0
-        if p == 3.0:
-            return u * u * u, 3.0 * u * u, 6.0 * u, 6.0
-        third = p * (p - 1.0) * (p - 2.0) * u ** (p - 3.0)
-        return u**p, p * u ** (p - 1.0), p * (p - 1.0) * u ** (p - 2.0), third
-    if code == SQUARED:
-        u = z + 1.0
-        return u * u, 2.0 * u, 2.0, 0.0
-    soft, up, slope, turn = activate(SOFTPLUS, z)
-    return soft / LOG2, up / LOG2, slope / LOG2, turn / LOG2
 
 
 @compiled
@@ -108,10 +96,9 @@ def unit_value(kind: int, code: int, z: float, last: float) -> float:
 
 
 @compiled
-def outputs(
-    theta: np.ndarray, X: np.ndarray, kinds: np.ndarray, shifts: np.ndarray, code: int
-) -> np.ndarray:
+def outputs(theta: np.ndarray, shifts: np.ndarray, task: Task) -> np.ndarray:
     """f̃ at the data, (N,)."""
+    X, kinds = task.X, task.kinds
     N, n = X.shape
     H = len(kinds)
     f = np.full(N, theta[H * (n + 1)])
@@ -119,21 +106,19 @@ def outputs(
         for j in range(H):
             at = j * (n + 1)
             z = preactivation(theta, at, X[i], kinds[j], shifts[j])
-            f[i] += theta[at] * unit_value(kinds[j], code, z, theta[at + n])
+            f[i] += theta[at] * unit_value(kinds[j], task.code, z, theta[at + n])
     return f
 
 
 @compiled
-def total(
-    theta: np.ndarray, f: np.ndarray, y: np.ndarray, decays: np.ndarray, loss: int, p: float
-) -> float:
-    """F of outputs f; `decays` (P,) is the weight decay of each parameter."""
+def total(theta: np.ndarray, f: np.ndarray, task: Task) -> float:
+    """F at θ, with outputs f."""
     value = 0.0
-    for i in range(len(y)):
-        value += lose(loss, p, -y[i] * f[i])[0]
+    for i in range(len(f)):
+        value += loss_terms(task.loss, task.p, -task.y[i] * f[i])[0]
     size = 0.0
     for k in range(len(theta)):
-        size += decays[k] * theta[k] * theta[k]
+        size += task.decays[k] * theta[k] * theta[k]
     return value + 0.5 * size
 
 
@@ -178,34 +163,26 @@ def unit_row(
 
 @compiled
 def differentiate(
-    theta: np.ndarray,
-    X: np.ndarray,
-    y: np.ndarray,
-    kinds: np.ndarray,
-    shifts: np.ndarray,
-    code: int,
-    loss: int,
-    p: float,
-    decays: np.ndarray,
+    theta: np.ndarray, shifts: np.ndarray, task: Task
 ) -> tuple[float, np.ndarray, np.ndarray, np.ndarray]:
     """F, ∇F (P,), ∇²F (P, P), and the size (P,) against which ∇F rounds.
 
     That size is Σᵢ (|qᵢ| + kᵢ(1+|fᵢ|))·|∂fᵢ|: q inherits the rounding of 1 − y·f times k.
     """
+    X, kinds, decays = task.X, task.kinds, task.decays
     N, n = X.shape
     P = len(theta)
-    H = len(kinds)
-    f = outputs(theta, X, kinds, shifts, code)
+    f = outputs(theta, shifts, task)
     g, size, hess = np.zeros(P), np.zeros(P), np.zeros((P, P))
     row = np.zeros(P)
     row[P - 1] = 1.0
     for i in range(N):
-        _, l1, l2, _ = lose(loss, p, -y[i] * f[i])
-        q = -y[i] * l1
+        _, l1, l2 = loss_terms(task.loss, task.p, -task.y[i] * f[i])
+        q = -task.y[i] * l1
         if l1 == 0.0 and l2 == 0.0:
             continue
-        for j in range(H):
-            unit_row(theta, j * (n + 1), X[i], kinds[j], shifts[j], code, q, row, hess)
+        for j in range(len(kinds)):
+            unit_row(theta, j * (n + 1), X[i], kinds[j], shifts[j], task.code, q, row, hess)
         doubt = abs(q) + l2 * (1.0 + abs(f[i]))
         for k in range(P):
             g[k] += q * row[k]
@@ -220,4 +197,4 @@ def differentiate(
         hess[k, k] += decays[k]
         for m in range(k):
             hess[m, k] = hess[k, m]
-    return total(theta, f, y, decays, loss, p), g, hess, size
+    return total(theta, f, task), g, hess, size
