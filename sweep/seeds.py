@@ -12,6 +12,7 @@ purpose                key                               used for
 ``grid``               root, axis                        sampled grid values
 ``data``               problem, problem.seed             synthetic data, random labels
 ``reference``          root, cell                        witness searches
+``controls``           root, family, round               points of known truth
 ``audit``              study, or what is tried           samples and trial points of `verify`
 ``residuals``          data                              directions of the residuals in a row
 =====================  ================================  =====================================

@@ -25,6 +25,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
   sweep status RESULTS       done and missing jobs, verdict counts so far, from disk alone
   sweep report RESULTS…      summaries, figures and page again, from rows alone
   sweep verify RESULTS       check every file, and judge every stored row again by a second route
+  sweep controls             judge points of known truth; truth against verdict in one table
 
 'sweep run --help' lists what can be chosen. Exit status: 0 complete, 1 a check found a difference
 or a job failed for good, 2 bad input, 130 interrupted (the same command resumes)."""
@@ -162,6 +163,28 @@ def _verify(words: list[str]) -> int:
     return 0 if agrees else 1
 
 
+def _controls(words: list[str]) -> int:
+    """`sweep controls`: the judge, judged."""
+    parser = _Parser("controls")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--workers", type=int, default=2)
+    found = parser.parse_args(words)
+    if found.help:
+        print("sweep controls [--rounds N] [--workers N]: judge points whose truth is known.")
+        return 0
+    for name in ("rounds", "workers"):
+        if (given := getattr(found, name)) is not None and given < 1:
+            raise UserError(f"--{name} is {given}: a whole number ≥ 1 is accepted.")
+    from sweep.cli.controls_view import show_confusion
+    from sweep.controls import run_controls
+    from sweep.controls.confusion import ROUNDS
+
+    confusion = run_controls(found.rounds or ROUNDS, found.workers)
+    show_confusion(confusion)
+    return 1 if confusion.wrong else 0
+
+
 def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None] | None:
     """Overrides and config folder of `run` and `plan`; None when help or config was printed."""
     parser = _Parser(command)
@@ -208,6 +231,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "status": _status,
     "report": _report,
     "verify": _verify,
+    "controls": _controls,
 }
 
 if __name__ == "__main__":

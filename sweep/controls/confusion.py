@@ -26,7 +26,7 @@ FAMILIES: tuple[Family, ...] = (
     *endless.FAMILIES,
 )
 #: So many rounds give more than 10,000 points.
-ROUNDS = 24
+ROUNDS = 20
 #: Of each family's wrong verdicts, so many are kept in words.
 EXAMPLES = 3
 

@@ -60,7 +60,7 @@ SLOPES = (0.0, 0.0, 0.01, 0.3, 1.7, -0.2)
 LARGEST = 1e3
 # A neighbour lies this far from the point, relative to the least distance of a kink.
 BESIDE = 0.05
-POINTS, BATCHES = 12, 3
+POINTS, BATCHES, BETTER = 12, 3, 4
 
 
 def objective_for(
@@ -134,7 +134,7 @@ def better_points(rng: np.random.Generator) -> Iterator[Batch]:
     for choices in (SHALLOW[1:], SHALLOW[1:], DEEP):
         slope, widths = float(rng.choice(SLOPES)), choices[rng.integers(len(choices))]
         fit = draw_fit(rng)
-        found = [better_net(rng, fit, widths, (slope, 1.0)) for _ in range(2)]
+        found = [better_net(rng, fit, widths, (slope, 1.0)) for _ in range(BETTER)]
         nets = [net for net in found if net is not None]
         if nets:
             flat = np.stack([net.flat() for net in nets])

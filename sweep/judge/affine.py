@@ -197,7 +197,8 @@ def _kept_in_place(
     A shift inside a piece changes the map's constant only, which the output bias takes back.
     """
     h, hidden = x, []
-    room = here.radius
+    # Without a kink nothing needs to be shifted.
+    room = here.radius if slopes[0] != slopes[1] else -math.inf
     for (W, b), sign in zip(layers.hidden, here.signs, strict=False):
         b = _shifted(h @ W.T + b, b, sign, room)
         hidden.append((W, b))

@@ -30,6 +30,8 @@ from sweep.models.augmentations import ExtraNeuron
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective
 
+# An activation without a kink has one piece: any ball will do, and this radius is reported.
+WHOLE = 1e6
 # R is found by halving from its value at depth one; a ball smaller by 2⁻²⁰⁰ is no ball.
 HALVINGS = 200
 
@@ -128,11 +130,12 @@ def _forward(layers: Layers, x: np.ndarray, slopes: tuple[float, float]) -> _For
         z = h @ W.T + b
         size = np.abs(h) @ np.abs(W).T + np.abs(b)
         error = SAFETY * (h_error @ np.abs(W).T + (W.shape[1] + 2) * UNIT * size)
-        sign = _piece(z, error)
+        kinked = slopes[0] != slopes[1]
+        sign = _piece(z, error) if kinked else np.ones(len(b))
         if sign is None:
             return None
         found.lengths.append(np.sqrt(((np.abs(h) + h_error) ** 2).sum(axis=1) + 1))
-        found.clear.append(np.abs(z) - error)
+        found.clear.append(np.abs(z) - error if kinked else np.full_like(z, np.inf))
         found.signs.append(sign)
         tilt = np.where(sign > 0, slopes[1], slopes[0])
         h, h_error = z * tilt, np.abs(tilt) * error + UNIT * np.abs(z * tilt)
@@ -178,7 +181,7 @@ def _radius(layers: Layers, forward: _Forward, steepest: float) -> float | None:
         for clear, length in zip(forward.clear, forward.lengths, strict=True)
         if clear.size
     ]
-    radius = min(least)
+    radius = min(WHOLE, *least)
     for _ in range(HALVINGS):
         # A hair below, because the bound itself is rounded (sums of at most ~1e3 terms).
         if _holds(layers, forward, steepest, radius):
