@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -21,33 +22,34 @@ HEADS = {
     Verdict.UNRESOLVED: "open",
 }
 LEGEND = """\
-Rows: what a point is, and whether it was judged at the constructed point or near it. Columns:
-verdicts; 'open' is unresolved; 'left' counts polishes that went below the minimum they started
-near; 'settled' is the share of an expected verdict among the points away from rounding trouble."""
+Each row: a construction, judged at its points or near them. 'open' is unresolved.
+'left': polishes that went below the minimum they started near.
+'settled': expected verdicts among the points away from rounding trouble."""
 
 
 def show_confusion(confusion: Confusion, console: Console | None = None) -> None:
-    """Prints truth against verdict, then every kind of contradiction with an example."""
+    """Prints truth against verdict, then each family's contradictions with examples."""
     console = console or Console()
     table = Table(box=SIMPLE_HEAD, title="Known truths", title_justify="left", padding=(0, 1, 0, 0))
-    table.add_column("truth")
+    table.add_column("truth", no_wrap=True)
     table.add_column("", no_wrap=True)
     for name in (*HEADS.values(), "left", "wrong", "settled"):
         table.add_column(name, justify="right", no_wrap=True)
-    for line in confusion.lines:
-        table.add_row(*_cells(line))
+    for truth, lines in groupby(confusion.lines, key=lambda line: line.truth):
+        table.add_row(truth, style="bold")
+        for line in lines:
+            table.add_row(*_cells(line))
     console.print(table)
     console.print(LEGEND, highlight=False)
     for line in confusion.lines:
         for example in line.examples:
             console.print(f"wrong: {line.family}: {example}", highlight=False, soft_wrap=True)
-    console.print(
-        f"{confusion.points:,} points, {confusion.wrong:,} wrong verdicts.", highlight=False
-    )
+    counts = f"{confusion.points:,} points, {confusion.wrong:,} wrong verdicts."
+    console.print(counts, highlight=False)
 
 
 def _cells(line: Line) -> Sequence[str]:
     counts = [line.verdicts[verdict.value] for verdict in HEADS]
     share = f"{line.settled / line.clear:.1%}" if line.clear else "-"
     numbers = [f"{n:,}" if n else "·" for n in (*counts, line.left, line.wrong)]
-    return [line.family, "near" if line.near else "at", *numbers, share]
+    return [f"  {line.family}", "near" if line.near else "at", *numbers, share]

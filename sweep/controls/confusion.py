@@ -12,6 +12,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from sweep.controls import endless, piecewise, separating, strict_minima
 from sweep.controls.base import Batch, Family, Seen, left, wrong
@@ -71,7 +72,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Truth against verdict, one line per family and start."""
+    """Truth against verdict: one line per family and start, families of one truth together."""
 
     lines: tuple[Line, ...]
 
@@ -115,6 +116,12 @@ def judge_batch(batch: Batch, judge: Judge) -> tuple[Seen, list[str]]:
 
 def _task(key: tuple[str, int, int]) -> list[Line]:
     name, root, round_ = key
+    # The processes share the machine's cores between them already.
+    with threadpool_limits(limits=1):
+        return _judged(name, root, round_)
+
+
+def _judged(name: str, root: int, round_: int) -> list[Line]:
     family = next(family for family in FAMILIES if family.name == name)
     judge = StandardJudge()
     rng = stream("controls", root, name, round_)
@@ -153,5 +160,10 @@ def _collected(parts: Iterable[list[Line]]) -> Confusion:
             )
             total.add(line)
     order = [family.name for family in FAMILIES]
-    keys = sorted(found, key=lambda key: (order.index(key[0]), key[1]))
+    truths = list(dict.fromkeys(line.truth for line in found.values()))
+
+    def place(key: tuple[str, bool]) -> tuple[int, int, bool]:
+        return truths.index(found[key].truth), order.index(key[0]), key[1]
+
+    keys = sorted(found, key=place)
     return Confusion(tuple(found[key] for key in keys))

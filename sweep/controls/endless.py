@@ -103,6 +103,6 @@ def frozen(rng: np.random.Generator) -> Iterator[Batch]:
 
 
 FAMILIES = (
-    Family("(xyz − 1)², on its path", "descent does not follow the path", xyz_path),
-    Family("frozen affine minimum", "only the exponential neuron is free", frozen),
+    Family("(xyz − 1)²", "on its path to infinity, which descent does not follow", xyz_path),
+    Family("frozen network", "only the exponential neuron is free", frozen),
 )

@@ -45,12 +45,12 @@ DESCENT = Truth(
 # [A] Thm 1: with λ > 0 every local minimum of the exponential arm is global; and if F = 0 there,
 # the base network itself separates the data.
 NO_BAD_MINIMUM = Truth(
-    "no minimum",
+    "no bad minimum",
     frozenset({V.ESCAPING, V.SADDLE, V.GLOBAL_MINIMUM}),
     frozenset({V.ESCAPING, V.SADDLE, V.GLOBAL_MINIMUM}),
 )
 LINEAR = Truth(
-    "only the affine optimum",
+    "affine optimum only",
     frozenset({V.LOCAL_MINIMUM, V.SADDLE}),
     frozenset({V.LOCAL_MINIMUM, V.SADDLE}),
 )
@@ -212,10 +212,10 @@ def linear_networks(rng: np.random.Generator) -> Iterator[Batch]:
 
 
 FAMILIES = (
-    Family("affine minimum, one layer", "[C] Lemma 3: all units in one piece", shallow_minima),
-    Family("affine minimum, deep", "[C] Lemma 4", deep_minima),
+    Family("affine, one layer", "[C] Lemma 3: all units in one piece", shallow_minima),
+    Family("affine, deep", "[C] Lemma 4", deep_minima),
     Family("better point", "[C] Thms 3, 4: lower than the affine minimum", better_points),
-    Family("pushed across a kink", "an affine minimum, one bias moved too far", pushed),
-    Family("exponential neuron added", "an affine minimum, a = 0, λ > 0", with_exponential),
+    Family("pushed over a kink", "an affine minimum, one bias moved too far", pushed),
+    Family("exp neuron added", "an affine minimum, a = 0, λ > 0", with_exponential),
     Family("linear network", "no spurious minimum at all", linear_networks),
 )

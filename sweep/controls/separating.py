@@ -128,5 +128,5 @@ def _activation(model: Mlp, z: np.ndarray) -> np.ndarray:
 
 FAMILIES = (
     Family("separating network", "hinge: F = 0 after scaling the output layer", interpolants),
-    Family("logistic on separated data", "no minimum; F → 0", slides),
+    Family("logistic, separated", "no minimum; F → 0", slides),
 )

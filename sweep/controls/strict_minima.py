@@ -33,7 +33,7 @@ from sweep.registry import Choice
 from sweep.verdicts import Verdict
 
 MINIMUM = Truth(
-    "strict minimum",
+    "local minimum",
     frozenset({Verdict.LOCAL_MINIMUM}),
     frozenset({Verdict.LOCAL_MINIMUM}),
     everywhere=False,
@@ -169,6 +169,6 @@ def _batches(rng: np.random.Generator, net: TanhNet) -> Iterator[Batch]:
 
 
 FAMILIES = (
-    Family("tanh with weight decay", "strict minima, found by scipy", decayed),
+    Family("tanh, weight decay", "strict minima, found by scipy", decayed),
     Family("tanh, noisy labels", "strict minima without weight decay, N = 200", noisy),
 )
