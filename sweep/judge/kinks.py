@@ -1,260 +1,182 @@
 """Polish over kinks: a monotone active-set Newton method for piecewise-linear one-layer networks.
 
 In v_j = |a_j|(w_j, b_j) with the signs s_j = sign a_j fixed, F is smooth but for its kinks
-v_j·x̃_i = 0. A kink is convex where q_i s_j (s₊−s₋) > 0; descent runs into such kinks and stays
-there. Those that are held are kept at exactly zero, and the subgradient of least norm over them,
+v_j·x̃_i = 0. A kink is convex where κ = q_i s_j (s₊−s₋) > 0; descent runs into such kinks and stays
+there. The subgradient of least norm over the kinks that the point lies on,
 
-    g_j = g⁰_j + Σ_{i held} τ_i q_i s_j (s₊−s₋) x̃_i ,  τ ∈ [0, 1],
+    g_j = g⁰_j + Σ_i τ_i κ_ji x̃_i ,  τ ∈ [0, 1],
 
-is both the measure of stationarity and a direction of descent; τ at a bound lets a kink go. Newton
-runs on the manifold of the held kinks, the step is an exact search over the kinks that it crosses.
-With `exponential` the neuron α·exp(w·x − max_i w·x_i) is polished along, without a regularizer.
+is both the measure of stationarity and a direction of descent. A multiplier at a bound lets its
+kink go; Newton runs on the manifold of the others, and the step is an exact search over the kinks
+that it crosses. With `exponential` the neuron α·exp(w·x − max_i w·x_i) is polished along, without
+a regularizer; then F is not convex between kinks, and a trust region of radius Δ is needed.
 
 ======  =========================================================  ==========
 symbol  meaning                                                    shape
 ======  =========================================================  ==========
 q       ∂ℓ_i/∂f_i                                                  (N,)
 r       ∂²ℓ_i/∂f_i²                                                (N,)
-θ       (V row by row, c, and α, w with the neuron)                (P,)
-J       ∂f/∂θ at one side of every kink, 0 for held pairs          (N, P)
-B       orthonormal basis of the manifold of the held kinks        (P, m)
-others  as in `sweep.judge.kinks_search`
+on      pairs (j, i) on a convex kink: Z_ji is exactly 0           (H, N)
+held    those of them that the next step must not leave            (H, N)
+side    slope of the activation in force at each pair              (H, N)
+τ       multipliers of the pairs in `on`                           (H, N)
+others  as in `sweep.judge.kinks_search`, `sweep.judge.kinks_step`
 ======  =========================================================  ==========
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
 from sweep.judge.compiled import compiled
-from sweep.judge.kernel_losses import HINGE, LOGISTIC, loss_terms
-from sweep.judge.kinks_geometry import basis, bounded_least_squares, project
-from sweep.judge.kinks_search import Line, Task, along, walk
+from sweep.judge.kernel_losses import HINGE, LOGISTIC
+from sweep.judge.kinks_corner import corner_direction
+from sweep.judge.kinks_geometry import project
+from sweep.judge.kinks_search import Task, along, walk
+from sweep.judge.kinks_step import (
+    Point,
+    Seen,
+    line_of,
+    look,
+    moved,
+    newton_direction,
+    subgradient,
+)
 
 # Why a polish ended.
 BUDGET, SEPARATES, STATIONARY, STALLED, GROWING = 0, 1, 2, 3, 4
-
-
-class Point(NamedTuple):
-    """Where the polish stands; `alpha` belongs to exp(w·x − max_i w·x_i)."""
-
-    V: np.ndarray
-    c: float
-    alpha: float
-    w: np.ndarray
-
-
-class Seen(NamedTuple):
-    """What the data see of a point: `scale` is Σ|q_i|‖x̃_i‖, `margin` min y_i f_i."""
-
-    Z: np.ndarray
-    m: np.ndarray
-    F: float
-    q: np.ndarray
-    r: np.ndarray
-    scale: float
-    margin: float
+# |v·x̃| below this share of ‖v‖‖x̃‖ is rounding: n products of two roundings each, n below 20.
+TOUCHING = 4e-15
+# Logistic loss: with every margin beyond this all losses together are below 1e-12, and they only
+# shrink further along the scaling ray.
+ESCAPED = 30.0
+# F is a sum of N terms that round by 1e-16 each; a change below this share of F says nothing.
+FLAT = 1e-14
+# So many steps in a row without progress in F or in the residual end a polish.
+PATIENCE = 12
 
 
 @compiled
-def exponents(w: np.ndarray, X: np.ndarray) -> tuple[np.ndarray, float]:
-    """(w·x_i − max_i w·x_i (N,), that maximum)."""
-    m = np.zeros(X.shape[0])
-    for i in range(m.size):
-        for k in range(w.size):
-            m[i] += w[k] * X[i, k]
-    top = m.max()
-    return m - top, top
-
-
-@compiled
-def look(point: Point, held: np.ndarray, task: Task) -> Seen:
-    """The point in numbers, held kinks at exactly zero."""
-    H, N = held.shape
-    Z, q, r = np.zeros((H, N)), np.empty(N), np.empty(N)
-    m = exponents(point.w, task.X)[0]
-    F, scale, margin = 0.0, 0.0, np.inf
-    for i in range(N):
-        f, length = point.c, 0.0
-        if point.alpha != 0.0:
-            f += point.alpha * math.exp(m[i])
-        for j in range(H):
-            if not held[j, i]:
-                for k in range(task.X.shape[1]):
-                    Z[j, i] += point.V[j, k] * task.X[i, k]
-            f += task.s[j] * (task.hi if Z[j, i] > 0.0 else task.lo) * Z[j, i]
-        for k in range(task.X.shape[1]):
-            length += task.X[i, k] ** 2
-        loss, first, second = loss_terms(task.code, task.p, -task.y[i] * f)
-        F += loss
-        q[i], r[i] = -task.y[i] * first, second
-        scale += abs(first) * math.sqrt(length)
-        margin = min(margin, task.y[i] * f)
-    return Seen(Z, m, F, q, r, scale, margin)
-
-
-@compiled
-def subgradient(
-    point: Point, seen: Seen, held: np.ndarray, tau: np.ndarray, task: Task, exponential: bool
-) -> np.ndarray:
-    """The subgradient of least norm over the held kinks (P,); `tau` is updated in place."""
-    H, N = held.shape
-    n = task.X.shape[1]
-    g = np.zeros(H * n + 1 + (n if exponential else 0))
+def touch(point: Point, on: np.ndarray, tau: np.ndarray, q: np.ndarray, task: Task) -> None:
+    """Take up the convex kinks that the point lies on up to rounding, drop the others, project."""
+    H, N = on.shape
     for j in range(H):
-        part = g[j * n : (j + 1) * n]
+        some = False
         for i in range(N):
-            slope = task.hi if seen.Z[j, i] > 0.0 else task.lo
-            for k in range(n):
-                part[k] += seen.q[i] * task.s[j] * slope * task.X[i, k]
-        on = np.where(held[j])[0]
-        if on.size == 0:
-            continue
-        A, start = np.zeros((n, on.size)), np.empty(on.size)
-        for a in range(on.size):
-            convexity = seen.q[on[a]] * task.s[j] * (task.hi - task.lo)
-            A[:, a] = max(convexity, 0.0) * task.X[on[a]]
-            start[a] = tau[j, on[a]]
-        part[:] = bounded_least_squares(A, part.copy(), start)
-        for a in range(on.size):
-            tau[j, on[a]] = start[a]
-    for i in range(N):
-        g[H * n] += seen.q[i]
-        if exponential:
-            e = seen.q[i] * math.exp(seen.m[i])
-            g[H * n + 1] += e
-            for k in range(n - 1):
-                g[H * n + 2 + k] += e * point.alpha * task.X[i, k]
-    return g
+            if q[i] * task.s[j] * (task.hi - task.lo) <= 0.0:
+                on[j, i] = False
+            elif not on[j, i] and near(point.V[j], task.X[i]):
+                on[j, i] = True
+                tau[j, i] = 0.5
+            some = some or on[j, i]
+        if some:
+            project(point.V[j], task.X, on[j])
 
 
 @compiled
-def release(seen: Seen, held: np.ndarray, tau: np.ndarray, side: np.ndarray, task: Task) -> None:
-    """Let kinks go whose multiplier is at a bound; `side` (H, N) receives the slopes in force."""
-    H, N = held.shape
-    for j in range(H):
-        for i in range(N):
-            side[j, i] = task.hi if seen.Z[j, i] > 0.0 else task.lo
-            if not held[j, i]:
-                continue
-            if seen.q[i] * task.s[j] * (task.hi - task.lo) <= 0.0 or tau[j, i] <= 0.0:
-                held[j, i] = False
-            elif tau[j, i] >= 1.0:
-                held[j, i] = False
-                side[j, i] = task.hi
+def near(v: np.ndarray, x: np.ndarray) -> bool:
+    """Whether v·x̃ = 0 up to rounding."""
+    z, length, size = 0.0, 0.0, 0.0
+    for k in range(v.size):
+        z += v[k] * x[k]
+        length += v[k] * v[k]
+        size += x[k] * x[k]
+    return abs(z) <= TOUCHING * math.sqrt(length * size)
 
 
 @compiled
-def reduced(
+def step(
     point: Point,
     seen: Seen,
+    d: np.ndarray,
+    t_max: float,
+    on: np.ndarray,
     held: np.ndarray,
-    side: np.ndarray,
-    B: np.ndarray,
+    tau: np.ndarray,
+    task: Task,
+) -> tuple[Point, float, float, float]:
+    """(next point, F there, t, the slope F′ at the start); t = 0 if d does not descend or F rises.
+
+    After a step `on` and `tau` know the pairs that are held still, and the one landed on.
+    """
+    line = line_of(point, seen, d, held, task)
+    slope = along(line, 0.0, task, True)[1]
+    if not slope < 0.0:
+        return point, seen.F, 0.0, slope
+    t, hit = walk(line, task, held, t_max, 4)
+    F = along(line, t, task, True)[0]
+    # Near a minimum F says nothing any more; the slopes along the way do, they were negative.
+    if not F <= seen.F * (1.0 + FLAT):
+        return point, seen.F, 0.0, slope
+    on[:] = held
+    if hit >= 0:
+        on[hit // on.shape[1], hit % on.shape[1]] = True
+        tau[hit // on.shape[1], hit % on.shape[1]] = 0.5
+    return moved(point, d, t, task), F, t, slope
+
+
+@compiled
+def advance(
+    point: Point,
+    seen: Seen,
+    g: np.ndarray,
+    on: np.ndarray,
+    tau: np.ndarray,
+    delta: float,
     task: Task,
     exponential: bool,
-) -> np.ndarray:
-    """The Hessian on the manifold of the held kinks, (m, m)."""
-    H, N = held.shape
+) -> tuple[Point, float, bool]:
+    """(next point, next Δ, whether there was a step): Newton, else down the subgradient g."""
+    for attempt in range(24):
+        d, held, inside = newton_direction(point, seen, g, on, tau, delta, task, exponential)
+        t_max = 4.0 if inside else 1.0
+        after, F, t, slope = step(point, seen, d, t_max, on, held, tau, task)
+        if t > 0.0:
+            if -0.125 * t * slope < seen.F - F and t >= 1.0:
+                delta = min(delta * 3.0, 1e6)
+            return after, delta, True
+        if not exponential or attempt >= 20 or not slope < 0.0:
+            break
+        delta = 0.25 * min(delta, norm(d))
+    held = on & (tau > 0.0) & (tau < 1.0)
+    t_max = (delta if exponential else 1e3) / norm(g)
+    after, F, t, slope = step(point, seen, -g, t_max, on, held, tau, task)
+    return after, delta, t > 0.0
+
+
+@compiled
+def norm(g: np.ndarray) -> float:
+    """‖g‖."""
+    total = 0.0
+    for k in range(g.size):
+        total += g[k] * g[k]
+    return math.sqrt(total)
+
+
+@compiled
+def leave_corner(
+    point: Point, seen: Seen, on: np.ndarray, tau: np.ndarray, tol: float, task: Task, size: int
+) -> tuple[Point, bool]:
+    """(next point, whether there was a step) off a concave kink that some unit lies on."""
+    H, N = on.shape
     n = task.X.shape[1]
-    P, m = B.shape
-    hessian, row, onto = np.zeros((m, m)), np.zeros(P), np.zeros(m)
-    curved = np.zeros((n, n))
-    for i in range(N):
-        e = math.exp(seen.m[i])
-        if exponential:
-            _bend(curved, seen.q[i] * e, point.alpha, task.X[i])
-        if seen.r[i] == 0.0:
-            continue
-        for j in range(H):
-            slope = 0.0 if held[j, i] else task.s[j] * side[j, i]
-            for k in range(n):
-                row[j * n + k] = slope * task.X[i, k]
-        row[H * n] = 1.0
-        if exponential:
-            row[H * n + 1] = e
-            for k in range(n - 1):
-                row[H * n + 2 + k] = point.alpha * e * task.X[i, k]
-        for a in range(m):
-            onto[a] = 0.0
-            for b in range(P):
-                onto[a] += row[b] * B[b, a]
-        for a in range(m):
-            for b in range(m):
-                hessian[a, b] += seen.r[i] * onto[a] * onto[b]
-    if exponential:
-        # B is the identity on the neuron's parameters, which come last.
-        for a in range(n):
-            for b in range(n):
-                hessian[m - n + a, m - n + b] += curved[a, b]
-    return hessian
-
-
-@compiled
-def _bend(curved: np.ndarray, qe: float, alpha: float, x: np.ndarray) -> None:
-    """Add q·∇²(α e^m) of one point in (α, w)."""
-    for k in range(x.size - 1):
-        curved[0, 1 + k] += qe * x[k]
-        curved[1 + k, 0] += qe * x[k]
-        for b in range(x.size - 1):
-            curved[1 + k, 1 + b] += qe * alpha * x[k] * x[b]
-
-
-@compiled
-def newton_step(values: np.ndarray, g: np.ndarray, delta: float) -> np.ndarray:
-    """−g/max(|values|, µ) in the eigenbasis, with µ ≥ 0 such that the step is at most delta."""
-    floor = 1e-14 * np.abs(values).max() + 1e-300
-    step = -g / np.maximum(np.abs(values), floor)
-    if math.sqrt((step * step).sum()) <= delta:
-        return step
-    low, high = 0.0, math.sqrt((g * g).sum()) / delta
-    for _ in range(50):
-        mu = 0.5 * (low + high)
-        step = -g / (np.abs(values) + mu + 1e-300)
-        if math.sqrt((step * step).sum()) > delta:
-            low = mu
-        else:
-            high = mu
-    return -g / (np.abs(values) + high + 1e-300)
-
-
-@compiled
-def line_of(point: Point, seen: Seen, d: np.ndarray, held: np.ndarray, task: Task) -> Line:
-    """The direction d (P,) as the data see it."""
-    H, N = held.shape
-    n = task.X.shape[1]
-    dZ, dm, dalpha = np.zeros((H, N)), np.zeros(N), 0.0
-    for i in range(N):
-        for j in range(H):
-            if not held[j, i]:
-                for k in range(n):
-                    dZ[j, i] += d[j * n + k] * task.X[i, k]
-        if d.size > H * n + 1:
-            for k in range(n - 1):
-                dm[i] += d[H * n + 2 + k] * task.X[i, k]
-    if d.size > H * n + 1:
-        dalpha = d[H * n + 1]
-    return Line(seen.Z, dZ, point.c, d[H * n], point.alpha, dalpha, seen.m, dm)
-
-
-@compiled
-def moved(point: Point, d: np.ndarray, t: float, task: Task) -> Point:
-    """The point after t·d, the neuron centred again."""
-    H, n = point.V.shape
-    V, w, alpha = point.V.copy(), point.w.copy(), point.alpha
+    at, d, held = np.zeros(N, np.bool_), np.zeros(size), on.copy()
     for j in range(H):
-        for k in range(n):
-            V[j, k] += t * d[j * n + k]
-    if d.size > H * n + 1:
-        before = exponents(point.w, task.X)[1]
-        alpha += t * d[H * n + 1]
-        for k in range(n - 1):
-            w[k] += t * d[H * n + 2 + k]
-        alpha *= math.exp(exponents(w, task.X)[1] - before)
-    return Point(V, point.c + t * d[H * n], alpha, w)
+        for i in range(N):
+            at[i] = on[j, i] or near(point.V[j], task.X[i])
+        delta, slope = corner_direction(seen, j, at, task)
+        if slope < -tol * seen.scale:
+            for k in range(n):
+                d[j * n + k] = delta[k]
+            for i in range(N):
+                held[j, i] = False
+                if at[i]:
+                    seen.Z[j, i] = 0.0
+            after, _, t, slope = step(point, seen, d, 1e3, on, held, tau, task)
+            return after, t > 0.0
+    return point, False
 
 
 @compiled
@@ -281,90 +203,37 @@ def polish_member(
     """
     task = Task(X, y, s, slopes[0], slopes[1], loss_code, p)
     point = Point(V.copy(), c, alpha, w.copy())
-    H, N = V.shape[0], X.shape[0]
-    held, tau = np.zeros((H, N), np.bool_), np.zeros((H, N))
-    delta, status, iteration = 1.0, BUDGET, 0
-    extra = 1 + (X.shape[1] if exponential else 0)
-    seen = look(point, held, task)
-    residual = np.inf
-    for iteration in range(max_iter):
-        for j in range(H):
-            if held[j].any():
-                project(point.V[j], X, held[j])
-        seen = look(point, held, task)
+    on, tau = np.zeros((V.shape[0], X.shape[0]), np.bool_), np.zeros((V.shape[0], X.shape[0]))
+    delta = 1.0 if exponential else np.inf
+    status, steps, waited = BUDGET, 0, 0
+    residual, least, lowest = np.inf, np.inf, np.inf
+    seen = look(point, on, task)
+    while True:
+        touch(point, on, tau, seen.q, task)
+        seen = look(point, on, task)
         if loss_code == HINGE and seen.margin > 0.0:
             status, residual = SEPARATES, 0.0
             break
-        if loss_code == LOGISTIC and seen.margin > 30.0:
+        if loss_code == LOGISTIC and seen.margin > ESCAPED:
             status = GROWING
             break
-        g = subgradient(point, seen, held, tau, task, exponential)
-        residual = math.sqrt((g * g).sum())
-        if residual <= tol * seen.scale:
-            status = STATIONARY
+        g = subgradient(point, seen, on, tau, task, exponential)
+        residual = norm(g)
+        waited += 1
+        if residual < 0.9 * least or lowest - seen.F > FLAT * lowest:
+            waited = 0
+        least, lowest = min(least, residual), min(lowest, seen.F)
+        if steps >= max_iter or waited > PATIENCE:
+            status = BUDGET if steps >= max_iter else STALLED
             break
-        side = np.zeros((H, N))
-        release(seen, held, tau, side, task)
-        B = basis(held, X, extra)
-        values, U = np.linalg.eigh(reduced(point, seen, held, side, B, task, exponential))
-        gz = np.zeros(values.size)
-        for a in range(gz.size):
-            for b in range(gz.size):
-                t = 0.0
-                for k in range(g.size):
-                    t += B[k, b] * g[k]
-                gz[a] += U[b, a] * t
+        still = residual <= tol * seen.scale
         progress = False
-        for attempt in range(25):
-            d, t_max, length = -g, 1e3 / residual, residual
-            if attempt < 24:
-                step = newton_step(values, gz, delta)
-                length = math.sqrt((step * step).sum())
-                t_max = 4.0 if length < delta else 1.0
-                d = np.zeros(g.size)
-                for a in range(step.size):
-                    for b in range(step.size):
-                        t = U[b, a] * step[a]
-                        for k in range(g.size):
-                            d[k] += B[k, b] * t
-            line = line_of(point, seen, d, held, task)
-            first = along(line, 0.0, task, True)[1]
-            if not first < 0.0 and attempt < 24:
-                # Newton enters a kink on its wrong side: once down the subgradient instead
-                d, length = -g, residual
-                t_max = (delta if exponential else 1e3) / residual
-                line = line_of(point, seen, d, held, task)
-                first = along(line, 0.0, task, True)[1]
-            if not first < 0.0:
-                break
-            t, hit = walk(line, task, held, t_max, 4)
-            F = along(line, t, task, True)[0]
-            if F < seen.F or (F <= seen.F * (1.0 + 2e-15) and residual < 1e-5 * seen.scale):
-                point = moved(point, d, t, task)
-                if hit >= 0:
-                    held[hit // N, hit % N] = True
-                    tau[hit // N, hit % N] = 0.5
-                if seen.F - F > -0.125 * t * first and t >= 1.0:
-                    delta = min(delta * 3.0, 1e6)
-                elif t < 0.2:
-                    delta = max(delta * 0.5, 1e-12)
-                progress = True
-                break
-            delta = 0.25 * min(delta, length)
-            if delta < 1e-14:
-                break
+        if not still:
+            point, delta, progress = advance(point, seen, g, on, tau, delta, task, exponential)
         if not progress:
-            status = STALLED
+            point, progress = leave_corner(point, seen, on, tau, tol, task, g.size)
+        if not progress:
+            status = STATIONARY if still else STALLED
             break
-    return (
-        point.V,
-        point.c,
-        point.alpha,
-        point.w,
-        held,
-        tau,
-        status,
-        iteration,
-        residual,
-        seen.F,
-    )
+        steps += 1
+    return point.V, point.c, point.alpha, point.w, on, tau, status, steps, residual, seen.F

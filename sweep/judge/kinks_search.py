@@ -45,10 +45,10 @@ class Task(NamedTuple):
 
 
 class Line(NamedTuple):
-    """A point and a direction, as seen from the data: everything with a d in front is per unit t."""
+    """A point and a direction as the data see them; a d in front: the change per unit of t."""
 
     Z: np.ndarray
-    dZ: np.ndarray
+    dZ: np.ndarray  # noqa: N815 (the derivative of Z)
     c: float
     dc: float
     alpha: float
@@ -91,25 +91,31 @@ def along(line: Line, t: float, task: Task, right: bool) -> tuple[float, float, 
 def breakpoints(
     line: Line, held: np.ndarray, t_max: float, pieces: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places in (0, t_max] to look at, sorted, each with its pair j·N+i or −1: the kinks crossed,
-    and `pieces` equal parts of the way."""
+    """The places in (0, t_max] to look at, sorted, each with its pair j·N+i or −1.
+
+    They are the kinks crossed and the ends of `pieces` equal parts of the way.
+    """
     H, N = line.Z.shape
-    t = np.empty(H * N + pieces)
-    pair = np.full(H * N + pieces, -1, np.int64)
+    t, pair = np.empty(H * N + pieces), np.empty(H * N + pieces, np.int64)
     count = 0
+    for k in range(pieces):
+        t[k], pair[k] = t_max * (k + 1) / pieces, -1
+        count += 1
     for j in range(H):
         for i in range(N):
             if held[j, i] or line.dZ[j, i] == 0.0 or line.Z[j, i] == 0.0:
                 continue
             at = -line.Z[j, i] / line.dZ[j, i]
-            if 0.0 < at <= t_max:
-                t[count], pair[count] = at, j * N + i
-                count += 1
-    for k in range(pieces):
-        t[count] = t_max * (k + 1) / pieces
-        count += 1
-    order = np.argsort(t[:count])
-    return t[order], pair[order]
+            if not 0.0 < at <= t_max:
+                continue
+            # insertion: few kinks are crossed, and np.argsort takes seconds to compile
+            k = count
+            while k > 0 and t[k - 1] > at:
+                t[k], pair[k] = t[k - 1], pair[k - 1]
+                k -= 1
+            t[k], pair[k] = at, j * N + i
+            count += 1
+    return t[:count], pair[:count]
 
 
 @compiled
