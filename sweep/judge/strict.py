@@ -1,0 +1,126 @@
+"""`strict`: a true local minimum lies within a proven radius of the point.
+
+With g ≥ ‖∇F‖, λ ≤ λ_min(∇²F) and L a Lipschitz constant of ∇²F on the ball of radius r, F on the
+sphere exceeds F at the centre by at least r·(λr/2 − Lr²/6 − g). If that is positive, the minimum of
+F over the ball lies inside it. Symbols as in `sweep.judge.strict_kernels`; all of g, λ, L are
+bounds with rounding accounted for.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweep.judge.smooth_kernels import PLAIN, Task
+from sweep.judge.strict_kernels import ROOM, UNIT, positive_definite, second_order, third_order
+
+# How much of the computed least eigenvalue is tried as the proven one, in this order.
+SHARES = (0.999, 0.9, 0.5)
+# The inequality itself is evaluated with a handful of roundings; this much slack clears them.
+SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class Strict:
+    """A proof: a minimum lies within `radius` (in the coordinates of the kernels).
+
+    F rises by at least `rise` from the centre to the sphere of radius `rise_radius`. `gradient`,
+    `min_eig` and `lipschitz` are the proven g, λ, L. `keeps_signs`: within `radius` no output
+    changes its sign, so the minimum has the error of the centre.
+    """
+
+    radius: float
+    rise: float
+    rise_radius: float
+    gradient: float
+    min_eig: float
+    lipschitz: float
+    keeps_signs: bool
+
+    def evidence(self) -> dict[str, Any]:
+        """The numbers for the row, JSON-ready."""
+        return {
+            "gradient": self.gradient,
+            "min_eig": self.min_eig,
+            "lipschitz": self.lipschitz,
+            "rise": self.rise,
+            "rise_radius": self.rise_radius,
+            "keeps_signs": self.keeps_signs,
+        }
+
+
+def strict(task: Task, theta: np.ndarray, shifts: np.ndarray | None = None) -> Strict | None:
+    """The proof at θ (P,), or None. Chart units are taken at η = 0 and as exponential neurons."""
+    if shifts is None:
+        shifts = np.zeros(len(task.kinds))
+    g, e_g, hess, doubt, f, e_f = second_order(theta, shifts, task)
+    free = coordinates(task)
+    hess, doubt = hess[np.ix_(free, free)], doubt[np.ix_(free, free)]
+    if not (np.isfinite(hess).all() and np.isfinite(doubt).all()):
+        return None
+    slope = ROOM * (float(np.linalg.norm(g[free])) + float(np.linalg.norm(e_g[free])))
+    least = proven_least(hess, ROOM * float(np.linalg.norm(doubt)))
+    if not least > 0:
+        return None
+
+    def third(r: float) -> tuple[float, float]:
+        L, worst = third_order(theta, shifts, task, f, e_f, r)
+        return float(L), float(worst)
+
+    radius = 0.0
+    for _ in range(6):
+        L, worst = third(radius)
+        if _rise(least, L, slope, radius) > SLACK * slope * radius:
+            break
+        inner = least**2 / 4 - 2 * L * slope / 3
+        if not inner > 0:
+            return None
+        radius = 1.001 * 2 * slope / (least / 2 + math.sqrt(inner))
+    else:
+        return None
+    wide, rise = _widest(least, slope, third, radius)
+    return Strict(radius, rise, wide, slope, least, L, worst < 1.0)
+
+
+def coordinates(task: Task) -> np.ndarray:
+    """Indices of the parameters that are coordinates of the proof: all but η of chart units."""
+    n = task.X.shape[1]
+    etas = np.flatnonzero(task.kinds != PLAIN) * (n + 1) + n
+    return np.setdiff1d(np.arange(len(task.decays)), etas)
+
+
+def proven_least(hess: np.ndarray, doubt: float) -> float:
+    """A lower bound of the least eigenvalue of any symmetric matrix within `doubt` of `hess`.
+
+    By Weyl, the bound of `hess` minus `doubt`; that of `hess` from a Cholesky factorisation of
+    hess − σI, whose diagonal is formed with one rounding each.
+    """
+    guess = float(np.linalg.eigvalsh(hess)[0])
+    if not guess > 0:
+        return -math.inf
+    for share in SHARES:
+        sigma = share * guess
+        shifted = hess - sigma * np.eye(len(hess))
+        formed = UNIT * float(np.abs(np.diag(shifted)).max())
+        found = float(positive_definite(shifted))
+        if found > -math.inf:
+            return (sigma + found - formed - doubt) * (1 - 4 * UNIT)
+    return -math.inf
+
+
+def _rise(least: float, L: float, slope: float, r: float) -> float:
+    return r * (least * r / 2 - L * r * r / 6 - slope)
+
+
+def _widest(least: float, slope: float, third: Any, inner: float) -> tuple[float, float]:
+    """A large radius on whose sphere F is proven higher, and by how much."""
+    r = least / max(third(inner)[0], 1e-300)
+    while r > inner:
+        rise = _rise(least, third(r)[0], slope, r)
+        if rise > 0:
+            return r, rise
+        r /= 4
+    return inner, _rise(least, third(inner)[0], slope, inner)
