@@ -72,7 +72,7 @@ def settle_separated(
     free = added_is_free(objective, lam, len(found.params))
     alone = (found.params[:, parts.outgoing] == 0).all(axis=1)
     # With λ > 0 a tiny a ≠ 0 can make λa²/2 underflow to 0.0: an escape, not a minimum.
-    resting = (start.objective == 0) & (start.margin >= 1) & (start.sure > 0) & (alone | free)
+    resting = (start.objective == 0) & (start.sure >= 1) & (alone | free)
     for member in np.flatnonzero(found.open & resting).tolist():
         found.settle(
             member,
@@ -106,7 +106,8 @@ def _scale(
         return
     parts = parts_of(objective)
     points = found.params[members]
-    factor = power_to_one(margin[members])
+    # From the margin that is sure, so that F = 0 holds in exact arithmetic as well.
+    factor = power_to_one(sure[members])
     if not len(parts.output):
         factor = np.ones(len(members))
     with np.errstate(over="ignore", invalid="ignore"):
@@ -117,9 +118,7 @@ def _scale(
         points[:, parts.outgoing] = 0.0
     after = read(objective, points, None if lam is None else lam[members])
     certificate = Certificate.SEPARATES if alone else Certificate.LOWER_BOUND
-    for k in np.flatnonzero(
-        (after.objective == 0) & (after.margin >= 1) & (after.sure > 0)
-    ).tolist():
+    for k in np.flatnonzero((after.objective == 0) & (after.sure >= 1)).tolist():
         member = int(members[k])
         evidence = _evidence(after, float(margin[member])) | {
             "factor": float(factor[k]),

@@ -23,6 +23,7 @@ _REFUSED = {
     errno.EROFS: "it is read-only",
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
+    errno.ENOENT: "a part of the path is missing",
     errno.ENOTDIR: "a part of the path is a file",
     errno.EEXIST: "a file is in the way",
 }

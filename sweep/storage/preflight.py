@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 import uuid
 
 from sweep.errors import UserError
 from sweep.storage.durable import make_folder, writing
 from sweep.storage.layout import Layout
+
+#: No pre-flight check takes this long, whatever the cluster.
+STALE_SECONDS = 86400.0
 
 
 def probe(layout: Layout) -> str:
@@ -14,6 +19,9 @@ def probe(layout: Layout) -> str:
     token = uuid.uuid4().hex
     with writing(layout.root):
         make_folder(layout.root)
+        for stale in layout.root.glob(layout.probe_file("*").name):
+            if time.time() - stale.stat().st_mtime > STALE_SECONDS:
+                stale.unlink(missing_ok=True)  # of a driver that was killed
         layout.probe_file(token).write_text(token)
     return token
 
@@ -36,5 +44,7 @@ def check_probe(layout: Layout, token: str, node: str = "this machine") -> None:
 
 
 def remove_probe(layout: Layout, token: str) -> None:
-    """The folder without the token; nothing happens if it is gone already."""
+    """The folder without the token, or no folder if it held nothing else."""
     layout.probe_file(token).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        layout.root.rmdir()  # refused, rightly, unless it is empty

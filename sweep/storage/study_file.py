@@ -6,6 +6,7 @@ whole file, so that blocks are neither lost nor invented twice.
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -56,6 +57,8 @@ def read_study(layout: Layout) -> StudyFile:
         raise UserError(
             f"'{layout.root}' is no results folder: it has no {layout.study_file.name}."
         ) from None
+    except IsADirectoryError:
+        raise _damaged(layout, "it is a folder") from None
     except UnicodeDecodeError:
         raise _damaged(layout, "it is not text") from None
     return _parse(layout, text)
@@ -75,8 +78,14 @@ def agree_blocks(
         make_folder(layout.root)
         with locked(layout.lock_file):
             known = read_study(layout) if layout.study_file.exists() else None
+            started = layout.rows.is_dir() and any(layout.rows.glob("*.parquet"))
             if known is not None:
-                _require_same_study(layout, known.header, header)
+                _require_same_study(layout, known.header, header, started)
+            elif started:
+                raise UserError(
+                    f"'{layout.root}' has rows but no {layout.study_file.name}, which says in what "
+                    "blocks they were made: restore it, or choose another store.root."
+                )
             before = known.blocks if known is not None else ()
             proposed = propose(list(before))
             after = _union(before, proposed)
@@ -86,13 +95,13 @@ def agree_blocks(
             return proposed
 
 
-def _require_same_study(layout: Layout, known: Header, given: Header) -> None:
+def _require_same_study(layout: Layout, known: Header, given: Header, started: bool) -> None:
     if known.study_id != given.study_id:
         raise UserError(
             f"'{layout.root}' holds study {known.study_id}, not {given.study_id}: "
             "choose another name or store.root."
         )
-    if known.device != given.device:
+    if started and known.device != given.device:
         raise UserError(
             f"compute.device is '{given.device}', but the rows in '{layout.root}' were made on "
             f"'{known.device}': CPU and GPU rows do not share a folder, so choose another name."
@@ -114,7 +123,8 @@ def _merge(known: StudyFile | None, header: Header, blocks: tuple[Block, ...]) -
     later = known.later_provenance
     if made_by != known.provenance and made_by not in later:
         later = (*later, made_by)
-    return StudyFile(known.header, blocks, known.provenance, later)
+    settled = dataclasses.replace(known.header, device=header.device)  # differs only without rows
+    return StudyFile(settled, blocks, known.provenance, later)
 
 
 def _plain(header: Header) -> Header:
@@ -157,9 +167,12 @@ def _parse(layout: Layout, text: str) -> StudyFile:
                 f"'{layout.study_file}' has schema {version}, this release reads up to "
                 f"{SCHEMA_VERSION}: use a newer sweep."
             )
+        blocks = tuple(Block(int(first), int(count)) for first, count in found["blocks"])
+        if any(block.first < 0 or block.count < 1 for block in blocks):
+            raise ValueError("a block of seeds is empty or negative")
         return StudyFile(
             Header(found["study"], found["name"], found["device"], found["config"], found["cells"]),
-            tuple(Block(int(first), int(count)) for first, count in found["blocks"]),
+            _union(blocks, ()),
             found["provenance"],
             tuple(found["later_provenance"]),
         )

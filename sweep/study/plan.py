@@ -11,14 +11,12 @@ import numpy as np
 
 from sweep.job import TRAINER, arm_lambdas, arm_objective
 from sweep.models.initialisers import INITIALISERS
-from sweep.planning import jobs, plan_blocks
 from sweep.problems import PROBLEMS, Data, Landscape
 from sweep.registry import Choice
-from sweep.spec import Arm, Block, Cell, Compute, Job, Store, Study
+from sweep.spec import Arm, Cell, Compute, Job, Store, Study
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs
-from sweep.storage.study_file import read_study
-from sweep.study.run import block_size
+from sweep.study.run import planned_jobs
 from sweep.training.base import OPTIMIZERS, STOPPING
 from sweep.training.batches import BatchOrder
 from sweep.training.trainer import preferred_lanes, train
@@ -59,11 +57,8 @@ class Plan:
 def plan_study(study: Study, compute: Compute, store: Store, calibrated: bool = True) -> Plan:
     """The plan of a study; `calibrated` False skips timing."""
     layout = Layout.for_study(store.root, study.name, study.id)
-    known = read_study(layout).blocks if layout.study_file.exists() else ()
-    wanted = Block(study.seeds.first, study.seeds.count)
-    blocks = plan_blocks(known, wanted, block_size(study, compute))
-    planned = tuple(jobs(study, blocks))
-    done = frozenset(finished_jobs(layout)) if known else frozenset()
+    planned = tuple(planned_jobs(study, compute, layout))
+    done = frozenset(finished_jobs(layout))
     workers = compute.workers or (1 if compute.name == "serial" else os.cpu_count() or 1)
     seconds = None
     if calibrated:
@@ -78,7 +73,7 @@ def plan_study(study: Study, compute: Compute, store: Store, calibrated: bool = 
         trainer=TRAINER,
         workers=workers,
         seconds=seconds,
-        bytes_per_job=max((_job_bytes(job) for job in planned), default=0),
+        bytes_per_job=max(map(_job_bytes, _largest(planned)), default=0),
     )
 
 
@@ -109,6 +104,15 @@ def _seconds_per_seed(study: Study, cell: Cell, arm: Arm, source: Data | Landsca
     train(objective, start, lam, optimizer, STOPPING.build(limited), order)
     elapsed = time.perf_counter() - started
     return elapsed / lanes * steps / max(short, 1) * arm.draws
+
+
+def _largest(planned: tuple[Job, ...]) -> list[Job]:
+    """The job with most seeds of each cell."""
+    found: dict[str, Job] = {}
+    for job in planned:
+        if job.cell.id not in found or job.block.count > found[job.cell.id].block.count:
+            found[job.cell.id] = job
+    return list(found.values())
 
 
 def _job_bytes(job: Job) -> int:

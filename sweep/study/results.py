@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from sweep.errors import UserError
 from sweep.inference.outcomes import outcome, witnesses
 from sweep.inference.summary import Summary, summarise
 from sweep.job import JobFailure
@@ -49,7 +50,11 @@ def load_rows(path: str | Path) -> pd.DataFrame:
 def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Results:
     """Summary tables, figures and page of a results folder, from its rows alone."""
     summary = summarise(_frame(layout), _references(layout))
-    read_study(layout)  # refuses a damaged or newer file before anything is written
+    study = read_study(layout).header.study_id
+    if study not in summary.cells["study"].to_numpy():
+        raise UserError(
+            f"'{layout.study_file}' is of study {study}, the rows beside it are not: restore it."
+        )
     write_report(summary, json.loads(layout.study_file.read_text("utf-8")), layout)
     return Results(layout.root, summary, tuple(failures))
 

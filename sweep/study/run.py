@@ -6,15 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sweep.execution.base import open_executor
+import torch
+
+from sweep.errors import CheckError, UserError
+from sweep.execution.base import Executor, open_executor
 from sweep.job import JobFailure, JobReport
 from sweep.planning import jobs, plan_blocks, reference_jobs
 from sweep.reference import STARTS
 from sweep.spec import Block, Compute, Job, Store, Study, Tracking
 from sweep.storage.layout import Layout
 from sweep.storage.preflight import probe, remove_probe
-from sweep.storage.row_files import finished_jobs
-from sweep.storage.study_file import Header, agree_blocks
+from sweep.storage.row_files import finished_jobs, row_paths
+from sweep.storage.study_file import Header, agree_blocks, read_study
 from sweep.study.observer import Ending, Observer
 from sweep.study.results import Results, write_summary
 from sweep.study.tracking import Tracker, tracked
@@ -23,14 +26,6 @@ from sweep.study.work import CommitRows, SeesResults
 #: Members in one job when `compute.block_size` is null: long enough that starting a job costs
 #: little, short enough that a lost one does.
 MEMBERS_PER_JOB = 2000
-
-
-def block_size(study: Study, compute: Compute) -> int:
-    """Seeds per block for seeds that are in no block yet."""
-    if compute.block_size is not None:
-        return compute.block_size
-    largest = max(cell.members_per_seed for cell in study.cells)
-    return max(1, min(study.seeds.count, MEMBERS_PER_JOB // largest))
 
 
 def run_study(
@@ -44,37 +39,53 @@ def run_study(
     """Everything of the study that is not on disk yet, then its summary and report.
 
     `resolved` is the composed configuration, kept in study.json. Running it again finishes what
-    is missing, or does nothing. Raises `UserError` for bad input, before anything is trained.
+    is missing, or does nothing. Raises `UserError` for bad input, before anything is written but
+    an empty results folder; `CheckError` when not a single job succeeded.
     """
     layout = Layout.for_study(store.root, study.name, study.id)
-    all_jobs = agreed_jobs(study, compute, layout, resolved)
-    todo = _missing(all_jobs, layout)
-    with tracked(study, tracking, layout, resolved, observer.warning) as track:
+    unfinished = _missing(planned_jobs(study, compute, layout), layout) or _searches(study, layout)
+    with (
+        _ready(compute, layout, bool(unfinished)) as executor,
+        tracked(study, tracking, layout, resolved, observer.warning) as track,
+    ):
+        all_jobs = agreed_jobs(study, compute, layout, resolved)
+        todo = _missing(all_jobs, layout)
         observer.started(
             len(all_jobs), len(all_jobs) - len(todo), sum(j.members for j in todo), arms_of(study)
         )
-        failures = _execute(study, compute, store, layout, todo, track, observer)
+        failures: list[JobFailure] = []
+        if executor is not None:
+            work = CommitRows(layout, study.cells, compute.device, store.params)
+            searches = _searches(study, layout)
+            failures = _execute(executor, work, todo, searches, track, observer)
+        if failures and not row_paths(layout.rows):
+            raise CheckError(
+                f"all {len(failures)} jobs failed for good; the first: {failures[0].reason}"
+            )
         results = write_summary(layout, failures)
         track.summary(results)
-    observer.finished(
-        Ending(
-            results=layout.root,
-            rows=results.summary.n_rows,
-            failed=len(failures),
-            frequencies=results.summary.frequencies,
-            cells=dict(
-                zip(results.summary.cells["cell"], results.summary.cells["setting"], strict=True)
-            ),
-            report=layout.report,
-            tracking_uri=track.uri,
-        )
-    )
+    observer.finished(_ending(results, layout, track))
     return results
 
 
 def arms_of(study: Study) -> list[str]:
     """Arm names over all cells, in the order of the study file."""
     return list(dict.fromkeys(arm.name for cell in study.cells for arm in cell.arms))
+
+
+def block_size(study: Study, compute: Compute) -> int:
+    """Seeds per block for seeds that are in no block yet."""
+    if compute.block_size is not None:
+        return compute.block_size
+    largest = max(cell.members_per_seed for cell in study.cells)
+    return max(1, min(study.seeds.count, MEMBERS_PER_JOB // largest))
+
+
+def planned_jobs(study: Study, compute: Compute, layout: Layout) -> list[Job]:
+    """All jobs a run would have, in the blocks that study.json has or would get; writes nothing."""
+    known = read_study(layout).blocks if layout.study_file.exists() else ()
+    wanted = Block(study.seeds.first, study.seeds.count)
+    return jobs(study, plan_blocks(known, wanted, block_size(study, compute)))
 
 
 def agreed_jobs(
@@ -99,42 +110,63 @@ def _missing(all_jobs: Sequence[Job], layout: Layout) -> list[Job]:
     return [job for job in all_jobs if job.id not in done]
 
 
-def _execute(
-    study: Study,
-    compute: Compute,
-    store: Store,
-    layout: Layout,
-    todo: Sequence[Job],
-    track: Tracker,
-    observer: Observer,
-) -> list[JobFailure]:
-    failures: list[JobFailure] = []
-    work = CommitRows(layout, study.cells, compute.device, store.params)
-    searches = {job.id: job for job in reference_jobs(study, STARTS)}
-    searches = {k: j for k, j in searches.items() if not layout.reference_file(k).exists()}
-    if not todo and not searches:
-        return failures
-    with _probed(layout) as seen, open_executor(compute, seen) as executor:
-        for outcome in executor.run([*todo, *searches.values()], work):
-            if outcome.job_id in searches:
-                if isinstance(outcome, JobFailure):
-                    observer.warning(
-                        f"the witness search {outcome.job_id} failed ({outcome.reason}); rows serve"
-                        " as witnesses without it"
-                    )
-            elif isinstance(outcome, JobReport):
-                track.job_done(outcome)
-                observer.job_finished(outcome)
-            else:
-                failures.append(outcome)
-                observer.job_failed(outcome)
-    return failures
+def _searches(study: Study, layout: Layout) -> list[Job]:
+    """Witness searches that are not on disk."""
+    searches = reference_jobs(study, STARTS)
+    return [job for job in searches if not layout.reference_file(job.id).exists()]
 
 
 @contextmanager
-def _probed(layout: Layout) -> Iterator[SeesResults]:
+def _ready(compute: Compute, layout: Layout, needed: bool) -> Iterator[Executor | None]:
+    """An executor that has reached its place to run and sees the results; None if not needed."""
+    if not needed:
+        yield None
+        return
+    if compute.device == "cuda" and compute.name != "cluster" and not torch.cuda.is_available():
+        raise UserError("compute.device is 'cuda', but no GPU is to be seen here: 'cpu' works.")
     token = probe(layout)
     try:
-        yield SeesResults(layout, token)
+        with open_executor(compute, SeesResults(layout, token)) as executor:
+            yield executor
     finally:
         remove_probe(layout, token)
+
+
+def _execute(
+    executor: Executor,
+    work: CommitRows,
+    todo: Sequence[Job],
+    searches: Sequence[Job],
+    track: Tracker,
+    observer: Observer,
+) -> list[JobFailure]:
+    """Run jobs and witness searches; the jobs that failed for good. A search may fail."""
+    failures: list[JobFailure] = []
+    search_ids = {job.id for job in searches}
+    for outcome in executor.run([*todo, *searches], work):
+        if outcome.job_id in search_ids:
+            if isinstance(outcome, JobFailure):
+                observer.warning(
+                    f"the witness search {outcome.job_id} failed ({outcome.reason}); the rows "
+                    "serve as witnesses without it"
+                )
+        elif isinstance(outcome, JobReport):
+            track.job_done(outcome)
+            observer.job_finished(outcome)
+        else:
+            failures.append(outcome)
+            observer.job_failed(outcome)
+    return failures
+
+
+def _ending(results: Results, layout: Layout, track: Tracker) -> Ending:
+    cells = results.summary.cells
+    return Ending(
+        results=layout.root,
+        rows=results.summary.n_rows,
+        failed=len(results.failures),
+        frequencies=results.summary.frequencies,
+        cells=dict(zip(cells["cell"], cells["setting"], strict=True)),
+        report=layout.report,
+        tracking_uri=track.uri,
+    )
