@@ -42,7 +42,7 @@ def curvature(
     def one(point: torch.Tensor, strength: torch.Tensor) -> Columns:
         return {
             "gradient": torch.func.grad(formula.objective)(point, strength),
-            "hessian": torch.func.hessian(formula.objective)(point, strength),
+            "hessian": torch.func.jacrev(torch.func.grad(formula.objective))(point, strength),
         }
 
     at_once = max(1, ENTRIES // theta.shape[1] ** 2)

@@ -76,19 +76,6 @@ def units_of(formula: MlpFormula, theta: np.ndarray) -> Units:
     return Units(torch.cat(a).numpy(), torch.cat(W).numpy(), float(bias[0]))
 
 
-def with_units(formula: MlpFormula, theta: np.ndarray, units: Units) -> np.ndarray:
-    """θ with these units put back."""
-    h, d = formula.widths[0], formula.x.shape[1]
-    found = theta.copy()
-    found[: h * d] = units.W[:h, :-1].ravel()
-    found[h * d : h * d + h] = units.W[:h, -1]
-    found[h * d + h : h * d + 2 * h] = units.a[:h]
-    found[h * d + 2 * h] = units.c
-    if not formula.exponential and formula.extra:
-        found[formula.n_base :] = np.column_stack([units.a[h:], units.W[h:]]).ravel()
-    return found
-
-
 def first_order(formula: MlpFormula, theta: np.ndarray) -> Condition:
     """The condition at one member's point (P,), for F without penalties."""
     slopes = formula.activation.slopes

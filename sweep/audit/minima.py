@@ -94,8 +94,9 @@ def _check_by_unit(points: Points, found: Audited) -> None:
     slope = np.zeros(len(points))
     for i, theta in enumerate(points.theta):
         condition = first_order(formula, theta)
-        slope[i] = condition.residual
-        if condition.residual > STATIONARY * condition.scale:
+        if condition.residual <= STATIONARY * condition.scale:
+            slope[i] = condition.residual
+        else:
             share = condition.residual / condition.scale
             reason = f"a first-order descent of {share:.3g} of Σ|q|‖x̃‖"
             found.add(points.where[i], "certificate", points.certificate[i], reason)
@@ -121,12 +122,13 @@ def _check_affine(points: Points, found: Audited) -> None:
         )
         q = outer_slopes(formula, theta)
         scale = float(np.abs(q) @ np.linalg.norm(x, axis=1))
-        slope[i] = np.linalg.norm(q @ x)
+        steep = float(np.linalg.norm(q @ x))
+        slope[i] = steep if steep <= STATIONARY * scale else 0.0
         reason = None
         if kinked and not inside:
             reason = "a hidden unit that is not inside one linear piece for all data"
-        elif slope[i] > STATIONARY * scale:
-            reason = f"an affine function of x fits better: slope {slope[i] / scale:.3g} of Σ|q|‖x̃‖"
+        elif steep > STATIONARY * scale:
+            reason = f"an affine function of x fits better: slope {steep / scale:.3g} of Σ|q|‖x̃‖"
         elif formula.weight_decay > 0 or formula.exponential:
             reason = "nothing: not with weight decay or an exponential neuron"
         if reason:

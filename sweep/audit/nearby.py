@@ -7,35 +7,31 @@ S, K    members, points tried around each
 v_j     |a_j|(w_j, b_j), the coordinates in which F is piecewise convex
 c       output bias
 r       radius of a certificate                                (S,)
+m       moves in the coordinates of the ball, at most 1 long   (K, Q)
+M       what such a move does to θ: θ + r·M m                  (S, P, Q)
 ======  =====================================================  ==========
 """
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 
-from sweep.audit.first_order import Condition, Units, units_of, with_units
+from sweep.audit.first_order import Condition, units_of
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
-from sweep.audit.measures import values
+from sweep.audit.measures import Columns, over_members, values
 from sweep.seeds import stream
 
-# Points tried inside a certified ball, at these shares of its radius in turn.
+# Points tried inside a certified ball, at these shares of its radius.
 TRIED = 48
 SHARES = (1.0, 0.7, 0.3, 0.1, 1e-2, 1e-3)
+# Of these points so many go downhill, in steps that halve from half the radius on.
+DOWNHILL = 8
+HALVINGS = 12
 # Steps tried in the search for a descent, as shares of 1 + ‖θ‖: from where rounding swamps any
 # descent to where the point is left altogether.
 STEPS = np.logspace(-9, 1, 31)
 RANDOM = 32
-
-
-def directions(dimension: int) -> np.ndarray:
-    """TRIED unit vectors, the same for every member; the odd ones change few coordinates."""
-    rng = stream("audit", "directions", dimension)
-    found = rng.standard_normal((TRIED, dimension))
-    found[1::2] *= rng.random((TRIED // 2, dimension)) < 2 / dimension
-    empty = ~found.any(axis=1)
-    found[empty, rng.integers(dimension, size=int(empty.sum()))] = 1.0
-    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
 
 
 def deepest(
@@ -50,36 +46,91 @@ def deepest(
     `by_unit`: the ball lies in the coordinates (v, c) of a one-hidden-layer network; otherwise in
     θ. Members (S, P); two arrays (S,).
     """
-    shares = np.resize(SHARES, TRIED)
-    around = []
-    for point, r in zip(theta, radius, strict=True):
-        steps = r * shares[:, None]
-        if by_unit:
-            assert isinstance(formula, MlpFormula)
-            units = units_of(formula, point)
-            moves = steps * directions(units.W.size + 1)
-            around += [with_units(formula, point, _moved(units, move)) for move in moves]
-        else:
-            around += list(point + steps * directions(len(point)))
+    frames = np.array([_frame(formula, point, by_unit) for point in theta])
+    frames *= radius[:, None, None]
+    assert not by_unit or isinstance(formula, MlpFormula)
+    run = formula.x.shape[1] + 1 if by_unit and isinstance(formula, MlpFormula) else 1
+    moves = _directions(frames.shape[2], run) * np.repeat(SHARES, TRIED // len(SHARES))[:, None]
+    moves = np.broadcast_to(moves, (len(theta), *moves.shape))
+    lower = _downhill(formula, theta, lam, frames, moves[:, :: TRIED // DOWNHILL])
+    moves = np.concatenate([moves, lower], axis=1)
+    around = theta[:, None] + np.einsum("spq,skq->skp", frames, moves)
+    count = moves.shape[1]
     here, here_error = values(formula, theta, lam)
-    there, there_error = values(formula, np.array(around), np.repeat(lam, TRIED))
-    drop = here[:, None] - there.reshape(-1, TRIED)
-    doubt = here_error[:, None] + there_error.reshape(-1, TRIED)
+    there, there_error = values(formula, around.reshape(-1, theta.shape[1]), np.repeat(lam, count))
+    drop = here[:, None] - there.reshape(-1, count)
+    doubt = here_error[:, None] + there_error.reshape(-1, count)
     worst = np.argmax(drop - doubt, axis=1)
     rows = np.arange(len(theta))
     return drop[rows, worst], doubt[rows, worst]
 
 
-def _moved(units: Units, move: np.ndarray) -> Units:
-    """The units after v and c moved; a unit with a = 0 is turned on instead."""
-    steps = move[:-1].reshape(units.W.shape)
-    size = np.abs(units.a)
-    off = size == 0
-    W = units.W + np.where(off[:, None], 0.0, steps) / np.where(off, 1.0, size)[:, None]
-    # |a|·‖(w, b)‖ is then at most the length of the step.
-    on = np.sign(steps[:, 0]) * np.linalg.norm(steps, axis=1)
-    on = on / np.maximum(1.0, np.linalg.norm(units.W, axis=1))
-    return Units(np.where(off, on, units.a), W, units.c + float(move[-1]))
+def _directions(dimension: int, run: int) -> np.ndarray:
+    """TRIED unit vectors (TRIED, Q), the same for every member.
+
+    A third of them change few coordinates, a third only one run of so many coordinates.
+    """
+    rng = stream("audit", "directions", dimension, run)
+    found = rng.standard_normal((TRIED, dimension))
+    found[1::3] *= rng.random((TRIED // 3, dimension)) < 2 / dimension
+    runs = rng.integers(dimension // run, size=TRIED // 3)
+    found[2::3] *= np.arange(dimension) // run == runs[:, None]
+    empty = ~found.any(axis=1)
+    found[empty, rng.integers(dimension, size=int(empty.sum()))] = 1.0
+    return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+def _downhill(
+    formula: DataFormula | LandscapeFormula,
+    theta: np.ndarray,
+    lam: np.ndarray,
+    frames: np.ndarray,
+    moves: np.ndarray,
+) -> np.ndarray:
+    """Where projected gradient steps of halving length lead from the moves (S, K, Q)."""
+
+    def gradient(point: torch.Tensor, strength: torch.Tensor) -> Columns:
+        return {"gradient": torch.func.grad(formula.objective)(point, strength)}
+
+    count = moves.shape[1]
+    for halving in range(1, HALVINGS + 1):
+        around = theta[:, None] + np.einsum("spq,skq->skp", frames, moves)
+        found = over_members(
+            formula, gradient, around.reshape(-1, theta.shape[1]), np.repeat(lam, count)
+        )
+        slope = found["gradient"].reshape(around.shape)
+        along = np.einsum("spq,skp->skq", frames, slope)
+        length = np.linalg.norm(along, axis=2, keepdims=True)
+        step = np.divide(along, length, out=np.zeros_like(along), where=length > 0)
+        moves = moves - 0.5**halving * step
+        moves = moves / np.maximum(1.0, np.linalg.norm(moves, axis=2, keepdims=True))
+    return moves
+
+
+def _frame(formula: DataFormula | LandscapeFormula, theta: np.ndarray, by_unit: bool) -> np.ndarray:
+    """M (P, Q): the identity, or what moves of v (unit by unit) and c do to θ.
+
+    A unit with a = 0 is turned on by its first coordinate, so slowly that |a|·‖(w, b)‖ stays
+    within the move.
+    """
+    if not by_unit or not isinstance(formula, MlpFormula):
+        return np.eye(len(theta))
+    units = units_of(formula, theta)
+    h, d = formula.widths[0], formula.x.shape[1]
+    found = np.zeros((len(theta), units.W.size + 1))
+    for j, a in enumerate(units.a.tolist()):
+        first = formula.n_base + (j - h) * (d + 2)
+        out = h * d + h + j if j < h else first
+        inner = [*range(j * d, (j + 1) * d), h * d + j]
+        if j >= h:
+            inner = list(range(first + 1, first + d + 2))
+        if a == 0:
+            found[out, j * (d + 1)] = 1 / max(1.0, float(np.linalg.norm(units.W[j])))
+        else:
+            for k, position in enumerate(inner):
+                found[position, j * (d + 1) + k] = 1 / abs(a)
+    found[h * d + 2 * h, -1] = 1.0
+    return found
 
 
 def descends(
@@ -107,12 +158,10 @@ def descends(
         for step in STEPS
     ]
     if condition is not None and isinstance(formula, MlpFormula):
-        units = units_of(formula, point)
         move = np.append(condition.directions.ravel(), condition.bias)
         length = float(np.linalg.norm(move)) or 1.0
-        around += [
-            with_units(formula, point, _moved(units, step * move / length)) for step in STEPS
-        ]
+        move = _frame(formula, point, True) @ (move / length)
+        around += [point + step * move for step in STEPS]
     around += _turned_on(formula, point, rng)
     (here,), (here_error,) = values(formula, point[None], np.array([lam]))
     there, there_error = values(formula, np.array(around), np.full(len(around), lam))

@@ -1,0 +1,97 @@
+"""The theory's own residuals of exponential arms, for every judged point.
+
+Lemma 1(ii) of [A]: at a local minimum Σᵢ ℓ′(−yᵢf(xᵢ)) yᵢ e^{w·xᵢ+b} (u·xᵢ)^p = 0 for every unit u
+and every p ≥ 0. The residual is the largest such sum over a few directions, relative to the sum of
+its terms' sizes: 1 where all terms have one sign, near 1e-16 where they cancel to rounding.
+
+======  =====================================================  ==========
+symbol  meaning                                                shape
+======  =====================================================  ==========
+S       members                                                θ (S, P)
+N, D    data points, input dimension                           x (N, D), y (N,)
+u       directions, the same for all members of a cell         (DIRECTIONS, D)
+f       output of the base network                             (S, N)
+a, w, b the exponential neuron                                 (S,), (S, D), (S,)
+======  =====================================================  ==========
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from sweep.judge.base import Judgement
+from sweep.judge.readings import BLOCK
+from sweep.models.augmentations import ExpSkip
+from sweep.models.lanes import one_thread, to_lanes
+from sweep.models.objective import DataObjective, Objective
+from sweep.problems import Data
+from sweep.seeds import stream
+
+POWERS = (0, 1, 2, 3)
+# Enough to span the moments of low order in few dimensions; p = 0 needs none.
+DIRECTIONS = 16
+
+
+def add_residuals(found: Judgement, objective: Objective) -> None:
+    """Merge the residuals into the evidence of every member; only for arms with `exp_skip`."""
+    if not isinstance(objective, DataObjective) or not isinstance(objective.augmentation, ExpSkip):
+        return
+    for evidence, residuals in zip(
+        found.evidence, lemma_residuals(objective, found.params), strict=True
+    ):
+        evidence.update(residuals)
+
+
+def lemma_residuals(objective: DataObjective, params: np.ndarray) -> list[dict[str, Any]]:
+    """Per member (S, P): `a` = |a| and `lemma_1` = the residuals for p = 0..3.
+
+    Empty for a member whose numbers are not finite. A member's numbers depend on it alone.
+    """
+    x, y = objective.x.cpu().numpy(), objective.y.cpu().numpy()
+    along = x @ _directions(x, y).T
+    moments = [along**p for p in POWERS]
+    slopes = _slopes(objective, params)
+    neurons = params[:, objective.n_base :]
+    found: list[dict[str, Any]] = []
+    for slope, (a, *w, b) in zip(slopes, neurons, strict=True):
+        exponent = x @ np.array(w) + b
+        if not (np.isfinite(slope).all() and np.isfinite(exponent).all() and np.isfinite(a)):
+            found.append({})
+            continue
+        # The largest exponential is taken as 1: relative residuals do not feel a common factor.
+        weights = slope * y * np.exp(exponent - exponent.max())
+        found.append({"a": abs(float(a)), "lemma_1": [_relative(weights, m) for m in moments]})
+    return found
+
+
+def _relative(weights: np.ndarray, moments: np.ndarray) -> float:
+    """The largest |Σᵢ weightsᵢ·momentsᵢ| / Σᵢ |…| over the directions; 0 where all terms are 0."""
+    terms = weights[:, None] * moments
+    size = np.abs(terms).sum(axis=0)
+    total = np.abs(terms.sum(axis=0))
+    return float(np.max(np.divide(total, size, out=np.zeros_like(total), where=size > 0)))
+
+
+def _directions(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Random unit vectors (DIRECTIONS, D), keyed by the data alone."""
+    drawn = stream("residuals", Data(x, y).digest).standard_normal((DIRECTIONS, x.shape[1]))
+    found: np.ndarray = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
+    return found
+
+
+def _slopes(objective: DataObjective, params: np.ndarray) -> np.ndarray:
+    """ℓ′(−yᵢ f(xᵢ)), (S, N), a fixed number of lanes at a time."""
+    parts = [np.zeros((0, objective.n_data))]
+    with one_thread():
+        for first in range(0, len(params), BLOCK):
+            some = params[first : first + BLOCK]
+            theta = to_lanes(some, BLOCK, objective.x)
+            with torch.no_grad():
+                base = objective.network.forward(theta[: objective.n_base], objective.x)
+            z = (-objective.y.unsqueeze(1) * base).requires_grad_()
+            (slope,) = torch.autograd.grad(objective.loss(z).sum(), z)
+            parts.append(slope.cpu().numpy().T[: len(some)])
+    return np.concatenate(parts)
