@@ -22,7 +22,7 @@ HEADS = {
     Verdict.UNRESOLVED: "open",
 }
 LEGEND = """\
-Each row: a construction, judged at its points or near them. 'open' is unresolved.
+Each row: a construction, judged at its points or near them; 'open': unresolved.
 'left': polishes that went below the minimum they started near.
 'settled': expected verdicts among the points away from rounding trouble."""
 
@@ -30,7 +30,7 @@ Each row: a construction, judged at its points or near them. 'open' is unresolve
 def show_confusion(confusion: Confusion, console: Console | None = None) -> None:
     """Prints truth against verdict, then each family's contradictions with examples."""
     console = console or Console()
-    table = Table(box=SIMPLE_HEAD, title="Known truths", title_justify="left", padding=(0, 1, 0, 0))
+    table = Table(box=SIMPLE_HEAD, title="Known truths", title_justify="left", padding=0)
     table.add_column("truth", no_wrap=True)
     table.add_column("", no_wrap=True)
     for name in (*HEADS.values(), "left", "wrong", "settled"):

@@ -127,6 +127,6 @@ def _activation(model: Mlp, z: np.ndarray) -> np.ndarray:
 
 
 FAMILIES = (
-    Family("separating network", "hinge: F = 0 after scaling the output layer", interpolants),
-    Family("logistic, separated", "no minimum; F → 0", slides),
+    Family("separating net", "hinge: F = 0 after scaling the output layer", interpolants),
+    Family("logistic slide", "no minimum; F → 0", slides),
 )

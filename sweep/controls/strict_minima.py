@@ -16,7 +16,7 @@ J       ∂f/∂θ                                                 (N, P)
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.optimize import minimize
@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from sweep.controls.base import Batch, Family, Truth, at_and_near
 from sweep.controls.fits import derivatives, draw_loss, features
 from sweep.models.augmentations import NoAugmentation
-from sweep.models.losses import Loss, Squared
+from sweep.models.losses import Loss
 from sweep.models.mlp import Mlp
 from sweep.models.objective import build_objective
 from sweep.models.regularizers import NoRegularizer
@@ -40,7 +40,7 @@ MINIMUM = Truth(
 )
 DECAYS = (1e-3, 1e-2, 1e-2, 1e-1)
 GRADIENT, CURVATURE, BESIDE = 1e-12, 1e-3, 1e-5
-NEIGHBOURS, MINIMA, ATTEMPTS, NEWTON_STEPS = 3, 4, 8, 8
+NEIGHBOURS, MINIMA, ATTEMPTS, STEPS, NEWTON_STEPS = 3, 4, 8, 100, 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +63,10 @@ class TanhNet:
         _, _, f = self._forward(theta)
         loss, _, _ = derivatives(self.loss, -self.y * f)
         return float(loss.sum() + self.decay / 2 * (theta @ theta))
+
+    def output(self, theta: np.ndarray) -> np.ndarray:
+        """The f at every data point, (N,)."""
+        return self._forward(theta)[2]
 
     def gradient(self, theta: np.ndarray) -> np.ndarray:
         """∇F, (P,)."""
@@ -104,16 +108,15 @@ class TanhNet:
         return t, J, t @ v + theta[-1]
 
 
-def find_minimum(rng: np.random.Generator, net: TanhNet) -> np.ndarray | None:
+def find_minimum(net: TanhNet, start: np.ndarray) -> np.ndarray | None:
     """A strict minimum θ (P,) that is stationary to rounding; None if this start leads to none."""
-    start = rng.normal(size=net.size)
     found = minimize(
         net.value,
         start,
         jac=net.gradient,
         hess=net.hessian,
         method="trust-exact",
-        options={"gtol": 1e-9, "maxiter": 300},
+        options={"gtol": 1e-9, "maxiter": STEPS},
     )
     theta = np.asarray(found.x)
     for _ in range(NEWTON_STEPS):
@@ -135,16 +138,23 @@ def decayed(rng: np.random.Generator) -> Iterator[Batch]:
 
 
 def noisy(rng: np.random.Generator) -> Iterator[Batch]:
-    """N = 200 ≫ P, a rule with 30 % of the labels flipped, no weight decay."""
-    x = rng.normal(size=(200, 2))
-    rule = np.tanh(x @ rng.normal(size=2)) + np.tanh(x @ rng.normal(size=2) + 1)
-    y = np.where((rule > 0.3) ^ (rng.random(200) < 0.3), 1.0, -1.0)
-    loss = Squared() if rng.random() < 0.5 else draw_loss(rng)
-    yield from _batches(rng, TanhNet(features(x), y, 2, loss, 0.0))
+    """N = 200 ≫ P and no weight decay: labels +1 with probability (1+g)/2, g a network itself.
+
+    The squared loss is least near g, at finite weights; most other starts slide to infinity.
+    """
+    X = features(rng.normal(size=(200, 2)))
+    net = TanhNet(X, np.ones(200), int(rng.integers(1, 3)), draw_loss(rng), 0.0)
+    rule = 2 * rng.normal(size=net.size)
+    rule[-net.H - 1 : -1] = 0.8 / net.H
+    rule[-1] = 0.0
+    y = np.where(rng.uniform(-1, 1, size=200) < net.output(rule), 1.0, -1.0)
+    yield from _batches(rng, replace(net, y=y), rule)
 
 
-def _batches(rng: np.random.Generator, net: TanhNet) -> Iterator[Batch]:
-    """One batch per minimum found, with several neighbours."""
+def _batches(
+    rng: np.random.Generator, net: TanhNet, around: np.ndarray | float = 0.0
+) -> Iterator[Batch]:
+    """One batch per minimum found from starts around a point, with several neighbours."""
     objective = build_objective(
         Data(net.X[:, :-1], net.y),
         Mlp((net.H,), Choice("tanh")),
@@ -155,7 +165,7 @@ def _batches(rng: np.random.Generator, net: TanhNet) -> Iterator[Batch]:
     )
     count = 0
     for _ in range(ATTEMPTS):
-        theta = find_minimum(rng, net)
+        theta = find_minimum(net, around + rng.normal(size=net.size))
         if theta is None:
             continue
         points, near = at_and_near(rng, np.tile(theta, (NEIGHBOURS, 1)), BESIDE)

@@ -6,7 +6,7 @@ the ball lies below F(θ*): a local minimum, at any depth, whatever the rank of 
 computed point misses the minimum of φ by rounding; the certificate bounds the miss in A (see
 `sweep.judge.affine_fit`) and moves the first layer, in which A is linear, to make up for it:
 ΔW₁ = βΔwᵀ/‖β‖². That θ* must lie in the ball. Where a whole layer is flat (dead ReLUs), only the
-constant can change on the ball, and the best *constant* is enough.
+constant can change on the ball, and the best *constant* is enough, whatever the other layers do.
 
 Axis letters as in `sweep.judge.affine_map`.
 """

@@ -1,7 +1,8 @@
 """Piecewise-linear networks whose units stay in one piece: the affine map they are.
 
 If every hidden unit is strictly inside one linear piece for all data, f is one affine map of x on
-the data, for this θ and for every θ in a ball around it ([C] Lemmas 3-5, any depth).
+the data, for this θ and for every θ in a ball around it ([C] Lemmas 3-5, any depth). If a whole
+layer is flat (dead ReLUs), f is one constant on the data, whatever the other layers do.
 
 ======  ====================================================  ==========
 symbol  meaning                                               shape
@@ -77,7 +78,7 @@ class AffineMap:
 
     `A` errs by at most `error` in norm; `reach` is a lower bound of ‖β‖; `radius` is R; `constant`
     says that a whole layer is flat, so that on the ball only the constant can change; `signs` are
-    the pieces (±1) of each hidden layer, the added neurons' last.
+    the pieces (±1, 0: more than one) of each hidden layer's units, the added neurons' last.
     """
 
     A: np.ndarray
@@ -91,55 +92,73 @@ class AffineMap:
 
 @dataclass(frozen=True, eq=False)
 class _Forward:
-    """Per hidden layer: inputs h̃'s norms (N,), |z| less its rounding error (N, K), signs (K,)."""
+    """Per hidden layer, added neurons last: ‖h̃‖ (N,), |z| less its rounding error (N, K), signs.
+
+    `output` and `doubt` are f at the first data point and its rounding error.
+    """
 
     lengths: list[np.ndarray]
     clear: list[np.ndarray]
     signs: list[np.ndarray]
+    output: float
+    doubt: float
 
 
 def affine_map(layers: Layers, x: np.ndarray, slopes: tuple[float, float]) -> AffineMap | None:
-    """The map of a network on x (N, D), or None when some unit is not in one piece."""
+    """The map of a network on x (N, D), or None when it has none that holds on a ball."""
     forward = _forward(layers, x, slopes)
-    if forward is None:
-        return None
     tilt = [np.where(sign > 0, slopes[1], slopes[0]) for sign in forward.signs]
-    A, error, beta, reach = _collapse(layers, tilt)
-    dead = any((part == 0).all() for part in tilt[:-1]) and bool((tilt[-1] == 0).all())
-    radius = _radius(layers, forward, max(abs(s) for s in slopes))
-    if not np.isfinite(A).all() or radius is None:
+    flat = _flat_layer(forward.signs, tilt)
+    steepest = max(abs(s) for s in slopes)
+    radius = _radius(layers, forward, steepest, flat)
+    if radius is None:
         return None
-    return AffineMap(A, error, beta, reach, radius, dead, forward.signs)
+    if flat is not None:
+        A, error = np.append(np.zeros(x.shape[1]), forward.output), forward.doubt
+        beta, reach = np.zeros(0), 0.0
+    else:
+        A, error, beta, reach = _collapse(layers, tilt)
+    if not np.isfinite(A).all():
+        return None
+    return AffineMap(A, error, beta, reach, radius, flat is not None, forward.signs)
 
 
-def _piece(z: np.ndarray, error: np.ndarray) -> np.ndarray | None:
-    """The sign of each unit that holds for all data beyond doubt, (K,); None if one does not."""
+def _flat_layer(signs: list[np.ndarray], tilt: list[np.ndarray]) -> int | None:
+    """A hidden layer all of whose units are in a flat piece, as are the added neurons."""
+    flat = [bool((s != 0).all() and (t == 0).all()) for s, t in zip(signs, tilt, strict=True)]
+    return flat[:-1].index(True) if flat[-1] and any(flat[:-1]) else None
+
+
+def _pieces(z: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """The sign that each unit has for all data beyond doubt, (K,); 0 where it has none."""
     above, below = (z > error).all(axis=0), (z < -error).all(axis=0)
-    return np.where(above, 1.0, -1.0) if (above | below).all() else None
+    return np.where(above, 1.0, np.where(below, -1.0, 0.0))
 
 
-def _forward(layers: Layers, x: np.ndarray, slopes: tuple[float, float]) -> _Forward | None:
+def _forward(layers: Layers, x: np.ndarray, slopes: tuple[float, float]) -> _Forward:
     """All preactivations with running error bounds (see `sweep.judge.rounding`)."""
-    found = _Forward([], [], [])
+    lengths, clear, signs = [], [], []
+    kinked, steepest = slopes[0] != slopes[1], max(abs(s) for s in slopes)
+    output, doubt, size = layers.c, 0.0, abs(layers.c)
     h, h_error = x, np.zeros_like(x)
-    _, W_extra, b_extra = layers.extra
-    steps = [(W, b, False) for W, b in layers.hidden] + [(W_extra, b_extra, True)]
-    for W, b, added in steps:
-        if added:
+    a, W_extra, b_extra = layers.extra
+    for W, b, out in [*((W, b, None) for W, b in layers.hidden), (W_extra, b_extra, a)]:
+        if out is not None:
             h, h_error = x, np.zeros_like(x)
         z = h @ W.T + b
-        size = np.abs(h) @ np.abs(W).T + np.abs(b)
-        error = SAFETY * (h_error @ np.abs(W).T + (W.shape[1] + 2) * UNIT * size)
-        kinked = slopes[0] != slopes[1]
-        sign = _piece(z, error) if kinked else np.ones(len(b))
-        if sign is None:
-            return None
-        found.lengths.append(np.sqrt(((np.abs(h) + h_error) ** 2).sum(axis=1) + 1))
-        found.clear.append(np.abs(z) - error if kinked else np.full_like(z, np.inf))
-        found.signs.append(sign)
-        tilt = np.where(sign > 0, slopes[1], slopes[0])
-        h, h_error = z * tilt, np.abs(tilt) * error + UNIT * np.abs(z * tilt)
-    return found
+        scale = np.abs(h) @ np.abs(W).T + np.abs(b)
+        error = SAFETY * (h_error @ np.abs(W).T + (W.shape[1] + 2) * UNIT * scale)
+        signs.append(_pieces(z, error) if kinked else np.ones(len(b)))
+        lengths.append(np.sqrt(((np.abs(h) + h_error) ** 2).sum(axis=1) + 1))
+        clear.append(np.abs(z) - error if kinked else np.full_like(z, np.inf))
+        h = z * np.where(z > 0, slopes[1], slopes[0])
+        h_error = steepest * error + UNIT * np.abs(h)
+        if out is not None or len(signs) == len(layers.hidden):
+            weights = layers.v if out is None else out
+            output, size = output + h[0] @ weights, size + np.abs(h[0]) @ np.abs(weights)
+            doubt += h_error[0] @ np.abs(weights)
+    doubt = SAFETY * (doubt + (len(layers.v) + len(a) + 3) * UNIT * size)
+    return _Forward(lengths, clear, signs, float(output), float(doubt))
 
 
 def _collapse(
@@ -170,32 +189,37 @@ def _collapse(
     return np.append(w, constant), A_error, beta, reach - float(np.linalg.norm(error))
 
 
-def _radius(layers: Layers, forward: _Forward, steepest: float) -> float | None:
+def _radius(layers: Layers, forward: _Forward, steepest: float, flat: int | None) -> float | None:
     """R: for ‖Δθ‖ ≤ R every preactivation moves by less than its distance from the kink.
 
     With Δ the move of a layer's outputs at a point and every part of Δθ at most R,
-    |Δz_k| ≤ R·‖h̃‖ + (‖W_k‖ + R)·Δ and Δ' ≤ s·(R·‖h̃‖ + (‖W‖ + R)·Δ), s the steepest slope.
+    |Δz_k| ≤ R·‖h̃‖ + (‖W_k‖ + R)·Δ and Δ' ≤ s·(R·‖h̃‖ + (‖W‖ + R)·Δ), s the steepest slope; that
+    holds across kinks too. Below a flat layer only this layer's own units must not move.
     """
-    least = [
-        float((clear / length[:, None]).min())
-        for clear, length in zip(forward.clear, forward.lengths, strict=True)
-        if clear.size
-    ]
-    radius = min(WHOLE, *least)
+    held = [flat is None or k in (flat, len(layers.hidden)) for k in range(len(forward.signs))]
+    if any((sign == 0).any() for sign, h in zip(forward.signs, held, strict=True) if h):
+        return None
+    clear = [c if h else np.full_like(c, np.inf) for c, h in zip(forward.clear, held, strict=True)]
+    radius = WHOLE
+    for part, length in zip(clear, forward.lengths, strict=True):
+        if part.size:
+            radius = min(radius, float((part / length[:, None]).min()))
     for _ in range(HALVINGS):
-        # A hair below, because the bound itself is rounded (sums of at most ~1e3 terms).
-        if _holds(layers, forward, steepest, radius):
+        if _holds(layers, forward.lengths, clear, steepest, radius):
+            # A hair below, because the bound itself is rounded (sums of at most ~1e3 terms).
             return radius * (1 - 1e-12) if radius > 0 else None
         radius /= 2
     return None
 
 
-def _holds(layers: Layers, forward: _Forward, steepest: float, R: float) -> bool:
-    move = np.zeros(len(forward.lengths[0]))
-    for (W, _), length, clear in zip(layers.hidden, forward.lengths, forward.clear, strict=False):
+def _holds(
+    layers: Layers, lengths: list[np.ndarray], clear: list[np.ndarray], steepest: float, R: float
+) -> bool:
+    move = np.zeros(len(lengths[0]))
+    for (W, _), length, room in zip(layers.hidden, lengths, clear, strict=False):
         rows = np.linalg.norm(W, axis=1)
         shift = (R * length)[:, None] + (rows + R)[None, :] * move[:, None]
-        if not (shift <= clear).all():
+        if not (shift <= room).all():
             return False
         move = steepest * (R * length + (np.linalg.norm(W) + R) * move)
-    return bool(((R * forward.lengths[-1])[:, None] <= forward.clear[-1]).all())
+    return bool(((R * lengths[-1])[:, None] <= clear[-1]).all())
