@@ -31,6 +31,11 @@ EPS = 2.0**-52
 NOISE = 64 * EPS
 # ‖∇F‖ at this many units of its own rounding is as good as zero.
 FLOOR = 2.0 * EPS
+# Directions of curvature above this share of the largest are resolved by Newton even where F is
+# all noise; the flat rest is left alone then.
+STIFF = 1e-7
+# η below this (E ≤ 1 everywhere) and pushed down is taken to 0 in one step.
+NEAR = 1e-9
 # The radius may grow to this share of 1 + ‖θ‖: larger steps were seen to change the basin.
 WIDEST = 0.5
 
@@ -104,10 +109,10 @@ def separated(f: np.ndarray, y: np.ndarray) -> bool:
 def freeze(
     theta: np.ndarray, g: np.ndarray, hess: np.ndarray, size: np.ndarray, kinds: np.ndarray, n: int
 ) -> None:
-    """Take the coordinates that must rest out of the step: η of bare units, η = 0 pushed down."""
+    """Take the coordinates that rest out of the step: η of bare units, η near 0 and pushed there."""
     for j in range(len(kinds)):
         at = j * (n + 1) + n
-        if kinds[j] == BARE or (kinds[j] == TAIL and theta[at] == 0.0 and g[at] >= 0.0):
+        if kinds[j] == BARE or (kinds[j] == TAIL and theta[at] <= NEAR and g[at] >= 0.0):
             g[at] = 0.0
             size[at] = 0.0
             hess[at, :] = 0.0
@@ -117,12 +122,36 @@ def freeze(
 
 
 @compiled
-def project(theta: np.ndarray, kinds: np.ndarray, n: int) -> None:
-    """Move every η < 0 back to 0, in place."""
-    for j in range(len(kinds)):
+def project(trial: np.ndarray, theta: np.ndarray, g: np.ndarray, task: Task) -> None:
+    """Move every η < 0 of a trial point to 0, and the η that rests near 0 at `theta`."""
+    n = task.X.shape[1]
+    for j in range(len(task.kinds)):
         at = j * (n + 1) + n
-        if kinds[j] == TAIL and theta[at] < 0.0:
-            theta[at] = 0.0
+        if task.kinds[j] == TAIL and (trial[at] < 0.0 or (theta[at] <= NEAR and g[at] == 0.0)):
+            trial[at] = 0.0
+
+
+@compiled
+def stiff_step(values: np.ndarray, g: np.ndarray) -> np.ndarray:
+    """The Newton step within the steep directions alone, in the eigenbasis of the Hessian."""
+    d = np.zeros(len(g))
+    for k in range(len(g)):
+        if values[k] > STIFF * values[-1]:
+            d[k] = -g[k] / values[k]
+    return d
+
+
+@compiled
+def steadied(
+    theta: np.ndarray, d: np.ndarray, shifts: np.ndarray, task: Task, F: float, slope: float
+) -> tuple[bool, np.ndarray]:
+    """Whether θ + d has a gradient clearly below `slope` and F no higher but for noise; the point."""
+    trial = theta + d
+    project(trial, theta, np.ones(len(theta)), task)
+    reached, g, hess, size = differentiate(trial, shifts, task)
+    freeze(trial, g, hess, size, task.kinds, task.X.shape[1])
+    falls = math.sqrt((g * g).sum()) < 0.9 * slope
+    return falls and reached <= F + NOISE * F, trial
 
 
 @compiled
@@ -161,14 +190,14 @@ def newton_member(
         for _ in range(40):
             d, gain = trust_step(values, turned, radius)
             trial = theta + basis @ d
-            project(trial, kinds, n)
+            project(trial, theta, g, task)
             reached = total(trial, outputs(trial, shifts, task), task)
             if gain <= NOISE * F:
-                if reached <= F + NOISE * F:
-                    # F no longer tells: go on only while the gradient falls.
-                    ahead = differentiate(trial, shifts, task)
-                    freeze(trial, ahead[1], ahead[2], ahead[3], kinds, n)
-                    moved = math.sqrt((ahead[1] * ahead[1]).sum()) < 0.9 * slope
+                # F no longer tells: go on only while the gradient falls.
+                moved, trial = steadied(theta, basis @ d, shifts, task, F, slope)
+                if not moved:
+                    steep = basis @ stiff_step(values, turned)
+                    moved, trial = steadied(theta, steep, shifts, task, F, slope)
             elif reached < F and F - reached >= 1e-4 * gain:
                 moved = True
             if moved:
@@ -185,4 +214,8 @@ def newton_member(
         theta = trial
         recentre(theta, X, kinds, shifts)
         F, g, hess, size = differentiate(theta, shifts, task)
+    for j in range(len(kinds)):
+        at = j * (n + 1) + n
+        if kinds[j] == TAIL and theta[at] <= NEAR and g[at] == 0.0:
+            theta[at] = 0.0
     return theta, shifts, F, math.sqrt((g * g).sum()), least, status, steps

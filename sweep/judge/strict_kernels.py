@@ -43,7 +43,7 @@ UNIT = 2.0**-53
 # a square (18), products and quotients stay below this.
 ACTIVATION_UNITS = 64.0
 EXP_UNITS = 8.0
-# The bounds are themselves computed with rounding: sums of at most some ten thousand positive terms.
+# The bounds are themselves rounded: sums of at most some ten thousand positive terms.
 ROOM = 1.0 + 1e-6
 
 
@@ -118,7 +118,7 @@ def size_of(theta: np.ndarray, at: int, x: np.ndarray, kind: int, shift: float) 
 def forward_doubt(
     theta: np.ndarray, shifts: np.ndarray, task: Task
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """f (N,) and its error bound (N,); per unit (h0, h1, h2) (N, H, 3) and their error bounds."""
+    """Outputs f (N,) and their error bound (N,); per unit (h0, h1, h2) (N, H, 3) and their error bounds."""
     N, n = task.X.shape
     H = len(task.kinds)
     f, e_f = np.full(N, theta[-1]), np.zeros(N)
