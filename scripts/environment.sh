@@ -31,7 +31,9 @@ ensure_environment() {
         flock 9 2>/dev/null || true
         fresh "$stamp" "$wanted" && exit 0
         echo "Preparing $venv (once, a few minutes and about 2 GB)." >&2
-        [ -x "$venv/bin/python" ] || "$python" -m venv "$venv" || exit
+        # Also mends an environment whose making was interrupted.
+        "$venv/bin/python" -m pip --version >/dev/null 2>&1 ||
+            "$python" -m venv --clear "$venv" || exit
         # torch is asked for by its exact version: a range may pull in another build.
         "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
             --constraint "$root/constraints.txt" \

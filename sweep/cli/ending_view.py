@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -23,15 +24,23 @@ def show_ending(console: Console, ending: Ending) -> None:
     found = ending.frequencies
     pooled = found[found["level"] == "cell"]
     console.print("How often training ended in a bad minimum", style="bold")
-    for shown, (cell, rows) in enumerate(pooled.groupby("cell", sort=False)):
-        if shown == SHOWN_CELLS:
-            console.print(f"… {pooled['cell'].nunique() - shown} more cells are in the report.")
-            break
-        console.print(frequency_table(ending.cells.get(str(cell), str(cell)), rows))
+    tables = {str(cell): rows for cell, rows in pooled.groupby("cell", sort=False)}
+    in_order = [cell for cell in ending.cells if cell in tables] or list(tables)
+    for cell in in_order[:SHOWN_CELLS]:
+        rows = tables[cell].sort_values("arm", key=lambda arms: arms.map(_rank(ending)))
+        console.print(frequency_table(ending.cells.get(cell, cell), rows))
+    if len(in_order) > SHOWN_CELLS:
+        console.print(f"… {len(in_order) - SHOWN_CELLS} more cells are in the report.")
     if (pooled[Outcome.UNRESOLVED] > 0).any():
         console.print(_RANGE, style="italic")
     for name, text in _places(ending):
         console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _rank(ending: Ending) -> Callable[[str], int]:
+    """Where an arm stands in the study; unknown ones first, as they come."""
+    order = {arm: place for place, arm in enumerate(ending.arms)}
+    return lambda arm: order.get(arm, -1)
 
 
 def _places(ending: Ending) -> list[tuple[str, str]]:

@@ -12,6 +12,8 @@ from sweep.study.plan import Plan
 from sweep.study.status import Status
 from sweep.verdicts import Verdict
 
+# A log has no edge: tables need not fold there.
+LOG_WIDTH = 160
 SHOWN_MISSING = 5
 # An estimate in days needs no seconds.
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
@@ -19,7 +21,7 @@ _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 def show_plan(plan: Plan, console: Console | None = None) -> None:
     """Prints cells, arms with their draws, and the size, time and place of the results."""
-    console = console or Console()
+    console = unfolded(console or Console())
     study = plan.study
     console.print(_cells(plan))
     console.print(_arms(plan))
@@ -36,6 +38,13 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
     ]
     for name, text in lines:
         console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
+
+
+def unfolded(console: Console) -> Console:
+    """The console, wide enough for a log, which has no edge, when it is no terminal."""
+    if not console.is_terminal:
+        console.width = max(console.width, LOG_WIDTH)
+    return console
 
 
 def _cells(plan: Plan) -> Table:
@@ -79,6 +88,8 @@ def _law(arm: Arm) -> str:
 
 
 def _estimate(plan: Plan) -> str:
+    if not plan.todo:
+        return "nothing to train, all rows are on disk"
     if plan.seconds is None:
         return "not measured"
     return f"about {duration(plan.seconds)} on this machine, less where networks stop early"
@@ -97,7 +108,7 @@ def duration(seconds: float) -> str:
 
 def show_status(status: Status, console: Console | None = None) -> None:
     """Prints jobs done and missing, and the verdicts so far."""
-    console = console or Console()
+    console = unfolded(console or Console())
     lines = [
         ("results", str(status.results)),
         ("jobs", f"{status.done:,} of {status.n_jobs:,} done, {len(status.missing):,} missing"),

@@ -23,13 +23,12 @@ from rich.progress import (
 from rich.table import Table
 
 from sweep.cli.ending_view import show_ending
+from sweep.cli.plan_view import unfolded
 from sweep.cli.tally import SHARES, Tally
 from sweep.job import JobFailure, JobReport
 from sweep.study.observer import Ending, Observer
 
 PLAIN_SECONDS = 5.0
-# A log has no edge: tables need not fold there.
-LOG_WIDTH = 160
 # Every failure counts, but beyond a few the reasons repeat and would push the bar off the screen.
 SHOWN_FAILURES = 5
 # Jobs end in bursts, one per worker: a short window would make the time left jump.
@@ -40,8 +39,8 @@ RATE_WINDOW_SECONDS = 600.0
 def progress(console: Console | None = None) -> Iterator[Observer]:
     """An observer for this terminal or log; its live display ends with the block, come what may."""
     console = console or Console()
+    unfolded(console)
     if not console.is_terminal:
-        console.width = max(console.width, LOG_WIDTH)
         yield PlainProgress(console)
         return
     live = LiveProgress(console)

@@ -65,8 +65,9 @@ class Tally:
         return f"{self.done}/{self.n_jobs}{failed}"
 
     def rate(self) -> str:
-        """Networks per second since the start of this run."""
-        return f"{self._per_second():,.0f}/s"
+        """Networks per second since the start of this run, or per minute where that says more."""
+        rate = self._per_second()
+        return f"{rate:,.0f}/s" if rate >= 10 else f"{60 * rate:,.0f}/min"
 
     def left(self) -> str:
         """Time left at the rate so far, as h:mm:ss; '-' before there is a rate."""

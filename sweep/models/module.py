@@ -159,8 +159,16 @@ class Module:
 
     def network(self, n_inputs: int) -> ModuleNetwork:
         """The network; `UserError` for an unknown factory or a module that cannot serve."""
-        built = _entry_point(self.factory).load()(n_inputs)
         where = f"model.factory '{self.factory}'"
+        try:
+            built = _entry_point(self.factory).load()(n_inputs)
+        except UserError:
+            raise
+        except Exception as error:  # the package is the user's: whatever it raises is for them
+            raise UserError(
+                f"{where} cannot be built ({type(error).__name__}: {error}): a function of the "
+                "number of inputs that returns a torch.nn.Module is needed."
+            ) from error
         if not isinstance(built, torch.nn.Module):
             raise UserError(
                 f"{where} returned {type(built).__name__}: a torch.nn.Module is needed."
@@ -175,10 +183,19 @@ class Module:
             raise UserError(f"{where} has no parameters: a module that can be trained is needed.")
         built.eval()
         with torch.no_grad():
-            shape = tuple(built(torch.zeros(2, n_inputs, dtype=_dtype(built))).shape)
+            shape = _output_shape(built, n_inputs, where)
         if shape not in ((2,), (2, 1)):
             raise UserError(f"{where} maps (2, {n_inputs}) to {shape}: (2, 1) or (2,) is accepted.")
         return ModuleNetwork(built, n_inputs)
+
+
+def _output_shape(module: torch.nn.Module, n_inputs: int, where: str) -> tuple[int, ...]:
+    try:
+        return tuple(module(torch.zeros(2, n_inputs, dtype=_dtype(module))).shape)
+    except Exception as error:  # see above
+        raise UserError(
+            f"{where} does not map (2, {n_inputs}) to (2, 1) ({type(error).__name__}: {error})."
+        ) from error
 
 
 def source_identity(factory: str) -> dict[str, str]:
@@ -189,9 +206,10 @@ def source_identity(factory: str) -> dict[str, str]:
     """
     found = _entry_point(factory)
     root = importlib.import_module(found.module.partition(".")[0])
-    file = Path(inspect.getfile(root))
-    folder = file.parent
-    files = sorted(folder.rglob("*.py")) if file.name == "__init__.py" else [file]
+    # A package without __init__.py has folders only.
+    folders = [Path(place) for place in getattr(root, "__path__", ())]
+    folder = folders[0] if folders else Path(inspect.getfile(root)).parent
+    files = sorted(folder.rglob("*.py")) if folders else [Path(inspect.getfile(root))]
     digest = hashlib.sha256()
     for source in files:
         digest.update(source.relative_to(folder).as_posix().encode() + b"\0")

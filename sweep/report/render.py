@@ -92,7 +92,7 @@ def render(
         count_command=lambda statement: count_command(results, statement),
         figures=[(name, _CAPTIONS[name], inline_svg(svg, name)) for name, svg in svgs.items()],
         tables=_tables(summary),
-        commands=_commands(summary, results),
+        commands=_commands(results),
         config=_json(study.get("config", {})),
         provenance=_json({k: study[k] for k in _PROVENANCE if k in study}),
     )
@@ -144,22 +144,12 @@ def _facts(summary: Summary, study: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in facts.items() if value]
 
 
-def _commands(summary: Summary, results: str) -> list[tuple[str, str]]:
+def _commands(results: str) -> list[tuple[str, str]]:
     place = shlex.quote(results)
-    found = [
+    return [
         ("this page, its tables and figures, from the rows", f"sweep report {place}"),
         ("every verdict judged again by a second route", f"sweep verify {place}"),
     ]
-    best = summary.witnesses.dropna(subset=["error_arm"])
-    best = best[best["error_source"] == "rows"].drop_duplicates(["study", "cell"])
-    for row in best.head(MAX_CELLS).to_dict("records"):
-        key = f"--cell {row['cell']} --arm {shlex.quote(row['error_arm'])}"
-        key += f" --draw {row['error_draw']} --seed {row['error_seed']}"
-        what = (
-            f"the witness of cell {row['cell']} for arm {row['arm']}, error {percent(row['error'])}"
-        )
-        found.append((what, f"sweep replay {place} {key}"))
-    return found
 
 
 def _tables(summary: Summary) -> list[Table]:

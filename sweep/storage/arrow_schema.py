@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sweep.rows import SCHEMA_VERSION, Column, Kind, columns
+from sweep.rows import SCHEMA_VERSION, Column, Kind, as_kind, columns
 from sweep.spec import Cell
 
 VERSION_KEY = b"schema_version"
@@ -60,7 +60,8 @@ def _array(column: Column, values: Sequence[Any]) -> pa.Array:
             # Asked for integers directly, Arrow would cut 1.5 down to 1 without a word.
             return pa.array(values).cast(pa.int64())
         if column.kind == "word":
-            return pa.array(values, pa.string()).dictionary_encode()
+            words = [as_kind(value, "word") for value in values]
+            return pa.array(words, pa.string()).dictionary_encode()
         return pa.array(values, _TYPES[column.kind])
     except (pa.ArrowInvalid, pa.ArrowTypeError, TypeError, ValueError) as error:
         raise ValueError(f"column '{column.name}' is no {column.kind}: {error}") from error

@@ -213,8 +213,7 @@ class Mirror:
         if not self._warned:
             self._warned = True
             self._warn(
-                f"MLflow view is incomplete ({why}); the sweep goes on and its rows are whole: "
-                f"`sweep sync-mlflow {self._layout.root.name}` fills the view later."
+                f"MLflow view is incomplete ({why}); the sweep goes on and its rows are whole."
             )
 
     def _mirror_job(self, report: JobReport) -> bool:

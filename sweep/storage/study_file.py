@@ -170,9 +170,10 @@ def _parse(layout: Layout, text: str) -> StudyFile:
         blocks = tuple(Block(int(first), int(count)) for first, count in found["blocks"])
         if any(block.first < 0 or block.count < 1 for block in blocks):
             raise ValueError("a block of seeds is empty or negative")
+        blocks = _union(blocks, ())
         return StudyFile(
             Header(found["study"], found["name"], found["device"], found["config"], found["cells"]),
-            _union(blocks, ()),
+            blocks,
             found["provenance"],
             tuple(found["later_provenance"]),
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,8 @@ from sweep.storage.layout import Layout
 from sweep.storage.provenance import without_credentials
 
 SQLITE = "sqlite:///"
+# A driver may follow the name of a database, as SQLAlchemy writes it: mysql+pymysql://…
+_ACCEPTED = re.compile(r"(https?|(postgresql|mysql|mssql)(\+\w+)?)://.+|sqlite:///.+")
 WHILE_CHECKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
 WHILE_RUNNING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
@@ -38,6 +41,16 @@ T = TypeVar("T")
 def address_of(uri: str | None, layout: Layout) -> str:
     """The tracking address: the given one, or the sqlite file of the store."""
     return uri or f"{SQLITE}{layout.tracking_database}"
+
+
+def require_accepted(uri: str) -> None:
+    """Nothing, if such an address can hold runs; else a `UserError`. Contacts nobody."""
+    if not _ACCEPTED.fullmatch(uri):
+        raise UserError(
+            f"tracking.uri is '{without_credentials(uri)}': an address that begins with http://,"
+            " https://, sqlite:///, postgresql://, mysql:// or mssql:// is accepted, or null for a"
+            " file beside the results."
+        )
 
 
 def is_server(address: str) -> bool:
@@ -69,10 +82,13 @@ def environment(values: Mapping[str, str]) -> Iterator[None]:
 
 
 def require_database(address: str) -> None:
-    """Nothing, if a sqlite address can be written and is a database; else a `UserError`.
+    """Nothing, if the address is of a kind that serves and a sqlite one can be written.
+
+    Raises `UserError` otherwise.
 
     MLflow would try a file that is no database again and again, for minutes.
     """
+    require_accepted(address)
     if not address.startswith(SQLITE):
         return
     path = Path(address.removeprefix(SQLITE))

@@ -18,7 +18,8 @@ class Ending:
 
     `frequencies` is the summary table of that name; `report` and `tracking_uri` are None when
     there is no page or no MLflow mirror. `rows` counts the rows on disk, `failed` the jobs that
-    failed for good. `cells` maps cell ids to words for people, such as "xor, model.width 2".
+    failed for good. `cells` maps cell ids to words for people, such as "xor, model.width 2";
+    cells and `arms` are in the study's own order.
     """
 
     results: Path
@@ -28,6 +29,7 @@ class Ending:
     report: Path | None = None
     tracking_uri: str | None = None
     cells: Mapping[str, str] = field(default_factory=dict)
+    arms: Sequence[str] = ()
 
 
 class Observer(Protocol):

@@ -61,7 +61,7 @@ def plan_study(study: Study, compute: Compute, store: Store, calibrated: bool = 
     done = frozenset(finished_jobs(layout))
     workers = compute.workers or (1 if compute.name == "serial" else os.cpu_count() or 1)
     seconds = None
-    if calibrated:
+    if calibrated and len(done.intersection(job.id for job in planned)) < len(planned):
         rates = calibrate(study)
         todo = [job for job in planned if job.id not in done]
         seconds = sum(rates[job.cell.id] * job.block.count for job in todo) / workers

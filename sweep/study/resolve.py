@@ -7,10 +7,10 @@ before anything is written, in one sentence.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
@@ -24,14 +24,14 @@ from sweep.models.lanes import LANE
 from sweep.models.losses import LOSSES
 from sweep.models.module import source_identity
 from sweep.models.regularizers import REGULARIZERS
-from sweep.planning import canonical, cell_id, study_id
+from sweep.planning import MOST_JOBS, canonical, cell_id, require_few_jobs, study_id
 from sweep.problems import PROBLEMS, Data
-from sweep.registry import Choice, Registry
+from sweep.registry import Choice, Registry, within
 from sweep.spec import GROUPS, NONE, Arm, Cell, Compute, Seeds, Store, Study, Tracking
+from sweep.storage.tracking_server import require_accepted
 from sweep.study.composed import Composed
 from sweep.training.base import OPTIMIZERS, STOPPING
 
-T = TypeVar("T")
 REGISTRIES: Mapping[str, Registry[Any]] = {
     "problem": PROBLEMS,
     "model": MODELS,
@@ -57,7 +57,10 @@ def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
     seeds = registry.build(Seeds, _mapping(composed.seeds, "seeds"), "seeds")
     compute = registry.build(Compute, _mapping(composed.compute, "compute"), "compute")
     store = registry.build(Store, _mapping(composed.store, "store"), "store")
+    registry.require(bool(store.root.strip()), "store.root", store.root, "the path of a folder")
     tracking = registry.build(Tracking, _mapping(composed.tracking, "tracking"), "tracking")
+    if tracking.uri is not None:
+        require_accepted(tracking.uri)
     load = _Loader()
     typed = [_typed_cell(cell.axes, cell.settings, load) for cell in composed.cells]
     found = {cell.id: (cell, identity) for cell, identity in typed}
@@ -67,12 +70,18 @@ def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
     extra = {"columns": columns} if columns else {}
     identities = [{**identity, **extra} for _, identity in found.values()]
     baseline = _baseline(composed.baseline, cells)
-    return (
-        Study(study_id(seeds.root, identities), name, baseline, cells, seeds),
-        compute,
-        store,
-        tracking,
-    )
+    study = Study(study_id(seeds.root, identities), name, baseline, cells, seeds)
+    _require_few_jobs(study, compute)
+    return study, compute, store, tracking
+
+
+def _require_few_jobs(study: Study, compute: Compute) -> None:
+    if study.seeds.count * len(study.cells) > MOST_JOBS:
+        # Imported here, because it brings pandas, and only such a study needs it.
+        from sweep.study.run import block_size
+
+        size = block_size(study, compute)
+        require_few_jobs(study.seeds.count, size, len(study.cells))
 
 
 def _mapping(value: object, where: str) -> Mapping[str, Any]:
@@ -90,17 +99,17 @@ def _baseline(value: object, cells: Sequence[Cell]) -> str:
 
 
 class _Loader:
-    """Loads each problem once, however many cells share it: the digest, and D if it is data."""
+    """Loads each problem once, however many cells share it: the digest, and (N, D) if data."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[str, int | None]] = {}
+        self._known: dict[str, tuple[str, tuple[int, int] | None]] = {}
 
-    def __call__(self, choice: Choice) -> tuple[str, int | None]:
+    def __call__(self, choice: Choice) -> tuple[str, tuple[int, int] | None]:
         key = canonical(choice.to_json())
         if key not in self._known:
             loaded = PROBLEMS.build(choice).load()
-            inputs = loaded.x.shape[1] if isinstance(loaded, Data) else None
-            self._known[key] = (loaded.digest, inputs)
+            shape = loaded.x.shape if isinstance(loaded, Data) else None
+            self._known[key] = (loaded.digest, shape)
         return self._known[key]
 
 
@@ -112,13 +121,15 @@ def _typed_cell(
         if group not in settings:
             raise UserError(f"{group} is missing: give one of {REGISTRIES[group].names()}.")
     given = {group: _choice(group, settings[group]) for group in GROUPS}
-    choices = {group: REGISTRIES[group].normalise(given[group]) for group in GROUPS}
+    choices = {group: REGISTRIES[group].normalise(given[group], group) for group in GROUPS}
     arms = _arms(settings.get("arms"))
-    digest, inputs = load(choices["problem"])
-    if inputs is not None:
+    digest, shape = load(choices["problem"])
+    _check_batches(choices["optimizer"], shape)
+    if shape is not None:
+        inputs = shape[1]
         network = MODELS.build(choices["model"]).network(inputs)
         for arm in arms:
-            _within(f"arms.{arm.name}", partial(_check_arm, arm, network, inputs))
+            within(f"arms.{arm.name}", partial(_check_arm, arm, network, inputs))
     identity: dict[str, Any] = {g: REGISTRIES[g].identity(given[g]) for g in GROUPS}
     identity |= {"arms": {arm.name: arm_identity(arm) for arm in arms}, "data": digest}
     if choices["model"].name == "module":
@@ -128,6 +139,19 @@ def _typed_cell(
     typed_axes = {key: _axis_value(tree, key, value) for key, value in axes.items()}
     cell = Cell(cell_id(identity), typed_axes, **choices, arms=arms, data_digest=digest)
     return cell, identity
+
+
+def _check_batches(optimizer: Choice, shape: tuple[int, int] | None) -> None:
+    """Refuse a mini-batch larger than the data (N, D), or of no data."""
+    size = OPTIMIZERS.build(optimizer).batch_size
+    if size is None:
+        return
+    if shape is None:
+        raise UserError(
+            f"optimizer.batch_size is {size}: only null is accepted for a problem without data."
+        )
+    accepted = f"null or at most the number of data points, {shape[0]},"
+    registry.require(size <= shape[0], "optimizer.batch_size", size, accepted)
 
 
 def _choice(group: str, value: object) -> Choice:
@@ -191,20 +215,18 @@ def _law(value: object, where: str) -> Choice | None:
 def _part(entries: Registry[Any], value: object, where: str) -> Choice:
     """A typed choice of one registry; what it refuses is said with its place in the config."""
     choice = Choice.parse(value, where)
-    return _within(where, lambda: entries.normalise(choice))
-
-
-def _within(where: str, action: Callable[[], T]) -> T:
-    try:
-        return action()
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
+    return within(where, lambda: entries.normalise(choice, where))
 
 
 def _check_arm(arm: Arm, network: Network, inputs: int) -> None:
     """Refuse an augmentation or regularizer that cannot serve this network."""
     augmentation = AUGMENTATIONS.build(arm.augment)
     REGULARIZERS.build(arm.regularizer).check(network, augmentation)
+    if augmentation.needs_activation and network.activation is None:
+        raise UserError(
+            f"augment is '{arm.augment.name}', whose neurons take the network's activation, and "
+            f"this model declares none: take the arm away with '~arms.{arm.name}'."
+        )
     # An augmentation says what it needs of the network when it is evaluated: once, at zero, here.
     size = sum(piece.size for piece in augmentation.pieces(inputs))
     point = torch.zeros(1, inputs, dtype=torch.float64)

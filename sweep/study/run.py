@@ -64,7 +64,7 @@ def run_study(
             )
         results = write_summary(layout, failures)
         track.summary(results)
-    observer.finished(_ending(results, layout, track))
+    observer.finished(_ending(study, results, layout, track))
     return results
 
 
@@ -159,14 +159,15 @@ def _execute(
     return failures
 
 
-def _ending(results: Results, layout: Layout, track: Tracker) -> Ending:
-    cells = results.summary.cells
+def _ending(study: Study, results: Results, layout: Layout, track: Tracker) -> Ending:
+    cells = results.summary.cells.set_index("cell")["setting"]
     return Ending(
         results=layout.root,
         rows=results.summary.n_rows,
         failed=len(results.failures),
         frequencies=results.summary.frequencies,
-        cells=dict(zip(cells["cell"], cells["setting"], strict=True)),
+        cells={cell.id: cells[cell.id] for cell in study.cells if cell.id in cells},
+        arms=tuple(arms_of(study)),
         report=layout.report,
         tracking_uri=track.uri,
     )

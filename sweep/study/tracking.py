@@ -50,9 +50,7 @@ def tracked(
     if not tracking.enabled:
         yield Tracker(None, None)
         return
-    identity = Identity(
-        study.name, study.id, scientific_factors(study), provenance().get("git", {}).get("commit")
-    )
+    identity = Identity(study.name, study.id, scientific_factors(study), provenance()["git_commit"])
     mirror = Mirror.open(tracking.uri, layout, identity, warn=warn)
     try:
         yield Tracker(mirror, shown_address(tracking.uri, layout))

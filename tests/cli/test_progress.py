@@ -102,7 +102,7 @@ def test_rates_and_time_left_count_this_run_alone(monkeypatch: pytest.MonkeyPatc
     tally = Tally(100, 90, 3000, ARMS)
     tally.add(FIRST)
     assert tally.members == 30
-    assert tally.rate() == "3/s"
+    assert tally.rate() == "180/min"
     assert tally.left() == "0:16:30"
 
 

@@ -90,7 +90,7 @@ def test_page_says_the_numbers_first_and_names_the_commands(page: str) -> None:
     assert "exp <b>$x$ & 50%_{y}" in text  # shown as it is, interpreted by nobody
     assert "<script>alert(1)</script>" in text
     assert "sweep report results/default-0123456789ab" in text
-    assert "sweep replay results/default-0123456789ab --cell c2 --arm " in text
+    assert "sweep verify results/default-0123456789ab" in text
     assert "rows = sweep.load_rows(" in text
     assert "seeds per cell 1,000" in text
 

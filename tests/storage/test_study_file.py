@@ -85,10 +85,34 @@ def test_overlapping_blocks_are_a_bug_and_are_not_written(layout):
 )
 def test_a_folder_of_another_kind_is_refused(layout, header, sentence):
     ask(layout, 0, 4, 2)
+    layout.rows.mkdir()
+    layout.row_file("c0-s0").touch()
     before = layout.study_file.read_bytes()
     with pytest.raises(UserError, match=sentence):
         ask(layout, 0, 8, 2, header)
     assert layout.study_file.read_bytes() == before
+
+
+def test_another_device_may_take_over_while_there_are_no_rows(layout):
+    ask(layout, 0, 4, 2, replace(HEADER, device="cuda"))
+    ask(layout, 0, 4, 2, HEADER)
+    assert read_study(layout).header.device == "cpu"
+
+
+def test_rows_without_their_study_file_are_not_added_to(layout):
+    ask(layout, 0, 4, 2)
+    layout.rows.mkdir()
+    layout.row_file("c0-s0").touch()
+    layout.study_file.unlink()
+    with pytest.raises(UserError, match="has rows but no study.json"):
+        ask(layout, 0, 4, 3)
+    assert not layout.study_file.exists()
+
+
+def test_a_folder_in_place_of_the_study_file_is_refused(layout):
+    layout.study_file.mkdir(parents=True)
+    with pytest.raises(UserError, match="it is a folder"):
+        read_study(layout)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +121,9 @@ def test_a_folder_of_another_kind_is_refused(layout, header, sentence):
         ("", "is damaged"),
         ('{"schema_version": 1', "is damaged"),
         ("[]", "is damaged"),
-        ('{"schema_version": 1}', "the key 'study' is missing"),
+        ('{"schema_version": 1}', "the key 'blocks' is missing"),
+        ('{"schema_version": 1, "blocks": [[0, 20], [10, 30]]}', "blocks overlap"),
+        ('{"schema_version": 1, "blocks": [[0, -5]]}', "empty or negative"),
         ('{"schema_version": 2}', "has schema 2, this release reads up to 1"),
     ],
 )
@@ -182,7 +208,7 @@ def test_a_probe_proves_a_shared_folder(layout, tmp_path):
         check_probe(Layout.at(tmp_path / "elsewhere"), token, "node-7")
     remove_probe(layout, token)
     remove_probe(layout, token)
-    assert list(layout.root.iterdir()) == []
+    assert not layout.root.exists()  # it held nothing else
 
 
 def test_provenance_is_plain_and_stable():
