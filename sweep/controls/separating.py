@@ -1,11 +1,13 @@
 """Controls whose data the network separates: global minima, and slides of the logistic loss.
 
-`clear`: every margin is at least 10⁻⁶ of the network's largest output.
+Points whose margins are not clear (10⁻⁶ of the network's largest output) are no controls: their
+truth would not be known. Under logistic loss F must also be below the cost of one error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -32,6 +34,8 @@ SLIDE = Truth(
 )
 DEPTHS: tuple[tuple[int, ...], ...] = ((1,), (1,), (1, 1))
 POINTS, CLEAR = 12, 1e-6
+# The logistic ℓ(0): a network of smaller F has no error.
+ONE_ERROR = 1.0
 PLAIN: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "relu": lambda z: np.maximum(z, 0),
     "leaky_relu": lambda z: np.where(z > 0, z, 0.01 * z),
@@ -71,7 +75,7 @@ def _interpolating(
         [_interpolant(rng, model, x, y, 10 ** rng.uniform(*decades)) for _ in range(POINTS)]
     )
     points, near = at_and_near(rng, points, BESIDE)
-    yield Batch(objective, truth, points, near, _separated(model, x, y, points), value=0.0)
+    yield _known(Batch(objective, truth, points, near, _separated(model, x, y, points), value=0.0))
 
 
 def _interpolant(
@@ -103,7 +107,15 @@ def _xor(rng: np.random.Generator, loss: Loss, truth: Truth) -> Batch:
         v = size / scale
         points.append(np.concatenate([W.ravel(), b, v, [-size]]))
     grown, near = at_and_near(rng, np.stack(points), BESIDE)
-    return Batch(objective, truth, grown, near, _separated(model, x, y, grown), value=0.0)
+    return _known(Batch(objective, truth, grown, near, _separated(model, x, y, grown), value=0.0))
+
+
+def _known(batch: Batch) -> Batch:
+    """The points of a batch whose truth is certain."""
+    keep = batch.clear
+    if batch.truth is SLIDE:
+        keep = keep & (batch.objective.measure(batch.points).objective < ONE_ERROR)
+    return replace(batch, points=batch.points[keep], near=batch.near[keep], clear=keep[keep])
 
 
 def _separated(model: Mlp, x: np.ndarray, y: np.ndarray, points: np.ndarray) -> np.ndarray:

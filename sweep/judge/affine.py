@@ -28,6 +28,9 @@ from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
 from sweep.verdicts import Certificate, Verdict
 
+# F at the judged point may exceed the minimum inside the ball by this much, relative to max(1, F):
+# the tolerance at which the judge takes a proven bound as reached, and what F rounds by.
+EXCESS = 1e-12
 # Moving the parameters rounds the map again; the second and third pass take that back.
 POLISH_PASSES = 3
 
@@ -52,10 +55,15 @@ def settle_affine(found: Judgement, objective: Objective, lam: np.ndarray | None
         distance = (miss + _map_error(here, x)) * grip
         if not distance < here.radius:
             continue
-        gradient = float(np.linalg.norm(fit.at(A).gradient))
+        value, gradient = fit.at(A).value, float(np.linalg.norm(fit.at(A).gradient))
+        # φ is convex: it falls by at most ‖∇φ‖ times the distance of its minimum.
+        excess = gradient * miss
+        if excess > EXCESS * max(1.0, value):
+            continue
         evidence = {
-            "objective": fit.at(A).value,
+            "objective": value,
             "gradient": gradient,
+            "excess": excess,
             "minimum_within": distance,
             "constant": here.constant,
         }

@@ -27,6 +27,8 @@ SIGMOID_CURVE = 1 / (6 * math.sqrt(3))
 # Newton halves its step at most this often, and takes at most so many steps: from F ~ 1e2 a damped
 # Newton method on these losses needs about ten.
 HALVINGS, NEWTON_STEPS = 30, 100
+# A step's length at most, relative to 1 + ‖A‖: ten times the margin saturates a logistic fit.
+REACH = 10.0
 # Relative rounding of φ, a sum of up to about a thousand positive terms.
 FLOOR = 1e-13
 
@@ -150,7 +152,7 @@ class AffineFit:
         """The map where a damped Newton method from A comes to rest; φ never rises."""
         here = self.at(A)
         for _ in range(NEWTON_STEPS):
-            step = _newton_step(here)
+            step = _newton_step(here, A)
             # Where the promised decrease is below φ's rounding, halving cannot help.
             hidden = -float(here.gradient @ step) < FLOOR * abs(here.value)
             for halving in range(1 if hidden else HALVINGS):
@@ -177,11 +179,17 @@ class Fitted:
     z_error: np.ndarray
 
 
-def _newton_step(here: Fitted) -> np.ndarray:
+def _newton_step(here: Fitted, A: np.ndarray) -> np.ndarray:
     # A whiff of damping keeps the step finite where a hinge leaves φ flat.
     damping = 1e-14 * np.trace(here.hessian) + np.finfo(float).tiny
     H = here.hessian + damping * np.eye(len(here.gradient))
-    return np.asarray(-np.linalg.lstsq(H, here.gradient, rcond=None)[0])
+    with np.errstate(all="ignore"):
+        step = -np.linalg.lstsq(H, here.gradient, rcond=None)[0]
+    # Where the loss is saturated Newton's model is blind: its step is kept within reach.
+    reach, length = REACH * (1 + np.linalg.norm(A)), np.linalg.norm(step)
+    if not np.isfinite(length):
+        step, length = -here.gradient, np.linalg.norm(here.gradient)
+    return np.asarray(step * (reach / length) if length > reach else step)
 
 
 def _better(here: Fitted, there: Fitted) -> bool:
