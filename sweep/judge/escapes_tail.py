@@ -11,7 +11,7 @@ of the strict minimum.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,7 @@ class Chart:
     end: Polished
 
 
-def one_sided(task: Task, theta: np.ndarray, shifts: np.ndarray) -> list[int]:
+def one_sided(task: Task, theta: np.ndarray) -> list[int]:
     """Plain units that saturate on all data, the most saturated first."""
     if task.code not in (TANH, SIGMOID) or task.decays.any():
         return []
@@ -76,52 +76,58 @@ def to_chart(
     return task._replace(kinds=kinds), theta, shifts
 
 
-def from_chart(task: Task, theta: np.ndarray, shifts: np.ndarray) -> tuple[Task, np.ndarray]:
-    """All chart units with η > 0 as plain units again; the inverse of `to_chart` up to symmetry."""
+def from_chart(
+    task: Task, theta: np.ndarray, shifts: np.ndarray
+) -> tuple[Task, np.ndarray, np.ndarray]:
+    """Chart units with η > 0 as plain units again; the inverse of `to_chart` up to symmetry."""
     n = task.X.shape[1]
-    theta, kinds = theta.copy(), task.kinds.copy()
+    theta, shifts, kinds = theta.copy(), shifts.copy(), task.kinds.copy()
     for j in np.flatnonzero(task.kinds == TAIL).tolist():
         at = j * (n + 1)
         kappa, w, eta = theta[at], theta[at + 1 : at + n].copy(), theta[at + n]
+        if eta == 0:
+            continue
         # κE/(1+ηE) = (κ/η)·σ(w·x − m + ln η).
         a, v = kappa / eta, np.append(w, np.log(eta) - shifts[j])
         if task.code == TANH:
             a, v = a / 2, v / 2
             theta[-1] += a
         theta[at], theta[at + 1 : at + 1 + n] = a, v
-        kinds[j] = PLAIN
-    return task._replace(kinds=kinds), theta
+        kinds[j], shifts[j] = PLAIN, 0.0
+    return task._replace(kinds=kinds), theta, shifts
 
 
 def follow(task: Task, theta: np.ndarray) -> Chart | None:
-    """The polish continued in charts, as long as units saturate; None when no unit does."""
+    """The polish continued in charts, as long as units saturate; None when no unit does.
+
+    A unit that comes back from infinity (η > 0 at the end) is plain again and is left alone.
+    """
     shifts = np.zeros(len(task.kinds))
-    found = None
+    found, done = None, set[int]()
     for _ in range(len(task.kinds)):
-        units = one_sided(task, theta, shifts)
+        units = [j for j in one_sided(task, theta) if j not in done]
         if not units:
             break
+        done.add(units[0])
         task, theta, shifts = to_chart(task, theta, shifts, units[0])
         end = polish_member(task, theta, shifts, BUDGET)
-        found = Chart(task, end)
-        theta, shifts = end.theta, end.shifts
+        task, theta, shifts = from_chart(task, end.theta, end.shifts)
+        found = Chart(task, replace(end, theta=theta, shifts=shifts))
         if end.status == SEPARATED:
             break
     return found
 
 
-def pushed_out(chart: Chart, f: np.ndarray) -> float | None:
+def pushed_out(chart: Chart, f: np.ndarray) -> float:
     """The least ∂F/∂η over the chart's units, relative to its terms' sizes, at outputs f (N,).
 
-    None unless every η is 0. A positive number: F falls towards infinity.
+    Positive: F falls towards infinity in each of them (`inf` when the chart has none).
     """
     task, theta = chart.task, chart.end.theta
     n, least = task.X.shape[1], np.inf
     q = _pulls(task, f)
     for j in np.flatnonzero(task.kinds == TAIL).tolist():
         at = j * (n + 1)
-        if theta[at + n] != 0.0:
-            return None
         e = np.exp(task.X[:, :-1] @ theta[at + 1 : at + n] - chart.end.shifts[j])
         terms = -q * theta[at] * e * e
         least = min(least, float(terms.sum() / max(np.abs(terms).sum(), 1e-300)))
@@ -133,7 +139,7 @@ def prove(chart: Chart) -> tuple[np.ndarray, dict[str, Any]] | None:
     task, end = chart.task, chart.end
     f = outputs(end.theta, end.shifts, task)
     slope = pushed_out(chart, f)
-    if slope is None or not slope > CLEAR:
+    if not CLEAR < slope < np.inf:
         return None
     proof = strict(task, end.theta, end.shifts)
     if proof is not None:
@@ -142,7 +148,7 @@ def prove(chart: Chart) -> tuple[np.ndarray, dict[str, Any]] | None:
     if ray is None:
         return None
     beyond = pushed_out(chart, ray.limit)
-    if beyond is None or not beyond > CLEAR:
+    if not beyond > CLEAR:
         return None
     return ray.limit, {"outward": min(slope, beyond), "ray_unit": ray.unit, "tied": ray.tied}
 

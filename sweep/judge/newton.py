@@ -9,14 +9,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweep.judge.base import Judgement
 from sweep.judge.kernel_losses import code_of
 from sweep.judge.newton_kernels import newton_member
 from sweep.judge.shallow import Shallow, Units
 from sweep.judge.smooth_kernels import BARE, PLAIN, Task, activation_code
+from sweep.models.objective import Objective
 
 # A modest start keeps the basin: the first step moves θ by at most a tenth of 1 + ‖θ‖.
 FIRST_RADIUS = 0.1
 BUDGET = 400
+# Minima take up to some 60 steps; a slide goes on for ever and is better followed in its chart.
+FIRST_BUDGET = 80
 
 
 def task_of(shallow: Shallow, bare: bool = False) -> Task | None:
@@ -93,3 +97,35 @@ def polish_member(
     theta = np.ascontiguousarray(theta, dtype=np.float64)
     shifts = np.ascontiguousarray(shifts, dtype=np.float64)
     return Polished(*newton_member(theta, shifts, task, budget, radius))
+
+
+def polish_smooth(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
+    """Move every open member of a smooth one-hidden-layer objective downhill, in place.
+
+    Nothing is done for an exponential neuron: its limit problem has a polish of its own.
+    """
+    task = plain_task(objective)
+    if task is None:
+        return
+    shallow = Shallow.of(objective)
+    assert shallow is not None
+    for member in np.flatnonzero(found.open).tolist():
+        theta, _ = pack(task, shallow.split(found.params[member : member + 1]))
+        end = polish_member(task, theta[0], budget=FIRST_BUDGET)
+        move(found, member, shallow.join(unpack(task, end.theta[None], end.shifts[None]))[0])
+        found.polish_steps[member] += end.steps
+        found.min_eig[member] = end.min_eig
+
+
+def plain_task(objective: Objective) -> Task | None:
+    """The kernels' task of an objective whose units are all plain; None for any other."""
+    shallow = Shallow.of(objective)
+    if shallow is None or shallow.exponential:
+        return None
+    return task_of(shallow)
+
+
+def move(found: Judgement, member: int, point: np.ndarray) -> None:
+    """Make `point` (P,) the member's judged one; `moved` adds up the ways."""
+    found.moved[member] += float(np.linalg.norm(point - found.params[member]))
+    found.params[member] = point

@@ -31,9 +31,9 @@ EPS = 2.0**-52
 NOISE = 64 * EPS
 # ‖∇F‖ at this many units of its own rounding is as good as zero.
 FLOOR = 2.0 * EPS
-# Directions of curvature above this share of the largest are resolved by Newton even where F is
-# all noise; the flat rest is left alone then.
-STIFF = 1e-7
+# Directions of curvature above these shares of the largest are resolved by Newton even where F is
+# all noise, and the flat rest is left alone; below the last a curvature is rounding itself.
+STIFF = (1e-7, 1e-10, 1e-13)
 # η below this (E ≤ 1 everywhere) and pushed down is taken to 0 in one step.
 NEAR = 1e-9
 # The radius may grow to this share of 1 + ‖θ‖: larger steps were seen to change the basin.
@@ -109,7 +109,7 @@ def separated(f: np.ndarray, y: np.ndarray) -> bool:
 def freeze(
     theta: np.ndarray, g: np.ndarray, hess: np.ndarray, size: np.ndarray, kinds: np.ndarray, n: int
 ) -> None:
-    """Take the coordinates that rest out of the step: η of bare units, η near 0 and pushed there."""
+    """Take out of the step what rests: η of bare units, η near 0 and pushed there."""
     for j in range(len(kinds)):
         at = j * (n + 1) + n
         if kinds[j] == BARE or (kinds[j] == TAIL and theta[at] <= NEAR and g[at] >= 0.0):
@@ -132,11 +132,11 @@ def project(trial: np.ndarray, theta: np.ndarray, g: np.ndarray, task: Task) -> 
 
 
 @compiled
-def stiff_step(values: np.ndarray, g: np.ndarray) -> np.ndarray:
-    """The Newton step within the steep directions alone, in the eigenbasis of the Hessian."""
+def stiff_step(values: np.ndarray, g: np.ndarray, share: float) -> np.ndarray:
+    """The Newton step within the directions of curvature above that share of the largest."""
     d = np.zeros(len(g))
     for k in range(len(g)):
-        if values[k] > STIFF * values[-1]:
+        if values[k] > share * values[-1]:
             d[k] = -g[k] / values[k]
     return d
 
@@ -145,7 +145,7 @@ def stiff_step(values: np.ndarray, g: np.ndarray) -> np.ndarray:
 def steadied(
     theta: np.ndarray, d: np.ndarray, shifts: np.ndarray, task: Task, F: float, slope: float
 ) -> tuple[bool, np.ndarray]:
-    """Whether θ + d has a gradient clearly below `slope` and F no higher but for noise; the point."""
+    """Whether at θ + d the gradient is clearly below `slope`, F no higher but for noise; θ + d."""
     trial = theta + d
     project(trial, theta, np.ones(len(theta)), task)
     reached, g, hess, size = differentiate(trial, shifts, task)
@@ -195,9 +195,10 @@ def newton_member(
             if gain <= NOISE * F:
                 # F no longer tells: go on only while the gradient falls.
                 moved, trial = steadied(theta, basis @ d, shifts, task, F, slope)
-                if not moved:
-                    steep = basis @ stiff_step(values, turned)
-                    moved, trial = steadied(theta, steep, shifts, task, F, slope)
+                for share in STIFF:
+                    if not moved:
+                        steep = basis @ stiff_step(values, turned, share)
+                        moved, trial = steadied(theta, steep, shifts, task, F, slope)
             elif reached < F and F - reached >= 1e-4 * gain:
                 moved = True
             if moved:

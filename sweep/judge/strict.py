@@ -14,8 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from sweep.judge.smooth_kernels import PLAIN, Task
+from sweep.judge.base import Judgement
+from sweep.judge.newton import pack, plain_task
+from sweep.judge.shallow import Shallow
+from sweep.judge.smooth_kernels import PLAIN, Task, outputs, total
 from sweep.judge.strict_kernels import ROOM, UNIT, positive_definite, second_order, third_order
+from sweep.models.objective import Objective
+from sweep.verdicts import Certificate, Verdict
 
 # How much of the computed least eigenvalue is tried as the proven one, in this order.
 SHARES = (0.999, 0.9, 0.5)
@@ -83,6 +88,32 @@ def strict(task: Task, theta: np.ndarray, shifts: np.ndarray | None = None) -> S
         return None
     wide, rise = _widest(least, slope, third, radius)
     return Strict(radius, rise, wide, slope, least, L, worst < 1.0)
+
+
+def settle_strict(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
+    """Write `local_minimum` for open members that are strict, of smooth one-hidden-layer networks.
+
+    `certificate_radius` is the distance within which the minimum lies, `certificate_margin` the
+    proven rise of F to the sphere of `rise_radius`, relative to F.
+    """
+    task, shallow = plain_task(objective), Shallow.of(objective)
+    if task is None or shallow is None:
+        return
+    for member in np.flatnonzero(found.open).tolist():
+        theta, shifts = pack(task, shallow.split(found.params[member : member + 1]))
+        proof = strict(task, theta[0], shifts[0])
+        if proof is None:
+            continue
+        F = float(total(theta[0], outputs(theta[0], shifts[0], task), task))
+        found.min_eig[member] = proof.min_eig
+        found.settle(
+            member,
+            Verdict.LOCAL_MINIMUM,
+            Certificate.STRICT,
+            proof.evidence() | {"objective": F},
+            radius=proof.radius,
+            margin=proof.rise / max(F, np.finfo(float).tiny),
+        )
 
 
 def coordinates(task: Task) -> np.ndarray:

@@ -118,7 +118,7 @@ def size_of(theta: np.ndarray, at: int, x: np.ndarray, kind: int, shift: float) 
 def forward_doubt(
     theta: np.ndarray, shifts: np.ndarray, task: Task
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Outputs f (N,) and their error bound (N,); per unit (h0, h1, h2) (N, H, 3) and their error bounds."""
+    """Outputs f (N,), units' (h0, h1, h2) (N, H, 3): f, its error bound, h, its error bounds."""
     N, n = task.X.shape
     H = len(task.kinds)
     f, e_f = np.full(N, theta[-1]), np.zeros(N)
