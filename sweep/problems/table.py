@@ -8,6 +8,7 @@ when a file is read.
 from __future__ import annotations
 
 import warnings
+import zipfile
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from sweep.problems.tabular import Raw, prepare, signs
 
 # A file as (name, values of shape (N,)) in its own order; names may still be doubled.
 Columns = list[tuple[str, np.ndarray]]
+_NO_TEXT = "it is no UTF-8 text, the one encoding that is accepted."
+_NPY = b"\x93NUMPY"  # how a file of `numpy.save` begins
 
 
 @PROBLEMS.add("table")
@@ -29,10 +32,10 @@ Columns = list[tuple[str, np.ndarray]]
 class Table:
     """The file at `path`: every column but `target` is a feature, in the file's order.
 
-    CSV (a header line, commas), Parquet, or NPZ (an array of shape (N,) is a column, one of shape
-    (N, D) is D columns; `target` names an array). The two target values, sorted, become −1 and +1;
-    `positive` names the one that becomes +1 instead. The path is no part of a study's identity,
-    the prepared numbers are.
+    CSV (UTF-8, a header line, commas), Parquet, or NPZ (an array of shape (N,) is a column, one of
+    shape (N, D) is D columns; `target` names an array). The two target values, sorted, become −1
+    and +1; `positive` names the one that becomes +1 instead. The path is no part of a study's
+    identity, the prepared numbers are.
     """
 
     path: str = field(metadata={"identity": False})
@@ -43,7 +46,10 @@ class Table:
     def raw(self) -> Raw:
         """The features as float64 and the target as it stands; `UserError` if unfit."""
         columns = _read(Path(self.path).expanduser())
-        return _split(columns, self.path, self.target, self.positive)
+        positive = self.positive
+        if isinstance(positive, float) and positive.is_integer():
+            positive = int(positive)  # a refusal shows the 7 that was typed, not 7.0
+        return _split(columns, self.path, self.target, positive)
 
     def load(self) -> Data:
         """The prepared data: x (N, D), y (N,)."""
@@ -61,6 +67,8 @@ def _read(path: Path) -> Columns:
         raise UserError(
             f"table {path} has the extension '{path.suffix}': {', '.join(readers)} are accepted."
         )
+    if path.is_dir():
+        raise UserError(f"table {path} is a folder: a file is accepted.")
     if not path.is_file():
         found = nearest(path.name, (p.name for p in path.parent.glob("*") if p.is_file()))
         hint = f"; did you mean '{found}'?" if found else "."
@@ -83,6 +91,7 @@ def _read(path: Path) -> Columns:
 def _read_csv(path: Path) -> Columns:
     import pandas as pd
 
+    _require_text(path)
     header = pd.read_csv(path, header=None, nrows=1, dtype=str, keep_default_na=False)
     names = [str(name).strip() for name in header.iloc[0]]
     _check_names(names, path)
@@ -97,15 +106,48 @@ def _read_csv(path: Path) -> Columns:
     return [(name, frame.iloc[:, j].to_numpy()) for j, name in enumerate(names)]
 
 
+def _require_text(path: Path) -> None:
+    """Refuse what is no UTF-8 text (UTF-16 without a mark is, but for its zeros), or blank."""
+    blank = True
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for line in file:
+                blank = blank and not line.strip()
+                if "\0" in line:
+                    raise UserError(f"table {path} cannot be read as CSV: {_NO_TEXT}")
+    except UnicodeDecodeError:
+        raise UserError(f"table {path} cannot be read as CSV: {_NO_TEXT}") from None
+    if blank:
+        raise UserError(
+            f"table {path} cannot be read as CSV: it has blank lines only; a header line and at"
+            " least two rows, in UTF-8, are accepted."
+        )
+
+
 def _read_parquet(path: Path) -> Columns:
     import pandas as pd
 
     frame = pd.read_parquet(path)
+    if not isinstance(frame.index, pd.RangeIndex):
+        named = [f"'{name}'" for name in frame.index.names if name is not None]
+        raise UserError(
+            f"table {path} stores a pandas row index ({', '.join(named) or 'without a name'}),"
+            " which is no column: write the file after reset_index() if it is a feature, or with"
+            " index=False if it is not."
+        )
     return [(str(name), frame.iloc[:, j].to_numpy()) for j, name in enumerate(frame.columns)]
 
 
 def _read_npz(path: Path) -> Columns:
     columns: Columns = []
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            single = file.read(len(_NPY)) == _NPY
+        found = "it is the single array of an NPY file" if single else "it is no such archive"
+        raise UserError(
+            f"table {path} cannot be read as NPZ: {found}; a file written by numpy.savez is"
+            " accepted."
+        )
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         for name in arrays.files:
             try:

@@ -143,7 +143,7 @@ REFUSED_CSV = {
     "unnamed column": (",a,kind\n0,1,0\n1,2,1\n", "column 1 has no name"),
     "long row": ("a,kind\n1,0\n2,1,9\n", "cannot be read as CSV"),
     "long rows": ("a,kind\n1,0,8\n2,1,9\n", "cannot be read as CSV"),
-    "blank": ("\n\n", "cannot be read as CSV"),
+    "blank": ("\n \n", "cannot be read as CSV: it has blank lines only; .* in UTF-8, are accepted"),
     "narrow spread": ("a,kind\n0,0\n1e-300,1\n", "its spread cannot be computed"),
     "wide spread": ("a,kind\n-1e308,0\n1e308,1\n", "its spread cannot be computed"),
 }
@@ -168,7 +168,7 @@ def test_a_missing_file_is_refused_with_its_neighbour(tmp_path: Path) -> None:
     check_refusal(tmp_path / "measure.csv", "is not there.*did you mean 'measured.csv'")
     check_refusal(tmp_path / "nowhere" / "x.csv", "is not there")
     (tmp_path / "folder.csv").mkdir()
-    check_refusal(tmp_path / "folder.csv", "is not there")
+    check_refusal(tmp_path / "folder.csv", "folder.csv is a folder: a file is accepted")
 
 
 def test_an_unknown_extension_is_refused(tmp_path: Path) -> None:
@@ -231,9 +231,49 @@ def test_parquet_text_dates_and_nulls_are_refused(tmp_path: Path) -> None:
     check_refusal(path, "column 'a' has 1 missing values")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_csv_that_is_not_utf8_is_told_so(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("größe,kind\n1,0\n2,1\n".encode(encoding))
+    check_refusal(path, "cannot be read as CSV: it is no UTF-8 text")
+    path.write_bytes("größe,kind\n1,0\n2,1\n".encode())
+    assert table(path).x.shape == (2, 1)
+
+
+def test_an_npz_in_name_only_is_told_what_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "t.npz"
+    path.write_text("a,kind\n1,0\n2,1\n")
+    check_refusal(path, r"no such archive; a file written by numpy.savez is accepted\.$")
+    np.save(tmp_path / "t.npy", np.eye(2))
+    (tmp_path / "t.npy").rename(path)
+    check_refusal(path, r"single array of an NPY file; .* numpy.savez is accepted\.$")
+
+
+def test_a_stored_row_index_is_refused_and_row_numbers_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "t.parquet"
+    frame = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [3.0, 1.0, 2.0], "kind": [1, 0, 1]})
+    frame.to_parquet(path)
+    whole = table(path)
+    assert whole.x.shape == (3, 2)
+    frame.set_index("a").to_parquet(path)
+    check_refusal(path, r"stores a pandas row index \('a'\).*reset_index\(\).*index=False")
+    frame.set_index(["b", "a"]).to_parquet(path)
+    check_refusal(path, r"row index \('b', 'a'\)")
+    frame.iloc[[2, 0, 1]].to_parquet(path)
+    check_refusal(path, "row index .without a name.")
+    frame.set_index("a").reset_index().to_parquet(path)
+    assert table(path).digest == whole.digest
+    frame.iloc[[2, 0, 1]].to_parquet(path, index=False)
+    assert table(path).x.shape == (3, 2)
+    frame.iloc[1:].to_parquet(path)
+    assert table(path).x.shape == (2, 2)
+
+
 def test_an_unknown_positive_class_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,kind\n1,benign\n2,malignant\n")
+    check_refusal(path, r"problem.positive '7' is unknown", positive=7)
+    check_refusal(path, r"problem.positive '7.5' is unknown", positive=7.5)
     check_refusal(path, "'malignent' is unknown.*did you mean 'malignant'", positive="malignent")
 
 
