@@ -18,6 +18,7 @@ from typing import Any, Generic, Literal, TypeVar, Union
 from sweep.errors import UserError, unknown
 
 T = TypeVar("T")
+_LONGEST_INTEGER = 10**20
 Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
@@ -72,18 +73,21 @@ class Registry(Generic[T]):
             raise unknown(self.kind, name, self._entries)
         return self._entries[name]
 
-    def build(self, choice: Choice) -> T:
-        """The entry with its settings checked and typed."""
-        return build(self.entry(choice.name), choice.settings, self.kind)
+    def build(self, choice: Choice, where: str | None = None) -> T:
+        """The entry with its settings checked and typed; refusals name the place `where`."""
+        entry = self.entry(choice.name)
+        if where is None:
+            return build(entry, choice.settings, self.kind)
+        return within(where, lambda: build(entry, choice.settings, where))
 
-    def normalise(self, choice: Choice) -> Choice:
+    def normalise(self, choice: Choice, where: str | None = None) -> Choice:
         """The same choice with every setting typed and every default filled in."""
-        built = self.build(choice)
+        built = self.build(choice, where)
         return Choice(choice.name, settings_of(built))
 
-    def identity(self, choice: Choice) -> dict[str, Any]:
+    def identity(self, choice: Choice, where: str | None = None) -> dict[str, Any]:
         """The part of a choice that defines results: typed, defaults left out."""
-        built = self.build(choice)
+        built = self.build(choice, where)
         found: dict[str, Any] = {"name": choice.name}
         for field in dataclasses.fields(typing.cast(Any, built)):
             value = getattr(built, field.name)
@@ -173,7 +177,7 @@ def _coerce_scalar(value: Any, hint: type, where: str) -> Any:
         raise UserError(f"{where} is {value!r}: a number is expected.")
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{where} is {value!r}: a number is expected.") from None
     if math.isnan(number):
         raise UserError(f"{where} is nan: a number is expected.")
@@ -202,7 +206,26 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def within(where: str, action: Callable[[], T]) -> T:
+    """What the action returns; what it refuses is said with its place in the config.
+
+    An entry calls its settings by a short name ('lambda.low'): it becomes the whole place
+    ('arms.exp.lambda.low') when both meet, else the place is put before the sentence.
+    """
+    try:
+        return action()
+    except UserError as error:
+        text, last = str(error), where.rsplit(".", 1)[-1]
+        if text.startswith((f"{where}.", f"{where}:", f"{where} ")):
+            raise
+        if text.startswith(f"{last}."):
+            raise UserError(where + text[len(last) :]) from None
+        raise UserError(f"{where}: {text}") from None
+
+
 def require(condition: bool, where: str, given: object, accepted: str) -> None:
     """Refuse a value outside its range: `require(lr > 0, "optimizer.lr", lr, "a number > 0")`."""
     if not condition:
+        if isinstance(given, int) and abs(given) > _LONGEST_INTEGER:
+            given = float(given)  # 1e+300 as it was typed, not its 300 digits
         raise UserError(f"{where} is {given!r}: {accepted} is accepted.")
