@@ -16,6 +16,9 @@ from sweep.errors import UserError
 from sweep.registry import Registry, require
 from sweep.seeds import stream
 
+#: Each draw is a network per seed and arm: more is a slip of the finger.
+MOST_DRAWS = 10_000
+
 
 class Law(Protocol):
     """How λ is chosen: `draws` treatments, each a number or one number per neuron."""
@@ -65,7 +68,11 @@ class Values:
     per_neuron: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        require(len(self.values) > 0, "lambda.values", list(self.values), "a list of numbers ≥ 0")
+        count = len(self.values)
+        require(count > 0, "lambda.values", list(self.values), "a list of numbers ≥ 0")
+        require(
+            count <= MOST_DRAWS, "lambda.values", f"{count} values", f"a list of ≤ {MOST_DRAWS}"
+        )
         for value in self.values:
             require(0 <= value < math.inf, "lambda.values", value, "a number ≥ 0")
 
@@ -92,7 +99,7 @@ class LogUniform:
     def __post_init__(self) -> None:
         require(0 < self.low < math.inf, "lambda.low", self.low, "a number > 0")
         require(self.low <= self.high < math.inf, "lambda.high", self.high, "a number ≥ lambda.low")
-        require(self.draws >= 1, "lambda.draws", self.draws, "a whole number ≥ 1")
+        _check_draws(self.draws)
 
     def sample(self, root: int, draw: int, size: int) -> np.ndarray:
         """The value low · (high/low)^u, u uniform on [0, 1)."""
@@ -111,7 +118,7 @@ class UniformShared:
 
     def __post_init__(self) -> None:
         _check_high(self.high)
-        require(self.draws >= 1, "lambda.draws", self.draws, "a whole number ≥ 1")
+        _check_draws(self.draws)
 
     def sample(self, root: int, draw: int, size: int) -> np.ndarray:
         """The stream's first value, repeated."""
@@ -129,11 +136,16 @@ class UniformPerNeuron:
 
     def __post_init__(self) -> None:
         _check_high(self.high)
-        require(self.draws >= 1, "lambda.draws", self.draws, "a whole number ≥ 1")
+        _check_draws(self.draws)
 
     def sample(self, root: int, draw: int, size: int) -> np.ndarray:
         """The stream's first `size` values."""
         return _number(self.high) * _uniform(root, draw, size)
+
+
+def _check_draws(draws: int) -> None:
+    accepted = f"a whole number ≥ 1 and ≤ {MOST_DRAWS}"
+    require(1 <= draws <= MOST_DRAWS, "lambda.draws", draws, accepted)
 
 
 def _check_high(high: float | str) -> None:

@@ -7,8 +7,12 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sweep.errors import UserError
 from sweep.rows import NUMERICS_VERSION
 from sweep.spec import Block, Job, Study
+
+#: Each job is an entry in memory, a file of rows and a run of MLflow.
+MOST_JOBS = 1_000_000
 
 
 def canonical(value: Any) -> str:
@@ -36,7 +40,8 @@ def plan_blocks(known: Sequence[Block], wanted: Block, block_size: int) -> list[
     """Blocks that cover the wanted seeds: known ones as they are, new ones in the gaps.
 
     Known blocks never change, whatever `block_size` says; one that overlaps the wanted range is
-    run whole. Returned in order of their first seed.
+    run whole. Returned in order of their first seed. Raises `UserError` for more new blocks in a
+    row than a study may have jobs.
     """
     touched = sorted(
         (b for b in known if b.first < wanted.end and wanted.first < b.end), key=lambda b: b.first
@@ -51,7 +56,18 @@ def plan_blocks(known: Sequence[Block], wanted: Block, block_size: int) -> list[
 
 
 def _split(first: int, end: int, size: int) -> list[Block]:
+    require_few_jobs(end - first, size, 1)
     return [Block(start, min(size, end - start)) for start in range(first, end, size)]
+
+
+def require_few_jobs(n_seeds: int, block_size: int, n_cells: int) -> None:
+    """Refuse a study of more than `MOST_JOBS` jobs, before they are listed."""
+    n_jobs = -(-n_seeds // block_size) * n_cells
+    if n_jobs > MOST_JOBS:
+        raise UserError(
+            f"{n_seeds} seeds in blocks of {block_size} and {n_cells} cells make {n_jobs} jobs: at"
+            f" most {MOST_JOBS} are accepted, so raise compute.block_size or lower seeds.count."
+        )
 
 
 def jobs(study: Study, blocks: Sequence[Block]) -> list[Job]:

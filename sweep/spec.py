@@ -100,6 +100,12 @@ class Block:
         return self.first + self.count
 
 
+#: Rows hold a seed as int64; ranges end before, whatever their length.
+END_OF_SEEDS = 2**63
+#: More networks than a cluster trains in years.
+MOST_SEEDS = 100_000_000
+
+
 @dataclass(frozen=True)
 class Seeds:
     """Which seeds a study asks for; `root` alone belongs to the study's identity."""
@@ -109,8 +115,18 @@ class Seeds:
     count: int = 1000
 
     def __post_init__(self) -> None:
-        require(self.first >= 0, "seeds.first", self.first, "a whole number ≥ 0")
-        require(self.count >= 1, "seeds.count", self.count, "a whole number ≥ 1")
+        require(
+            0 <= self.first <= END_OF_SEEDS - MOST_SEEDS,
+            "seeds.first",
+            self.first,
+            f"a whole number ≥ 0 and ≤ {END_OF_SEEDS - MOST_SEEDS}",
+        )
+        require(
+            1 <= self.count <= MOST_SEEDS,
+            "seeds.count",
+            self.count,
+            f"a whole number ≥ 1 and ≤ {MOST_SEEDS}",
+        )
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,9 @@ import torch
 from sweep.models.activations import SOFTPLUS_THRESHOLD
 from sweep.registry import Registry, require
 
+#: Far beyond any power of use; 2^p and its derivatives stay far within float64.
+LARGEST_POWER = 100
+
 
 class Loss(Protocol):
     """An elementwise loss with a proven lower bound."""
@@ -32,14 +35,15 @@ LOSSES: Registry[Loss] = Registry("loss")
 @LOSSES.add("hinge_power")
 @dataclass(frozen=True)
 class HingePower:
-    """max(z+1, 0)^p, p ≥ 3 ([A] Assumption 1): twice differentiable; zero means separated."""
+    """max(z+1, 0)^p, 3 ≤ p ≤ 100 ([A] Assumption 1): twice differentiable; zero means separated."""
 
     p: int | float = 3
     lower_bound: ClassVar[float] = 0.0
     convex: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        require(3 <= self.p < math.inf, "loss.p", self.p, "a number ≥ 3")
+        accepted = f"a number ≥ 3 and ≤ {LARGEST_POWER}"
+        require(3 <= self.p <= LARGEST_POWER, "loss.p", self.p, accepted)
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """max(z+1, 0)^p."""

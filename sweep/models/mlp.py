@@ -19,6 +19,8 @@ from sweep.models.lanes import contract
 from sweep.registry import Choice, require
 
 RELU = Choice("relu")
+#: One layer's weights between two such layers are 128 MB per network already.
+WIDEST = 4096
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,16 @@ class Mlp:
     activation: Choice = RELU
 
     def __post_init__(self) -> None:
-        accepted = "a whole number ≥ 1, or a list of such with one entry per hidden layer,"
+        whole = f"a whole number ≥ 1 and ≤ {WIDEST}"
+        accepted = f"{whole}, or a list of such with one entry per hidden layer,"
         widths = self._widths()
         given = list(widths) if isinstance(self.width, tuple) else self.width
-        require(bool(widths) and min(widths) >= 1, "model.width", given, accepted)
+        fits = bool(widths) and min(widths) >= 1 and max(widths) <= WIDEST
+        require(fits, "model.width", given, accepted)
         # Defaults are left out, so that equal activations are equal however they were written.
         named = Choice.parse(self.activation, "model.activation")
-        object.__setattr__(self, "activation", Choice.parse(ACTIVATIONS.identity(named), "model"))
+        identity = ACTIVATIONS.identity(named, "model.activation")
+        object.__setattr__(self, "activation", Choice.parse(identity, "model.activation"))
 
     def _widths(self) -> tuple[int, ...]:
         return self.width if isinstance(self.width, tuple) else (self.width,)
