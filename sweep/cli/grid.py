@@ -14,14 +14,17 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sweep.cli.library import SCIENCE
+from sweep.cli.library import RUNNING, SCIENCE
 from sweep.cli.overrides import Setting
 from sweep.errors import UserError, nearest, unknown
-from sweep.registry import Choice, Registry, require
+from sweep.registry import Choice, Registry, require, within
 from sweep.seeds import stream
 
 Axes = dict[str, list[Any]]
 AXIS_ROOTS = (*SCIENCE, "arms")
+ONE_PER_RUN = ("name", "baseline", "seeds", *RUNNING, "store")
+MOST_DRAWS = 10_000
+MOST_CELLS = 10_000
 # Powers differ in their last bit between machines; at 12 digits the values, and with them a
 # study's id, do not.
 _DIGITS = 12
@@ -50,7 +53,7 @@ class LogUniform:
     def __post_init__(self) -> None:
         require(0 < self.low < math.inf, "low", self.low, "a number > 0")
         require(self.low <= self.high < math.inf, "high", self.high, "a number ≥ low")
-        require(self.draws >= 1, "draws", self.draws, "a whole number ≥ 1")
+        _check_draws(self.draws)
 
     def sample(self, numbers: np.random.Generator) -> list[float]:
         """Values low · (high/low)^u, u uniform on [0, 1)."""
@@ -71,11 +74,15 @@ class Uniform:
     def __post_init__(self) -> None:
         require(-math.inf < self.low < math.inf, "low", self.low, "a number")
         require(self.low <= self.high < math.inf, "high", self.high, "a number ≥ low")
-        require(self.draws >= 1, "draws", self.draws, "a whole number ≥ 1")
+        _check_draws(self.draws)
 
     def sample(self, numbers: np.random.Generator) -> list[float]:
         """Values low + (high − low)·u, u uniform on [0, 1)."""
         return [_rounded(self.low + (self.high - self.low) * u) for u in numbers.random(self.draws)]
+
+
+def _check_draws(draws: int) -> None:
+    require(1 <= draws <= MOST_DRAWS, "draws", draws, f"a whole number ≥ 1 and ≤ {MOST_DRAWS}")
 
 
 def read(value: Any, root: int) -> list[Axes]:
@@ -105,10 +112,9 @@ def _values(key: str, value: Any, root: int) -> list[Any]:
                 " {law: …} to sample values."
             )
         choice = Choice(str(value["law"]), {k: v for k, v in value.items() if k != "law"})
-        try:
-            return GRID_LAWS.build(choice).sample(stream("grid", root, key))
-        except UserError as error:
-            raise UserError(f"grid.{key}: {error}") from None
+        where = f"grid.{key}"
+        law = within(where, lambda: GRID_LAWS.build(choice, where))
+        return law.sample(stream("grid", root, key))
     if not isinstance(value, list):
         raise UserError(f"grid.{key} is {value!r}: a list of values is accepted.")
     if not value:
@@ -119,6 +125,12 @@ def _values(key: str, value: Any, root: int) -> list[Any]:
 def check_axis(key: str) -> None:
     """Refuse an axis that is no scientific setting: it would not change any row."""
     first = key.split(".")[0]
+    if first in ONE_PER_RUN:
+        raise UserError(
+            f"'{key}' cannot be an axis of the grid: running settings"
+            f" ({', '.join(ONE_PER_RUN)}) have one value per run; keys that begin with"
+            f" {', '.join(AXIS_ROOTS)} are accepted."
+        )
     if first not in AXIS_ROOTS:
         close = nearest(first, AXIS_ROOTS)
         hint = f"; did you mean '{close}'?" if close else "."
@@ -168,7 +180,10 @@ def _apply(grid: list[Axes], setting: Setting, root: int) -> None:
 
 
 def points(grid: Sequence[Axes]) -> list[dict[str, Any]]:
-    """Every combination, mapping by mapping, the last axis fastest."""
+    """Every combination, mapping by mapping, the last axis fastest; `UserError` for too many."""
+    count = sum(math.prod(len(values) for values in axes.values()) for axes in grid)
+    if count > MOST_CELLS:
+        raise UserError(f"the grid has {count} cells: at most {MOST_CELLS} are accepted.")
     return [
         dict(zip(axes, values, strict=True))
         for axes in grid

@@ -7,7 +7,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,6 +22,9 @@ MULTIRUN = (
     "{flag} is Hydra's multirun, which is not used here: write the values as an axis of the grid,"
     " for example 'sweep run model.width=2,3'."
 )
+# What has a meaning in the grammar: a value with none of these can only be meant as plain text.
+_MEANINGFUL = frozenset("[]{},='\"")
+MOST_VALUES = 10_000
 _AXIS_KINDS = (
     ValueType.CHOICE_SWEEP,
     ValueType.SIMPLE_CHOICE_SWEEP,
@@ -76,14 +81,17 @@ def _parsed(parser: OverridesParser, word: str) -> Override:
             f"'{word}' is no override: key=value is accepted, for example 'study={word}'"
             " or 'model.width=3'."
         )
-    try:
-        return parser.parse_override(word)
-    except HydraException:
-        raise UserError(
-            f"'{word}' cannot be read: key=value, key=[a, b] and key=a,b are accepted, with every"
-            " bracket closed, and quotes around a text that holds one of = , : [ ] { }, for"
-            " example 'key=\"a=b\"'."
-        ) from None
+    key, _, value = word.partition("=")
+    plain = value and not word.startswith("~") and not _MEANINGFUL & set(value)
+    # The grammar leaves many characters out of an unquoted text: ~, umlauts, lone brackets.
+    for attempt in (word, f'{key}="{value}"') if plain else (word,):
+        with suppress(HydraException):
+            return parser.parse_override(attempt)
+    raise UserError(
+        f"'{word}' cannot be read: key=value, key=[a, b] and key=a,b are accepted, with every"
+        " bracket closed, and quotes around a text that holds one of [ ] { } , = ' \", for"
+        " example 'key=\"a=b\"'."
+    )
 
 
 def _setting(parsed: Override, word: str) -> Setting:
@@ -103,7 +111,10 @@ def _setting(parsed: Override, word: str) -> Setting:
             f"'{word}' is no axis: {key}=a,b, {key}=choice(a,b) and {key}=range(1,4) are accepted;"
             " to sample, write {law: log_uniform, low: …, high: …, draws: …} in the study's grid."
         )
-    return Setting(key, tuple(_unquoted(v) for v in parsed.sweep_iterator()), axis=True, adds=adds)
+    values = tuple(_unquoted(v) for v in islice(parsed.sweep_iterator(), MOST_VALUES + 1))
+    if len(values) > MOST_VALUES:
+        raise UserError(f"'{word}' is too long: an axis of at most {MOST_VALUES} is accepted.")
+    return Setting(key, values, axis=True, adds=adds)
 
 
 def _unquoted(value: Any) -> Any:
