@@ -121,7 +121,7 @@ def _typed_cell(
         if group not in settings:
             raise UserError(f"{group} is missing: give one of {REGISTRIES[group].names()}.")
     given = {group: _choice(group, settings[group]) for group in GROUPS}
-    choices = {group: REGISTRIES[group].normalise(given[group], group) for group in GROUPS}
+    choices = {group: REGISTRIES[group].normalise(given[group]) for group in GROUPS}
     arms = _arms(settings.get("arms"))
     digest, shape = load(choices["problem"])
     _check_batches(choices["optimizer"], shape)
