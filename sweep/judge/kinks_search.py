@@ -9,16 +9,13 @@ x̃       data with a last column of ones                            (N, n)
 V       v_j = |a_j|(w_j, b_j)                                      (H, n)
 s       signs of a; 0 for a unit that is switched off              (H,)
 Z       v_j·x̃_i, exactly 0 on held kinks                           (H, N)
-α, w    the exponential neuron α·exp(w·x − max_i w·x_i)            scalar, (D,)
-m       w·x_i − max_i w·x_i                                        (N,)
 s₋, s₊  slopes of the activation left and right of 0 (lo, hi)      scalars
-f       Σ_j s_j σ(Z_ji) + c + α e^m                                (N,)
+f       Σ_j s_j σ(Z_ji) + c                                        (N,)
 ======  =========================================================  ==========
 """
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +25,6 @@ from sweep.judge.kernel_losses import loss_terms
 
 # z = Z + t·dZ at a breakpoint t = −Z/dZ is three roundings away from zero.
 AT_KINK = 1e-15
-# exp of more than this is close to overflow; no accepted point comes near.
-MAX_EXPONENT = 600.0
 
 
 class Task(NamedTuple):
@@ -51,24 +46,15 @@ class Line(NamedTuple):
     dZ: np.ndarray  # noqa: N815 (the derivative of Z)
     c: float
     dc: float
-    alpha: float
-    dalpha: float
-    m: np.ndarray
-    dm: np.ndarray
 
 
 @compiled
-def along(line: Line, t: float, task: Task, right: bool) -> tuple[float, float, float]:
-    """(F, F′, Σ|terms of F′|) at t: the derivative to the right of t, or to the left."""
+def along(line: Line, t: float, task: Task, right: bool) -> tuple[float, float]:
+    """(F, F′) at t: the derivative to the right of t, or to the left."""
     H, N = line.Z.shape
-    F, slope, size = 0.0, 0.0, 0.0
+    F, slope = 0.0, 0.0
     for i in range(N):
         f, df = line.c + t * line.dc, line.dc
-        if line.alpha != 0.0 or line.dalpha != 0.0:
-            e = math.exp(min(line.m[i] + t * line.dm[i], MAX_EXPONENT))
-            a = line.alpha + t * line.dalpha
-            f += a * e
-            df += line.dalpha * e + a * e * line.dm[i]
         for j in range(H):
             d = line.dZ[j, i]
             z = line.Z[j, i] + t * d
@@ -83,8 +69,7 @@ def along(line: Line, t: float, task: Task, right: bool) -> tuple[float, float, 
         loss, first, _ = loss_terms(task.code, task.p, -task.y[i] * f)
         F += loss
         slope -= task.y[i] * first * df
-        size += abs(first * df)
-    return F, slope, size
+    return F, slope
 
 
 @compiled

@@ -1,0 +1,210 @@
+"""The proof that a place is a local minimum: first order, then a minimum that really exists nearby.
+
+First order. Along a ray that leaves the place, F is convex as long as no concave kink is crossed,
+because f is linear between kinks, ℓ is convex, and a convex kink only bends F upwards. If the least
+subgradient at the place is ε, then on a ball of radius ρ without concave crossings nothing lies
+below F − ερ. Kinks at the place itself are not crossed by a ray; the first-order test is theirs.
+
+Existence. ε > 0 in floating point, so an exact minimum is shown next to the place: on the manifold
+of the held kinks F is µ-convex across its flat directions, hence stationary within 4ε/µ of the
+place, and on that way the active points stay active, the idle ones idle, and the multipliers move
+by less than their distance from 0 and 1. There the first-order test holds exactly.
+
+Axis letters as in `sweep.judge.cells_place`; ρ radius, µ curvature.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweep.judge.cells_corner import inner_multipliers, least_derivative
+from sweep.judge.cells_place import Place
+from sweep.judge.kernel_losses import HINGE, LOGISTIC, SQUARED
+
+# A residual up to this share of Σ|q_i|‖x̃_i‖ (plus its rounding bound) is taken as stationary. The
+# polish reaches 1e-12; what ε > 0 leaves open is closed by the existence proof.
+STATIONARY = 1e-11
+# Singular values below the first share of the largest are zeros (they round by 1e-15), those above
+# the second are not; in between nothing is claimed.
+ZERO, NOT_ZERO = 1e-12, 1e-9
+# Where no concave kink is anywhere the ball is the whole space; rows hold finite numbers.
+WIDEST = 1e6
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The numbers of a certificate.
+
+    `residual` relative to Σ|q_i|‖x̃_i‖; `within` the distance in (V, c) in which the exact minimum
+    lies; `radius` ρ; `clearance` ρ relative to the largest unit; `tau_min`, `tau_max` over the held
+    kinks (0.5 without); `flat_dim` counts directions in which no output that matters changes.
+    """
+
+    residual: float
+    within: float
+    radius: float
+    clearance: float
+    tau_min: float
+    tau_max: float
+    kinks: int
+    flat_dim: int
+
+    @property
+    def margin(self) -> float:
+        """The smallest slack: τ's distance from 0 and 1, the relative clearance."""
+        return min(self.tau_min, 1 - self.tau_max, self.clearance)
+
+
+def prove(place: Place) -> Proof | str:
+    """The proof, or in a few words what it failed for."""
+    gradient = float(np.linalg.norm(place.gradient))
+    if not gradient <= STATIONARY * place.scale + place.gradient_doubt:
+        return "residual"
+    epsilon = gradient + place.gradient_doubt
+    radius = _radius(place)
+    shape = _shape(place)
+    if shape is None:
+        return "rank"
+    rank, mu, fixed = shape
+    within = 4 * epsilon / mu
+    if not (within <= radius / 2 and _settled(place, within)):
+        return "curvature"
+    drift = epsilon + 2 * within * float(
+        (place.r * place.reach) @ (place.setting.steepest * place.setting.length)
+    )
+    bounds = _multipliers(place, drift, epsilon)
+    if isinstance(bounds, str):
+        return bounds
+    n_params = place.V.size + len(place.V) + 1
+    size = max(1.0, float(np.linalg.norm(place.V, axis=1).max()))
+    return Proof(
+        residual=gradient / place.scale if place.scale > 0 else 0.0,
+        within=within,
+        radius=min(radius, WIDEST),
+        clearance=min(radius, WIDEST) / size,
+        tau_min=bounds[0],
+        tau_max=bounds[1],
+        kinks=int(place.on.sum()),
+        flat_dim=n_params - rank - fixed,
+    )
+
+
+def _radius(place: Place) -> float:
+    """ρ: until a kink that is not certainly convex is crossed where its point is felt."""
+    setting = place.setting
+    lo, hi = setting.slopes
+    if lo == hi:
+        return np.inf
+    away = np.abs(place.Z) / setting.length
+    # For a unit with a = 0 the same ball is read as one in (w_j, b_j).
+    off = place.s == 0
+    away[off] = np.abs(place.W[off] @ setting.X.T) / setting.length
+    if setting.code == HINGE:
+        quiet = np.maximum(setting.y * place.f - place.doubt - 1, 0.0) / place.reach
+        concave = setting.y * place.s[:, None] * (hi - lo) >= 0
+    elif setting.code == LOGISTIC:
+        quiet = np.zeros(len(place.f))
+        concave = setting.y * place.s[:, None] * (hi - lo) >= 0
+    else:
+        # q_i = 2(f_i − y_i) keeps its sign until f_i has moved by |f_i − y_i|
+        signed = np.abs(place.f - setting.y) - place.doubt
+        quiet = np.where(place.kappa > 0, np.maximum(signed, 0.0) / place.reach, 0.0)
+        concave = np.ones(place.Z.shape, dtype=bool)
+    limit = np.maximum(away, quiet)
+    return float(np.where(concave & ~place.at, limit, np.inf).min())
+
+
+def _shape(place: Place) -> tuple[int, float, int] | None:
+    """(rank of the active outputs on the manifold, µ, dimensions fixed by kinks); None if unclear.
+
+    A unit with a = 0 must not add to the rank: then its own condition Σ q_i σ′ x̃_i = 0 follows
+    exactly from the others'.
+    """
+    setting, active = place.setting, place.r > 0
+    columns, idle, fixed = [np.ones((int(active.sum()), 1))], [], 0
+    for j in range(len(place.V)):
+        if place.s[j] == 0:
+            up = place.W[j] @ setting.X.T > 0
+            if setting.slopes[0] != setting.slopes[1] and not place.W[j].any():
+                return None
+            slope = np.where(up, setting.slopes[1], setting.slopes[0])
+            idle.append((slope[:, None] * setting.X)[active])
+            continue
+        B = _free(place, j)
+        fixed += place.V.shape[1] - B.shape[1]
+        columns.append((place.slope[j][:, None] * setting.X)[active] @ B)
+    J = np.hstack(columns)
+    rank = _rank(J)
+    if rank is None or (idle and _rank(np.hstack([J, *idle])) != rank):
+        return None
+    weighted = np.linalg.svd(np.sqrt(place.r[active])[:, None] * J, compute_uv=False)
+    # µ rounds by 1e-15 of the largest curvature
+    mu = float(weighted[rank - 1] ** 2 - 1e-14 * weighted[0] ** 2)
+    return (rank, mu, fixed) if mu > 0 else None
+
+
+def _free(place: Place, j: int) -> np.ndarray:
+    """Orthonormal columns of the directions in which unit j stays on its kinks, (n, ·)."""
+    n = place.V.shape[1]
+    if (place.at[j] & (place.kappa[j] < 0)).any():
+        return np.zeros((n, 0))
+    rows = place.setting.X[place.on[j]]
+    if not len(rows):
+        return np.eye(n)
+    _, sizes, vectors = np.linalg.svd(rows)
+    return np.asarray(vectors[int((sizes > NOT_ZERO * sizes[0]).sum()) :].T)
+
+
+def _rank(J: np.ndarray) -> int | None:
+    """The rank, None if a singular value is neither clearly zero nor clearly not."""
+    if not len(J):
+        return None
+    sizes = np.linalg.svd(J, compute_uv=False)
+    rank = int((sizes > NOT_ZERO * sizes[0]).sum())
+    return rank if (sizes[rank:] <= ZERO * sizes[0]).all() else None
+
+
+def _settled(place: Place, within: float) -> bool:
+    """Whether on a ball of that radius ℓ″ keeps half its size and idle points stay idle."""
+    setting = place.setting
+    move = place.reach * within + place.doubt
+    if setting.code == SQUARED:
+        return True
+    if setting.code == LOGISTIC:
+        # |ℓ‴| ≤ ℓ″: ℓ″ shrinks by no more than e^{−move}
+        return bool((move <= 0.5).all())
+    u = 1 - setting.y * place.f
+    # (1 − x)^{p−2} ≥ 1 − (p−2)x ≥ ½
+    felt = u > 0
+    return bool(((u >= 2 * (setting.p - 2) * move) | ~felt).all() and (felt | (-u >= move)).all())
+
+
+def _multipliers(place: Place, drift: float, epsilon: float) -> tuple[float, float] | str:
+    """(least, largest) multiplier of the held kinks, if they stay inside (0, 1) under `drift`."""
+    low, high = 0.5, 0.5
+    for j in np.flatnonzero(place.at.any(axis=1) & (place.s != 0)).tolist():
+        felt = place.at[j] & (place.kappa[j] != 0)
+        kappa, points = place.kappa[j, felt], place.setting.X[felt]
+        if not len(kappa):
+            continue
+        part = np.where(place.at[j], place.setting.slopes[0], place.slope[j])
+        g = place.s[j] * (part * place.q) @ place.setting.X
+        if (kappa < 0).any():
+            least = least_derivative(g, kappa, points, epsilon)
+            if least is None or not least > 2 * drift:
+                return "corner"
+            low = min(low, least / place.scale)
+            continue
+        sizes = np.linalg.svd(kappa[:, None] * points, compute_uv=False)
+        solid = sizes[sizes > NOT_ZERO * sizes[0]]
+        tau: np.ndarray | None = place.tau[j, felt]
+        if len(solid) < len(kappa):
+            tau = inner_multipliers(g, kappa, points)
+        if tau is None:
+            return "multipliers"
+        low, high = min(low, float(tau.min())), max(high, float(tau.max()))
+        if not min(tau.min(), 1 - tau.max()) > 2 * (drift + epsilon) / solid[-1]:
+            return "weak"
+    return low, high
