@@ -275,9 +275,16 @@ def test_the_default_is_a_file_in_the_store_and_nothing_elsewhere(layout):
     assert os.environ["MLFLOW_DISABLE_TELEMETRY"] == "true"
 
 
-@pytest.mark.parametrize("uri", ["nonsense://x", "file:///tmp/mlruns", "sqlite:////dev/null/x.db"])
-def test_addresses_that_cannot_serve_are_a_sentence(layout, uri):
-    with pytest.raises(UserError, match=r"cannot be (used|written)") as caught:
+@pytest.mark.parametrize(
+    ("uri", "sentence"),
+    [
+        ("nonsense://me:secret@x", r"'nonsense://x': .*http://.* sqlite:///, .* is accepted"),
+        ("file:///tmp/mlruns", r"http://.* sqlite:///, postgresql://, mysql://"),
+        ("sqlite:////dev/null/x.db", "cannot be (used|written)"),
+    ],
+)
+def test_addresses_that_cannot_serve_are_a_sentence(layout, uri, sentence):
+    with pytest.raises(UserError, match=sentence) as caught:
         Mirror.open(uri, layout, IDENTITY, warn=pytest.fail)
     assert "\n" not in str(caught.value)
 
