@@ -75,7 +75,7 @@ def rate(kind: int, code: int, z: float, top: float) -> float:
 @compiled
 def pull(task: Task, i: int, f: float) -> float:
     """∂ℓᵢ/∂fᵢ at output f."""
-    return -task.y[i] * loss_terms(task.loss, task.p, -task.y[i] * f)[1]
+    return float(-task.y[i] * loss_terms(task.loss, task.p, -task.y[i] * f)[1])
 
 
 @compiled
