@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from typing import TypeGuard
+
 import mpmath
 import numpy as np
 import torch
@@ -9,7 +12,7 @@ import torch
 from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
 from sweep.audit.findings import Audited
 from sweep.audit.first_order import first_order, outer_slopes
-from sweep.audit.formulas import DataFormula, MlpFormula
+from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
 from sweep.audit.measures import values
 from sweep.audit.nearby import deepest
 from sweep.audit.points import Points
@@ -22,8 +25,10 @@ BY_UNIT = (Certificate.CELL.value, Certificate.KINK.value, Certificate.VALLEY.va
 # The least subgradient, relative to Σ|q|‖x̃‖, below which a point counts as stationary. The judge's
 # polish ends at 1e-12 or better, and what stalls above 1e-8 has not been shown to be anything.
 STATIONARY = 1e-8
-# How far a stored least eigenvalue may be from this one, relative to the largest.
+# How far a stored least eigenvalue may be from this one, relative to the largest; and by which
+# share it may lie below, since the judge stores the bound that it has proven.
 SAME_EIGEN = 1e-9
+PROVEN_SHARE = 0.99
 # Strict minima per arm that are looked at again with 50 digits: about 0.2 s each.
 PRECISE = 4
 # Directions on the certified sphere in that sample, besides ±∇F and ± the softest direction.
@@ -107,35 +112,59 @@ def _check_by_unit(points: Points, found: Audited) -> None:
 def _check_affine(points: Points, found: Audited) -> None:
     """Every unit inside one linear piece, and the best affine function of x."""
     formula = points.formula
-    if not isinstance(formula, MlpFormula) or formula.activation.slopes is None:
-        for where in points.where:
-            found.add(where, "certificate", "affine", "nothing: not for this network")
-        return
-    x = np.column_stack([formula.x.numpy(), np.ones(len(formula.y))])
     slope = np.zeros(len(points))
     for i, theta in enumerate(points.theta):
-        traced = trace(formula, torch.as_tensor(theta))
-        kinked = formula.activation.slopes[0] != formula.activation.slopes[1]
-        inside = all(
-            bool((((z - ROUTES * e > 0).all(0)) | ((z + ROUTES * e < 0).all(0))).all())
-            for z, e in zip(traced.z, traced.z_errors, strict=True)
-        )
-        q = outer_slopes(formula, theta)
-        scale = float(np.abs(q) @ np.linalg.norm(x, axis=1))
-        steep = float(np.linalg.norm(q @ x))
-        slope[i] = steep if steep <= STATIONARY * scale else 0.0
-        reason = None
-        if kinked and not inside:
-            reason = "a hidden unit that is not inside one linear piece for all data"
-        elif steep > STATIONARY * scale:
-            reason = f"an affine function of x fits better: slope {steep / scale:.3g} of Σ|q|‖x̃‖"
-        elif formula.weight_decay > 0 or formula.exponential:
-            reason = "nothing: not with weight decay or an exponential neuron"
+        reason: str | None = "nothing: not for this network"
+        if _may_be_affine(formula):
+            steep, scale = _affine_slope(formula, theta)
+            reason = None
+            if math.isnan(steep):
+                reason = "a hidden unit that is not inside one linear piece for all data"
+            elif steep > STATIONARY * scale:
+                reason = f"an affine function of x fits better: {steep / scale:.3g} of Σ|q|‖x̃‖"
+            else:
+                slope[i] = steep
         if reason:
             found.add(points.where[i], "certificate", "affine", reason)
-    # f̃ moves by at most the product of the other weights' norms per unit of one weight.
+    # f̃ moves by at most the product of the other weights' sizes per unit of one weight.
     lever = np.prod(1 + np.abs(points.theta), axis=1)
     _nothing_lower(points, False, slope * lever * np.nan_to_num(points.radius), found)
+
+
+def _may_be_affine(formula: DataFormula | LandscapeFormula) -> TypeGuard[MlpFormula]:
+    return (
+        isinstance(formula, MlpFormula)
+        and formula.activation.slopes is not None
+        and formula.weight_decay == 0
+        and not formula.exponential
+    )
+
+
+def _affine_slope(formula: MlpFormula, theta: np.ndarray) -> tuple[float, float]:
+    """‖Σ qᵢx̃ᵢ‖ and what it may be compared with; NaN where a unit is not inside one piece.
+
+    A layer whose units are all off makes f constant nearby, whatever the other layers do: then
+    only Σ qᵢ counts.
+    """
+    assert formula.activation.slopes is not None
+    left, right = formula.activation.slopes
+    traced = trace(formula, torch.as_tensor(theta))
+    above = [z > ROUTES * e for z, e in zip(traced.z, traced.z_errors, strict=True)]
+    below = [z < -ROUTES * e for z, e in zip(traced.z, traced.z_errors, strict=True)]
+    layers = len(formula.widths)
+    constant = left == 0 and any(bool(off.all()) for off in below[:layers])
+    inside = [
+        left == right or bool((on.all(0) | off.all(0)).all())
+        for on, off in zip(above, below, strict=True)
+    ]
+    x = np.column_stack([formula.x.numpy(), np.ones(len(formula.y))])
+    q = outer_slopes(formula, theta)
+    scale = float(np.abs(q) @ np.linalg.norm(x, axis=1))
+    if not all(inside[layers:]) or not (constant or all(inside[:layers])):
+        return math.nan, scale
+    if constant and not formula.extra:
+        return abs(float(q.sum())), scale
+    return float(np.linalg.norm(q @ x)), scale
 
 
 def _check_strict(points: Points, found: Audited) -> None:
@@ -144,8 +173,9 @@ def _check_strict(points: Points, found: Audited) -> None:
         reason = _not_strict(points, second, i)
         if reason:
             found.add(points.where[i], "certificate", "strict", reason)
-        same = abs(points.min_eig[i] - second.least[i]) <= SAME_EIGEN * second.largest[i]
-        if not same:
+        room = SAME_EIGEN * second.largest[i]
+        lowest = PROVEN_SHARE * second.least[i] - room
+        if not lowest <= points.min_eig[i] <= second.least[i] + room:
             found.add(
                 points.where[i],
                 "judged_min_eig",

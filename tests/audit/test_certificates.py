@@ -127,6 +127,17 @@ def test_a_deep_affine_fit_is_confirmed_and_a_kink_in_it_found(
     assert [f.column for f in findings(rows, moons)] == ["certificate"]
 
 
+def test_a_layer_that_is_off_leaves_only_the_constant(
+    make_cell: MakeCell, make_rows: MakeRows, moons: Data
+) -> None:
+    cell = make_cell(width=[1, 1])
+    # The first unit has its kink among the data, the second is off on all of them.
+    for constant, columns in ((0.0, []), (1e-3, ["certificate"])):
+        point = np.array([[1.0, 0.0, 0.0, -1.0, -1.0, 1.0, constant]])
+        rows = make_rows(cell, moons, point, "local_minimum", "affine", certificate_radius=[1e-3])
+        assert [f.column for f in findings(rows, moons)][:1] == columns
+
+
 def test_strict_minima_are_confirmed_with_fifty_digits(
     make_cell: MakeCell, make_rows: MakeRows, moons: Data
 ) -> None:
