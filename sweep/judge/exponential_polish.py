@@ -31,6 +31,8 @@ from sweep.judge.kernel_losses import SQUARED
 from sweep.judge.kinks import BUDGET, SEPARATES, STALLED, STATIONARY, norm, touch
 from sweep.judge.kinks_corner import corner_direction
 from sweep.judge.kinks_search import Task
+from sweep.judge.kinks_step import Point
+from sweep.judge.kinks_step import Seen as KinkSeen
 
 # A change of F below this share of it is rounding (N terms, 1e-16 each).
 ROUNDING = 1e-14
@@ -97,7 +99,7 @@ def refit(
         if after.chart != FLAT or after.eps * scene.sigma > 0.0:
             seen = look(after, on, scene)
             for _ in range(REFITS):
-                touch(after, on, multipliers, seen.q, scene.task)
+                touch(Point(after.V, after.c), on, multipliers, seen.q, scene.task)
                 seen = look(after, on, scene)
                 g = subgradient(after, seen, on, multipliers, scene)
                 way, held, _inside = newton_direction(
@@ -106,8 +108,8 @@ def refit(
                 after, _F, t, _slope = attempt(after, seen, way, 4.0, on, held, multipliers, scene)
                 if not t > 0.0:
                     break
-            F = look(after, on, scene).F
-            if F < below:
+            reached = look(after, on, scene).F
+            if reached < below:
                 return freeze(after, False), True, on, multipliers
         share *= 0.25
     return place, False, on, multipliers
@@ -157,10 +159,11 @@ def leave_corner(
     H, N = on.shape
     n = place.V.shape[1]
     d, held, at = np.zeros(H * n + 1 + n), on.copy(), np.zeros(N, np.bool_)
+    corner = KinkSeen(seen.Z, seen.F, seen.q, seen.k, seen.scale, seen.margin)
     for j in range(H):
         for i in range(N):
             at[i] = place.live[i] and (on[j, i] or seen.Z[j, i] == 0.0)
-        delta, slope = corner_direction(seen, j, at, scene.task)
+        delta, slope = corner_direction(corner, j, at, scene.task)
         if slope < -tol * seen.scale:
             for k in range(n):
                 d[j * n + k] = delta[k]
@@ -192,7 +195,7 @@ def survey(
     """
     seen = look(place, on, scene)
     place = keep_linear(rename(place, seen, scene), scene)
-    touch(place, on, tau, seen.q, scene.task)
+    touch(Point(place.V, place.c), on, tau, seen.q, scene.task)
     if place.linear >= 0:
         on[place.linear, :] = False
     seen = look(place, on, scene)
@@ -203,7 +206,7 @@ def survey(
     if place.chart != chart:
         on[:, :] = False
         seen = look(place, on, scene)
-        touch(place, on, tau, seen.q, scene.task)
+        touch(Point(place.V, place.c), on, tau, seen.q, scene.task)
         seen = look(place, on, scene)
     return place, seen
 

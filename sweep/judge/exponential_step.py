@@ -33,6 +33,7 @@ from sweep.judge.exponential_neuron import (
 from sweep.judge.kernel_losses import loss_terms
 from sweep.judge.kinks_geometry import basis
 from sweep.judge.kinks_search import AT_KINK, Task, breakpoints
+from sweep.judge.kinks_search import Line as KinkLine
 from sweep.judge.kinks_step import reduce_by_kinks, shifted_newton
 
 
@@ -80,7 +81,7 @@ class Line(NamedTuple):
     """A place and a direction as seen from the data; `d_…` is per unit t."""
 
     Z: np.ndarray
-    dZ: np.ndarray  # noqa: N815 (the name that `breakpoints` reads)
+    d_z: np.ndarray
     d_c: float
     d_r: np.ndarray
     d_eps: float
@@ -270,7 +271,7 @@ def along(
         f = place.c + t * line.d_c + neuron(place.chart, scene.sigma, r, eps)
         df = line.d_c + neuron_slope(place.chart, scene.sigma, r, line.d_r[i], eps, line.d_eps)
         for j in range(H):
-            d = line.dZ[j, i]
+            d = line.d_z[j, i]
             z = line.Z[j, i] + t * d
             if abs(z) <= AT_KINK * (abs(line.Z[j, i]) + abs(t * d)):
                 z = 0.0
@@ -295,7 +296,8 @@ def walk(
     A minimum inside a piece is bisected to six digits (Newton does the rest), one at a kink, where
     the slope jumps from negative to positive, is landed on.
     """
-    t, pair = breakpoints(line, held, t_max, 4)
+    kinks = KinkLine(line.Z, line.d_z, place.c, line.d_c)
+    t, pair = breakpoints(kinks, held, t_max, 4)
     before = 0.0
     for k in range(t.size):
         if along(line, place, seen, t[k], scene, False)[1] >= 0.0:
