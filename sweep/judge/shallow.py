@@ -100,7 +100,7 @@ class Shallow:
         """The inverse of `split`: θ̃ (S, P)."""
         count, h = len(units.c), self.width
         base = [
-            units.W[:, :h, :-1].reshape(count, -1),
+            units.W[:, :h, :-1].reshape(count, h * (units.W.shape[2] - 1)),
             units.W[:, :h, -1],
             units.a[:, :h],
             units.c[:, None],
@@ -109,5 +109,5 @@ class Shallow:
             base += [units.alpha[:, None], units.w, units.b[:, None]]
         elif self.extra:
             neurons = np.concatenate([units.a[:, h:, None], units.W[:, h:]], axis=2)
-            base.append(neurons.reshape(count, -1))
+            base.append(neurons.reshape(count, self.extra * (units.W.shape[2] + 1)))
         return np.hstack(base)
