@@ -24,7 +24,7 @@ from sweep.judge.strict import strict
 
 # ∂F/∂η at the limit must exceed this share of its terms' sizes.
 CLEAR = 1e-9
-BUDGET = 200
+BUDGET = 120
 
 
 @dataclass(frozen=True, eq=False)
