@@ -4,8 +4,8 @@ No `fastmath` (sums keep their order, so that a member's bits are its own) and n
 has one thread; executors give the parallelism).
 
 numba looks only at a function's own file to decide whether its machine code is still good, not at
-the files of the functions it calls. So the cache lies in a folder named after the sources of the
-whole package: changed code never meets old machine code.
+the files of the functions it calls. So the cache lies in a folder named after the sources of all
+kernels: changed code never meets old machine code.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ def cache_folder() -> Path:
     package = Path(__file__).parents[1]
     digest = hashlib.sha256(numba.__version__.encode())
     for source in sorted(package.rglob("*.py")):
-        digest.update(source.relative_to(package).as_posix().encode() + b"\0")
-        digest.update(hashlib.sha256(source.read_bytes()).digest())
+        text = source.read_bytes()
+        if b"compiled" in text:  # a kernel's file imports it from here
+            digest.update(source.relative_to(package).as_posix().encode() + b"\0")
+            digest.update(hashlib.sha256(text).digest())
     home = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(home).expanduser() / "sweep" / f"kernels-{digest.hexdigest()[:16]}"
 

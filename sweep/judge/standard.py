@@ -1,25 +1,60 @@
 """The judge: every verdict carries a certificate, everything else is `unresolved`.
 
 In order: `failed`; `global_minimum` because the network separates the data (`separates`), or
-because F is at a proven lower bound that is attained (`lower_bound`).
+because F is at a proven lower bound that is attained (`lower_bound`); a polish of what is still
+open, by the kind of network; the same two again; then every certificate in turn.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from sweep.judge.affine import polish_affine, settle_affine
 from sweep.judge.attained import settle_attained
 from sweep.judge.base import JUDGES, Ended, Judgement
 from sweep.judge.bounds import Bound, proven_bound
+from sweep.judge.cells import settle_cells
+from sweep.judge.deep_kinks import polish_deep
+from sweep.judge.escapes_scaling import settle_scaling
+from sweep.judge.escapes_smooth import settle_saturating
+from sweep.judge.exponential import settle_exponential
+from sweep.judge.newton import polish_smooth
+from sweep.judge.polish_kinks import polish_kinks
 from sweep.judge.readings import BLOCK, read
+from sweep.judge.residuals import add_residuals
+from sweep.judge.saddle import polish_generic, settle_saddles
 from sweep.judge.separates import settle_separated
+from sweep.judge.strict import settle_strict
 from sweep.models.objective import DataObjective, Objective
 from sweep.registry import require
 from sweep.verdicts import Certificate, Stop, Verdict
+
+Stage = Callable[[Judgement, Objective, np.ndarray | None], None]
+
+POLISHES: tuple[Stage, ...] = (
+    polish_kinks,
+    polish_deep,
+    polish_affine,
+    polish_smooth,
+    polish_generic,
+)
+"""Each moves open members of the networks it knows downhill, and no others."""
+
+CERTIFICATES: tuple[Stage, ...] = (
+    settle_exponential,
+    settle_scaling,
+    settle_cells,
+    settle_affine,
+    settle_strict,
+    settle_saturating,
+    settle_saddles,
+)
+"""Each settles open members it has a proof for; the first proof counts."""
 
 
 @JUDGES.add("standard")
@@ -66,6 +101,21 @@ class StandardJudge:
     ) -> None:
         measured = objective.measure(found.params, lam).objective
         _settle_failed(found, stop, measured)
+        self._settle_proven(found, objective, lam, bound)
+        for polish in POLISHES:
+            if found.open.any():
+                polish(found, objective, lam)
+        # The polish may have reached a point that separates the data, or the bound.
+        self._settle_proven(found, objective, lam, bound)
+        for settle in CERTIFICATES:
+            if found.open.any():
+                settle(found, objective, lam)
+        add_residuals(found, objective)
+
+    def _settle_proven(
+        self, found: Judgement, objective: Objective, lam: np.ndarray | None, bound: Bound | None
+    ) -> None:
+        """Global minima: by scaling, or because a proven bound is attained."""
         if not found.open.any():
             return
         if isinstance(objective, DataObjective) and bound is not None:
@@ -73,6 +123,7 @@ class StandardJudge:
             settle_separated(found, objective, lam, start)
             settle_attained(found, objective, lam, bound, self.tolerance)
         elif objective.lower_bound is not None:
+            measured = objective.measure(found.params, lam).objective
             self._settle_landscape(found, measured, objective.lower_bound)
 
     def _settle_landscape(self, found: Judgement, measured: np.ndarray, bound: float) -> None:
