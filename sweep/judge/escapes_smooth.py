@@ -12,10 +12,10 @@ import numpy as np
 
 from sweep.judge.base import Judgement
 from sweep.judge.escapes_ray import find_ray
-from sweep.judge.escapes_tail import Chart, follow, from_chart, prove
+from sweep.judge.escapes_tail import Chart, at_rest, follow, from_chart, prove
 from sweep.judge.kernel_losses import HINGE
 from sweep.judge.newton import BUDGET, move, pack, plain_task, polish_member, unpack
-from sweep.judge.newton_kernels import SEPARATED, STALLED, STATIONARY
+from sweep.judge.newton_kernels import SEPARATED
 from sweep.judge.readings import read
 from sweep.judge.separates import settle_separated
 from sweep.judge.shallow import Shallow
@@ -55,7 +55,7 @@ Ending = tuple[Certificate, np.ndarray, dict[str, Any]]
 def _escape(task: Task, theta: np.ndarray) -> tuple[np.ndarray | None, Ending | None]:
     """Where the point moves (None: it stays), and its escape: certificate, outputs, evidence."""
     end = polish_member(task, theta, budget=0)
-    if end.status in (STATIONARY, STALLED) or end.slope <= 1e-6:
+    if at_rest(end):
         ending = _ray(task, theta)
         if ending is not None:
             return None, ending
@@ -67,7 +67,7 @@ def _escape(task: Task, theta: np.ndarray) -> tuple[np.ndarray | None, Ending | 
     end = polish_member(task, theta, budget=BUDGET)
     if end.status == SEPARATED:
         return end.theta, None
-    ending = _ray(task, end.theta)
+    ending = _ray(task, end.theta) if at_rest(end) else None
     if ending is None:
         chart = follow(task, end.theta)
         if chart is not None:
@@ -90,7 +90,7 @@ def _judge_chart(chart: Chart) -> tuple[np.ndarray | None, Ending | None]:
     if end.status == SEPARATED:
         return (_inside(chart) if charted else end.theta), None
     if not charted:
-        ending = _ray(task, end.theta) if end.status in (STATIONARY, STALLED) else None
+        ending = _ray(task, end.theta) if at_rest(end) else None
         return (end.theta if ending is not None else None), ending
     proof = prove(chart)
     return None, None if proof is None else (Certificate.TAIL, *proof)

@@ -18,13 +18,15 @@ import numpy as np
 
 from sweep.judge.escapes_ray import find_ray, pull
 from sweep.judge.newton import Polished, polish_member
-from sweep.judge.newton_kernels import SEPARATED
+from sweep.judge.newton_kernels import SEPARATED, STATIONARY
 from sweep.judge.smooth_kernels import PLAIN, SIGMOID, TAIL, TANH, Task, outputs
 from sweep.judge.strict import strict
 
 # ∂F/∂η at the limit must exceed this share of its terms' sizes.
 CLEAR = 1e-9
-BUDGET = 120
+BUDGET = 200
+# ‖∇F‖ from which a polish counts as over: a slide along a ray has gone on for some 7 units of z.
+RESTING = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,6 +120,11 @@ def follow(task: Task, theta: np.ndarray) -> Chart | None:
     return found
 
 
+def at_rest(end: Polished) -> bool:
+    """Whether nothing but a slide is left at the end of a polish: only then a ray decides."""
+    return end.status == STATIONARY or end.slope <= RESTING
+
+
 def pushed_out(chart: Chart, f: np.ndarray) -> float:
     """The least ∂F/∂η over the chart's units, relative to its terms' sizes, at outputs f (N,).
 
@@ -144,7 +151,7 @@ def prove(chart: Chart) -> tuple[np.ndarray, dict[str, Any]] | None:
     proof = strict(task, end.theta, end.shifts)
     if proof is not None:
         return f, {"outward": slope, "within": proof.radius} | proof.evidence()
-    ray = find_ray(task, end.theta, end.shifts)
+    ray = find_ray(task, end.theta, end.shifts) if at_rest(end) else None
     if ray is None:
         return None
     beyond = pushed_out(chart, ray.limit)

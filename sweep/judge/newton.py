@@ -18,7 +18,7 @@ from sweep.models.objective import Objective
 
 # A modest start keeps the basin: the first step moves θ by at most a tenth of 1 + ‖θ‖.
 FIRST_RADIUS = 0.1
-BUDGET = 300
+BUDGET = 400
 # Minima take up to some 60 steps; a slide goes on for ever and is better followed in its chart.
 FIRST_BUDGET = 80
 
