@@ -12,20 +12,18 @@ import numpy as np
 
 from sweep.judge.charts import bend, keep_linear, rename, vanish
 from sweep.judge.compiled import compiled
+from sweep.judge.exponential_line import along, line_of, walk
 from sweep.judge.exponential_neuron import EXP, FLAT
 from sweep.judge.exponential_step import (
     Place,
     Scene,
     Seen,
-    along,
     at_zero,
     freeze,
-    line_of,
     look,
     moved,
     newton_direction,
     subgradient,
-    walk,
 )
 from sweep.judge.kernel_losses import SQUARED
 from sweep.judge.kinks import BUDGET, SEPARATES, STALLED, STATIONARY, norm, touch
