@@ -18,12 +18,11 @@ from sweep.judge.base import Judgement
 from sweep.judge.newton import pack, plain_task
 from sweep.judge.shallow import Shallow
 from sweep.judge.smooth_kernels import PLAIN, Task, outputs, total
-from sweep.judge.strict_kernels import ROOM, UNIT, positive_definite, second_order, third_order
+from sweep.judge.strict_eigen import proven_least
+from sweep.judge.strict_kernels import ROOM, second_order, third_order
 from sweep.models.objective import Objective
 from sweep.verdicts import Certificate, Verdict
 
-# How much of the computed least eigenvalue is tried as the proven one, in this order.
-SHARES = (0.999, 0.9, 0.5)
 # The inequality itself is evaluated with a handful of roundings; this much slack clears them.
 SLACK = 1e-9
 
@@ -121,25 +120,6 @@ def coordinates(task: Task) -> np.ndarray:
     n = task.X.shape[1]
     etas = np.flatnonzero(task.kinds != PLAIN) * (n + 1) + n
     return np.setdiff1d(np.arange(len(task.decays)), etas)
-
-
-def proven_least(hess: np.ndarray, doubt: float) -> float:
-    """A lower bound of the least eigenvalue of any symmetric matrix within `doubt` of `hess`.
-
-    By Weyl, the bound of `hess` minus `doubt`; that of `hess` from a Cholesky factorisation of
-    hess − σI, whose diagonal is formed with one rounding each.
-    """
-    guess = float(np.linalg.eigvalsh(hess)[0])
-    if not guess > 0:
-        return -math.inf
-    for share in SHARES:
-        sigma = share * guess
-        shifted = hess - sigma * np.eye(len(hess))
-        formed = UNIT * float(np.abs(np.diag(shifted)).max())
-        found = float(positive_definite(shifted))
-        if found > -math.inf:
-            return (sigma + found - formed - doubt) * (1 - 4 * UNIT)
-    return -math.inf
 
 
 def _rise(least: float, L: float, slope: float, r: float) -> float:

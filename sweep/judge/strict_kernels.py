@@ -291,29 +291,3 @@ def third_order(
         L += third * G**3 + 3.0 * l2 * G * B + l1 * T
         worst = max(worst, move / abs(f[i])) if f[i] != 0.0 else np.inf
     return ROOM * L, worst
-
-
-@compiled
-def positive_definite(A: np.ndarray) -> float:
-    """A lower bound of λ_min(A), or −inf if the Cholesky factorisation meets a pivot ≤ 0.
-
-    When it succeeds in floating point, λ_min(A) ≥ −γ/(1−γ)·trace(A) with γ = (P+1)u/(1−(P+1)u)
-    (Rump, Verification of positive definiteness, BIT 46, 2006).
-    """
-    P = len(A)
-    R = np.zeros((P, P))
-    trace = 0.0
-    for s in range(P):
-        trace += abs(A[s, s])
-        for t in range(s + 1):
-            value = A[s, t]
-            for k in range(t):
-                value -= R[s, k] * R[t, k]
-            if t < s:
-                R[s, t] = value / R[t, t]
-            elif value > 0.0:
-                R[s, s] = math.sqrt(value)
-            else:
-                return -np.inf
-    gamma = 1.01 * (P + 2) * UNIT
-    return -gamma * trace

@@ -10,7 +10,8 @@ from sweep.judge.base import Judgement
 from sweep.judge.newton import pack, plain_task, polish_member, polish_smooth
 from sweep.judge.shallow import Shallow
 from sweep.judge.smooth_kernels import Task, differentiate, outputs, total
-from sweep.judge.strict import proven_least, settle_strict, strict
+from sweep.judge.strict import settle_strict, strict
+from sweep.judge.strict_eigen import proven_least
 from sweep.judge.strict_kernels import second_order, supremum, third_order
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.initialisers import INITIALISERS
