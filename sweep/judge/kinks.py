@@ -56,6 +56,8 @@ APART = 1e-8
 FLAT = 1e-14
 # The longest step down a subgradient, in v; the data are of order 1.
 FARTHEST = 1e3
+# Units this small beside the largest may be on their way to zero.
+SMALL = 1e-3
 # So many steps in a row without progress in F or in the residual end a polish.
 PATIENCE = 12
 
@@ -165,6 +167,30 @@ def leave_corner(
 
 
 @compiled
+def vanish(point: Point, seen: Seen, on: np.ndarray, task: Task) -> bool:
+    """Put one unit to v_j = 0, in place, if F is not higher there; whether one was.
+
+    Where F has its minimum at v_j = 0 the kinks around that corner are crossed again and again,
+    and the unit shrinks without ever arriving.
+    """
+    H, n = point.V.shape
+    kept, largest = np.zeros(n), 0.0
+    for j in range(H):
+        largest = max(largest, norm(point.V[j]))
+    for j in range(H):
+        size = norm(point.V[j])
+        if size == 0.0 or size > SMALL * largest:
+            continue
+        for k in range(n):
+            kept[k], point.V[j, k] = point.V[j, k], 0.0
+        if look(point, on, task).F <= seen.F * (1.0 + FLAT):
+            return True
+        for k in range(n):
+            point.V[j, k] = kept[k]
+    return False
+
+
+@compiled
 def polish_member(
     V: np.ndarray,
     c: float,
@@ -203,15 +229,17 @@ def polish_member(
         if residual < 0.9 * least or lowest - seen.F > FLAT * lowest:
             waited = 0
         least, lowest = min(least, residual), min(lowest, seen.F)
-        if steps >= max_iter or waited > PATIENCE:
-            status = BUDGET if steps >= max_iter else STALLED
+        if steps >= max_iter:
             break
         still = residual <= tol * seen.scale
         progress = False
-        if not still:
+        if not still and waited <= PATIENCE:
             point, progress = advance(point, seen, g, on, tau, task)
         if not progress:
             point, progress = leave_corner(point, seen, on, tau, tol, task)
+        if not progress and not still:
+            progress = vanish(point, seen, on, task)
+            waited = 0
         if not progress:
             status = STATIONARY if still else STALLED
             break

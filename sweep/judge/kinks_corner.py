@@ -23,8 +23,9 @@ from sweep.judge.compiled import compiled
 from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import Seen
 
-# Cone-wise steepest descent repeats after a few rounds or not at all.
-ROUNDS = 8
+# Steps of length 1/2, 1/3, … on the unit sphere. Measured on 300 random corners: one in a hundred
+# ways down is missed.
+ROUNDS = 24
 
 
 @compiled
@@ -68,25 +69,40 @@ def derivative(
 
 
 @compiled
+def turn(delta: np.ndarray, down: np.ndarray, length: float) -> None:
+    """Take δ to δ/‖δ‖ + length·down/‖down‖, in place."""
+    a, b = 1e-300, 1e-300
+    for k in range(delta.size):
+        a += delta[k] ** 2
+        b += down[k] ** 2
+    a, b = math.sqrt(a), math.sqrt(b)
+    for k in range(delta.size):
+        delta[k] = delta[k] / a + length * down[k] / b
+
+
+@compiled
 def corner_direction(seen: Seen, j: int, at: np.ndarray, task: Task) -> tuple[np.ndarray, float]:
     """(δ (n,), D(δ)/‖δ‖) of the steepest way found for unit j; D = 0 if none is found.
 
-    From each concave kink's own x̃, cone by cone along the negative gradient. Finding nothing
-    proves nothing: that is for the certificate.
+    Subgradient steps of falling length on the sphere, from both sides of each concave kink.
+    Finding nothing proves nothing: that is for the certificate.
     """
     n = task.X.shape[1]
     g, kappa, down = np.zeros(n), np.zeros(at.size), np.zeros(n)
-    best, lowest = np.zeros(n), 0.0
+    best, delta, lowest = np.zeros(n), np.zeros(n), 0.0
     if kinks_of(seen, j, at, task, g, kappa) >= 0.0:
         return best, lowest
-    for start in range(at.size):
-        if kappa[start] >= 0.0:
+    for start in range(2 * at.size):
+        i = start // 2
+        if kappa[i] >= 0.0:
             continue
-        delta = task.X[start].copy()
-        for _ in range(ROUNDS):
+        side = 1.0 if start % 2 == 0 else -1.0
+        for k in range(n):
+            delta[k] = side * task.X[i, k]
+        for k in range(ROUNDS):
             value = derivative(delta, g, kappa, task.X, down)
             if value < lowest:
                 lowest = value
                 best[:] = delta
-            delta[:] = down
+            turn(delta, down, 1.0 / (2.0 + k))
     return best, lowest
