@@ -1,8 +1,8 @@
 """`ray`: one unit saturates for ever, and F falls all the way.
 
 Along the ray (w_j, b_j) + t·d the unit's preactivation moves by t·dᵢ at point i, away from zero
-at every point but the *tied* ones, where d·x̃ᵢ = 0 exactly (d is the unit's own direction with at
-most D tied points projected out, so such a d exists). Then
+at every point but the *tied* ones, where d·x̃ᵢ = 0 exactly. (At most D points are tied, so such a d
+exists: the unit's own direction with them projected out, or one from a linear program.) Then
 
 F′(t) = a Σᵢ qᵢ(t)·σ′(zᵢ + t·dᵢ)·dᵢ,
 
@@ -29,6 +29,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import linprog
 
 from sweep.judge.compiled import compiled
 from sweep.judge.kernel_losses import loss_terms
@@ -245,15 +246,42 @@ def _direction(
         if sizes[-1] < 1e-8 * sizes[0]:
             return None
         d = own - basis @ (basis.T @ own)
-    moves = np.where(tied, 0.0, X @ d)
-    free = ~tied
-    if not free.any() or not (moves[free] * z[free] > 0).all():
+    if tied.all():
         return None
-    slowest = np.abs(moves[free]).min()
+    outward = np.where(z > 0, 1.0, -1.0)
+    if not (outward * (X @ d) > 0)[~tied].all():
+        found = _widest(X * outward[:, None], tied)
+        if found is None:
+            return None
+        d = found
+    moves = np.where(tied, 0.0, X @ d)
+    slowest = np.abs(moves[~tied]).min()
     # A move that is all rounding has no sign.
-    if slowest < 1e-9 * np.linalg.norm(own) * np.abs(X).max():
+    if slowest < 1e-9 * np.linalg.norm(d) * np.abs(X).max():
         return None
     return np.asarray(moves / slowest)
+
+
+def _widest(signed: np.ndarray, tied: np.ndarray) -> np.ndarray | None:
+    """The d in the unit box that moves the slowest free point outward fastest; tied ones rest."""
+    n, free = signed.shape[1], ~tied
+    # Unknowns (d, s): maximise s with s ≤ ±x̃ᵢ·d at free points.
+    rows = np.column_stack([-signed[free], np.ones(free.sum())])
+    rest = {}
+    if tied.any():
+        rest["A_eq"] = np.column_stack([signed[tied], np.zeros(tied.sum())])
+        rest["b_eq"] = np.zeros(tied.sum())
+    cost = np.append(np.zeros(n), -1.0)
+    bounds = [(-1.0, 1.0)] * n + [(None, None)]
+    found = linprog(cost, A_ub=rows, b_ub=np.zeros(free.sum()), bounds=bounds, **rest)
+    if found.status != 0 or not found.x[-1] > 0:
+        return None
+    d = np.asarray(found.x[:n])
+    # The solver keeps tied points only to its tolerance of 1e-7.
+    if tied.any():
+        basis = np.linalg.svd(signed[tied].T, full_matrices=False)[0]
+        d = d - basis @ (basis.T @ d)
+    return d if (signed[free] @ d > 0).all() else None
 
 
 @compiled
