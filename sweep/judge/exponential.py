@@ -35,7 +35,7 @@ from sweep.judge.separates import added_is_free, settle_separated
 from sweep.judge.shallow import Shallow
 from sweep.models.augmentations import ExpSkip
 from sweep.models.objective import DataObjective, Objective
-from sweep.verdicts import Certificate, Verdict
+from sweep.verdicts import Verdict
 
 
 def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
@@ -82,7 +82,7 @@ def _ends(
 
 def _settle(found: Judgement, member: int, end: End) -> None:
     evidence = end.evidence | {"objective_at_limit": end.objective}
-    found.settle(member, Verdict.ESCAPING, Certificate.CHART, evidence)
+    found.settle(member, Verdict.ESCAPING, end.certificate, evidence)
     found.limit_objective[member] = end.objective
     found.limit_error[member] = end.error
     found.limit_error_base[member] = end.error_base

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from sweep.verdicts import Certificate
+
 # λa²/2 at a stored point, as a share of G: below the rounding of F.
 UNSEEN = 1e-17
 
@@ -37,6 +39,7 @@ class End:
     objective: float = np.nan
     error: float = np.nan
     error_base: float = np.nan
+    certificate: Certificate = Certificate.CHART
 
 
 def split_alpha(

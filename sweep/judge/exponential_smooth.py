@@ -19,28 +19,34 @@ others  as in `sweep.judge.smooth_kernels`
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
 from sweep.judge.base import Judgement
 from sweep.judge.charts import FAINT
+from sweep.judge.escapes_ray import find_ray
 from sweep.judge.escapes_smooth import settle_saturating
+from sweep.judge.escapes_tail import at_rest, follow, prove
 from sweep.judge.exponential_end import End, split_alpha
+from sweep.judge.kernel_losses import loss_terms
 from sweep.judge.newton import Polished, pack, polish_member, polish_smooth, task_of, unpack
 from sweep.judge.newton_kernels import SEPARATED, STATIONARY
 from sweep.judge.readings import read
 from sweep.judge.separates import settle_separated
 from sweep.judge.shallow import Shallow, Units
-from sweep.judge.smooth_kernels import Task, outputs
+from sweep.judge.smooth_kernels import TAIL, Task, outputs
 from sweep.judge.strict import settle_strict
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.losses import Squared
 from sweep.models.objective import DataObjective
 from sweep.models.regularizers import NoRegularizer
 from sweep.problems.base import Data
-from sweep.verdicts import Verdict
+from sweep.verdicts import Certificate, Verdict
 
-BUDGET = 200
+# Newton steps; what a few hundred have not brought to rest mostly comes to rest in a thousand.
+BUDGETS = (200, 600)
+Ending = tuple[Certificate, np.ndarray, dict[str, Any]]
 # F may rise by this share when the neuron's last trace is dropped from the points that keep it.
 SAME = 1e-9
 
@@ -54,7 +60,7 @@ def end_of_smooth(
     if task is None or units.alpha[0] == 0:
         return None
     theta, shifts = pack(task, units)
-    polished = polish_member(task, theta[0], shifts[0], budget=BUDGET)
+    polished, slide = _polished(task, theta[0], shifts[0])
     place = unpack(task, polished.theta[None], polished.shifts[None])
     end = End(
         [_parameters(shallow, place, float(units.alpha[0]), polished.objective, lam)],
@@ -65,7 +71,71 @@ def end_of_smooth(
         return end
     if polished.status == STATIONARY:
         return _finite(shallow, task, polished, place, end)
+    if slide is not None:
+        return _slid(shallow, task, place, end, slide)
     return _fitted(objective, shallow, task, polished, place, end)
+
+
+def _polished(task: Task, theta: np.ndarray, shifts: np.ndarray) -> tuple[Polished, Ending | None]:
+    """Where the polish ends, and how the point escapes from there by a unit that saturates.
+
+    Slides are recognised where the polish came to rest, or in the charts at their ends; a polish
+    that has done neither goes on for longer.
+    """
+    steps = 0
+    for budget in BUDGETS:
+        polished = polish_member(task, theta, shifts, budget)
+        steps += polished.steps
+        theta, shifts = polished.theta, polished.shifts
+        slide = None
+        if polished.status != SEPARATED:
+            polished, slide = _slide(task, polished)
+        if polished.status in (SEPARATED, STATIONARY) or slide is not None:
+            break
+    return replace(polished, steps=steps), slide
+
+
+def _slide(task: Task, polished: Polished) -> tuple[Polished, Ending | None]:
+    """The escape by a ray or a chart, or what the polish in the chart came to."""
+    if at_rest(polished):
+        ray = find_ray(task, polished.theta, polished.shifts)
+        if ray is not None:
+            return polished, (Certificate.RAY, ray.limit, {"unit": ray.unit, "tied": ray.tied})
+    # The chart starts with α of e^{w·x}, without a shift.
+    theta, at = polished.theta.copy(), len(polished.theta) - 2 - task.X.shape[1]
+    theta[at] *= np.exp(-polished.shifts[-1])
+    try:
+        chart = follow(task, theta) if np.isfinite(theta).all() and theta[at] != 0 else None
+    except np.linalg.LinAlgError:
+        chart = None  # the Hessian has overflowed: units this far out have no chart in float64
+    if chart is None:
+        return polished, None
+    if (chart.task.kinds == TAIL).any():
+        proof = prove(chart)
+        return polished, None if proof is None else (Certificate.TAIL, *proof)
+    if chart.end.status != SEPARATED and at_rest(chart.end):
+        ray = find_ray(chart.task, chart.end.theta, chart.end.shifts)
+        if ray is not None:
+            return chart.end, (Certificate.RAY, ray.limit, {"unit": ray.unit, "tied": ray.tied})
+    lower = chart.end.status == SEPARATED or chart.end.objective < polished.objective
+    return (chart.end if lower else polished), None
+
+
+def _slid(shallow: Shallow, task: Task, place: Units, end: End, slide: Ending) -> End:
+    """The end of an escape; f is f̃ there without what the neuron adds at the place."""
+    certificate, f, evidence = slide
+    losses = [
+        loss_terms(task.loss, task.p, float(-y * out))[0] for y, out in zip(task.y, f, strict=True)
+    ]
+    base = f - _neuron(shallow, place)[0]
+    return replace(
+        end,
+        certificate=certificate,
+        evidence=evidence,
+        objective=float(np.sum(losses)),
+        error=float((~(task.y * f > 0)).mean()),
+        error_base=float((~(task.y * base > 0)).mean()),
+    )
 
 
 def _parameters(
