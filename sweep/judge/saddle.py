@@ -13,6 +13,7 @@ from sweep.judge.base import Judgement
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
+from sweep.judge.shallow import Shallow
 from sweep.models.lanes import LANE, one_thread
 from sweep.models.objective import DataObjective, Objective
 from sweep.verdicts import Certificate, Verdict
@@ -26,9 +27,15 @@ DIRECTIONS = 3
 
 
 def handles(objective: Objective) -> bool:
-    """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route."""
+    """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
+
+    One-hidden-layer networks with the exponential neuron have a polish of their own.
+    """
     if not isinstance(objective, DataObjective):
         return True
+    shallow = Shallow.of(objective)
+    if shallow is not None and shallow.exponential:
+        return False
     activation = objective.network.activation
     return plain_task(objective) is None and (activation is None or activation.slopes is None)
 
