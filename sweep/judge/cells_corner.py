@@ -27,6 +27,8 @@ MAX_RAYS = 20_000
 # Rows whose least singular value is below this share of the largest count as dependent: data that
 # are distinct in float64 but not in any meaningful sense.
 DEPENDENT = 1e-9
+# Kinks fainter than this beside the strongest one are not told from rounding with certainty.
+FAINT = 1e-6
 
 
 def least_derivative(
@@ -34,9 +36,11 @@ def least_derivative(
 ) -> float | None:
     """The least D(δ)/‖δ‖ over the extreme rays on which D is not identically zero.
 
-    None if there are too many rays, or if g does not vanish where no kink looks. `tolerance` is
-    what counts as zero.
+    None if there are too many rays, if g does not vanish where no kink looks (up to `tolerance`),
+    or if some kinks are so faint that their rays look like idle ones.
     """
+    if np.abs(kappa).min() < FAINT * np.abs(kappa).max():
+        return None
     _, sizes, rows = np.linalg.svd(points, full_matrices=False)
     span = rows[sizes > DEPENDENT * sizes[0]] if sizes.size else rows[:0]
     if np.linalg.norm(g - span.T @ (span @ g)) > tolerance:
@@ -50,7 +54,8 @@ def least_derivative(
     bent = np.maximum(rays @ inside.T, 0.0)
     values = rays @ down + bent @ kappa
     size = np.abs(rays @ down) + bent @ np.abs(kappa)
-    felt = size > tolerance
+    # A ray rounds by 1e-16: points on its own hyperplanes look this faint, others do not.
+    felt = size > FAINT * FAINT * (np.abs(kappa) @ np.linalg.norm(points, axis=1))
     return float(values[felt].min()) if felt.any() else np.inf
 
 

@@ -25,7 +25,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sweep.judge.kernel_losses import loss_terms
+from sweep.judge.kernel_losses import loss_rows
 from sweep.judge.kinks import polish_member
 from sweep.judge.rounding import SAFETY, UNIT
 
@@ -46,13 +46,18 @@ class Setting:
         return np.asarray(np.linalg.norm(self.X, axis=1))
 
     @property
+    def bent(self) -> bool:
+        """Whether there are kinks at all."""
+        return self.slopes[0] != self.slopes[1]
+
+    @property
     def steepest(self) -> float:
         """The larger of |s₋|, |s₊|."""
         return max(abs(self.slopes[0]), abs(self.slopes[1]))
 
     def terms(self, z: np.ndarray) -> np.ndarray:
         """ℓ, ℓ′, ℓ″ at z (N,), (3, N)."""
-        return np.array([loss_terms(self.code, self.p, value) for value in z.tolist()]).T
+        return np.asarray(loss_rows(self.code, self.p, z))
 
 
 @dataclass(frozen=True, eq=False)

@@ -59,6 +59,8 @@ class Proof:
 
 def prove(place: Place) -> Proof | str:
     """The proof, or in a few words what it failed for."""
+    if not np.isfinite(place.F):
+        return "overflow"
     gradient = float(np.linalg.norm(place.gradient))
     if not gradient <= STATIONARY * place.scale + place.gradient_doubt:
         return "residual"
@@ -95,7 +97,7 @@ def _radius(place: Place) -> float:
     """ρ: until a kink that is not certainly convex is crossed where its point is felt."""
     setting = place.setting
     lo, hi = setting.slopes
-    if lo == hi:
+    if not setting.bent:
         return np.inf
     away = np.abs(place.Z) / setting.length
     # For a unit with a = 0 the same ball is read as one in (w_j, b_j).
@@ -127,7 +129,7 @@ def _shape(place: Place) -> tuple[int, float, int] | None:
     for j in range(len(place.V)):
         if place.s[j] == 0:
             up = place.W[j] @ setting.X.T > 0
-            if setting.slopes[0] != setting.slopes[1] and not place.W[j].any():
+            if setting.bent and not place.W[j].any():
                 return None
             slope = np.where(up, setting.slopes[1], setting.slopes[0])
             idle.append((slope[:, None] * setting.X)[active])
@@ -167,9 +169,13 @@ def _rank(J: np.ndarray) -> int | None:
 
 
 def _settled(place: Place, within: float) -> bool:
-    """Whether on a ball of that radius ℓ″ keeps half its size and idle points stay idle."""
+    """Whether on a ball of that radius f stays linear, ℓ″ keeps half its size, idle points idle."""
     setting = place.setting
     move = place.reach * within + place.doubt
+    # On the way no kink is met that could matter, convex or not: F stays smooth on the manifold.
+    met = np.abs(place.Z) <= 2 * within * setting.length
+    if (met & ~place.at & (place.r > 0) & (place.s != 0)[:, None]).any() and setting.bent:
+        return False
     if setting.code == SQUARED:
         return True
     if setting.code == LOGISTIC:
@@ -205,6 +211,7 @@ def _multipliers(place: Place, drift: float, epsilon: float) -> tuple[float, flo
         if tau is None:
             return "multipliers"
         low, high = min(low, float(tau.min())), max(high, float(tau.max()))
-        if not min(tau.min(), 1 - tau.max()) > 2 * (drift + epsilon) / solid[-1]:
+        miss = float(np.linalg.norm(g + (tau * kappa) @ points))
+        if not min(tau.min(), 1 - tau.max()) > 2 * (drift + epsilon + miss) / solid[-1]:
             return "weak"
     return low, high

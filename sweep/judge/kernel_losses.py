@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from sweep.judge.compiled import compiled
 from sweep.models.losses import HingePower, Logistic, Loss, Squared
 
@@ -48,3 +50,12 @@ def loss_terms(code: int, p: float, z: float) -> tuple[float, float, float]:
     # p = 3 is the usual case, and pow costs more than all the rest
     power = u if p == 3.0 else u ** (p - 2.0)
     return power * u * u, p * power * u, p * (p - 1.0) * power
+
+
+@compiled
+def loss_rows(code: int, p: float, z: np.ndarray) -> np.ndarray:
+    """ℓ, ℓ′, ℓ″ at many z (N,), (3, N)."""
+    found = np.empty((3, z.size))
+    for i in range(z.size):
+        found[0, i], found[1, i], found[2, i] = loss_terms(code, p, z[i])
+    return found

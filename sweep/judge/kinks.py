@@ -56,6 +56,8 @@ APART = 1e-8
 FLAT = 1e-14
 # The longest step down a subgradient, in v; the data are of order 1.
 FARTHEST = 1e3
+# Beyond this the Hessian may overflow, and LAPACK raises; such members stay as they are.
+TOO_LARGE = 1e150
 # Units this small beside the largest may be on their way to zero.
 SMALL = 1e-3
 # So many steps in a row without progress in F or in the residual end a polish.
@@ -230,6 +232,9 @@ def polish_member(
             waited = 0
         least, lowest = min(least, residual), min(lowest, seen.F)
         if steps >= max_iter:
+            break
+        if not residual < TOO_LARGE:
+            status = STALLED
             break
         still = residual <= tol * seen.scale
         progress = False
