@@ -25,12 +25,13 @@ from __future__ import annotations
 import numpy as np
 
 from sweep.judge.base import Judgement
-from sweep.judge.exponential_end import End
+from sweep.judge.exponential_end import End, Proof
 from sweep.judge.exponential_kinks import end_over_kinks
 from sweep.judge.exponential_limit import Setting
 from sweep.judge.exponential_ray import settle_scaled
 from sweep.judge.exponential_smooth import end_of_smooth
 from sweep.judge.readings import read
+from sweep.judge.rounding import SAFETY, UNIT
 from sweep.judge.separates import added_is_free, settle_separated
 from sweep.judge.shallow import Shallow
 from sweep.models.augmentations import ExpSkip
@@ -57,9 +58,13 @@ def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray |
     settle_separated(found, objective, lam, read(objective, found.params, lam))
     settle_scaled(found, objective, lam, ~free)
     for member, end in ends.items():
-        # Without a regularizer a finite limit is no limit: the point itself is stationary.
-        if found.open[member] and end.evidence and not (free[member] and end.finite):
+        if not found.open[member] or not end.evidence:
+            continue
+        if not (free[member] and end.finite):
             _settle(found, member, end)
+        # Without a regularizer a finite limit is no limit but a stationary point of F.
+        elif end.minimum is not None and (found.params[member] == end.points[0]).all():
+            _settle_minimum(found, member, end.minimum)
 
 
 def _ends(
@@ -88,11 +93,25 @@ def _settle(found: Judgement, member: int, end: End) -> None:
     found.limit_error_base[member] = end.error_base
 
 
+def _settle_minimum(found: Judgement, member: int, proof: Proof) -> None:
+    found.settle(
+        member,
+        Verdict.LOCAL_MINIMUM,
+        proof.certificate,
+        proof.evidence,
+        margin=proof.margin,
+        radius=proof.radius,
+    )
+    found.min_eig[member] = proof.least
+    found.flat_dim[member] = proof.flat
+
+
 def _move(
     found: Judgement, objective: DataObjective, lam: np.ndarray | None, ends: dict[int, End]
 ) -> None:
-    """Make the polished points the judged ones, where F, as evaluated, is no higher."""
-    before = read(objective, found.params, lam).objective
+    """Make the polished points the judged ones, where F is no higher but for its rounding."""
+    highest = read(objective, found.params, lam).objective
+    highest = highest * (1 + SAFETY * (objective.n_data + 8) * UNIT)
     waiting = {member: list(end.points) for member, end in ends.items()}
     while waiting:
         trial = found.params.copy()
@@ -100,7 +119,7 @@ def _move(
             trial[member] = points.pop(0) if points else found.params[member]
         after = read(objective, trial, lam)
         for member in list(waiting):
-            lower = np.isfinite(trial[member]).all() and after.objective[member] <= before[member]
+            lower = np.isfinite(trial[member]).all() and after.objective[member] <= highest[member]
             if lower and (after.sure[member] > 0 or not ends[member].separates):
                 found.moved[member] += np.linalg.norm(trial[member] - found.params[member])
                 found.params[member] = trial[member]

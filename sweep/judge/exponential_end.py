@@ -22,13 +22,25 @@ UNSEEN = 1e-17
 
 
 @dataclass(frozen=True, eq=False)
+class Proof:
+    """That a minimum of the limit problem lies within `radius` of the first of the points."""
+
+    certificate: Certificate
+    radius: float
+    margin: float
+    flat: int
+    least: float
+    evidence: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
 class End:
     """Where one member's limit problem ended.
 
     `points` are the θ̃ (P,) to store, best first; of those of a network that `separates` at the
     limit the first that is seen to separate the data counts. `evidence` is empty where nothing
     is settled, and then `objective`, `error`, `error_base` (at the limit) say nothing. `finite`:
-    α and w have not gone to infinity.
+    α and w have not gone to infinity; then `minimum` may prove one, of F too if λ = 0.
     """
 
     points: list[np.ndarray]
@@ -40,6 +52,7 @@ class End:
     error: float = np.nan
     error_base: float = np.nan
     certificate: Certificate = Certificate.CHART
+    minimum: Proof | None = None
 
 
 def split_alpha(

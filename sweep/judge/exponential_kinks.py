@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweep.judge.exponential_end import End, split_alpha
+from sweep.judge.exponential_end import End, Proof, split_alpha
 from sweep.judge.exponential_limit import Limit, Setting, Start, near_limit, solve, start_of
+from sweep.judge.exponential_minimum import prove_minimum
 from sweep.judge.exponential_neuron import EXP
 from sweep.judge.exponential_step import Place
 from sweep.judge.shallow import Shallow, Units
+from sweep.verdicts import Certificate
 
 # The output of a neuron that is switched on where it was off, at the point that sees it most.
 FIRST = 1e-3
@@ -28,6 +30,11 @@ def end_over_kinks(
     limit = solve(setting, start)
     places = list(near_limit(limit)) if limit.separates else [limit.finite]
     points = [_parameters(shallow, limit, place, params, lam) for place in places]
+    proof = None
+    if lam == 0 and limit.name == "finite" and not limit.separates:
+        proof = _proof(limit)
+        if proof is not None:
+            points = [_parameters(shallow, limit, proof[0], params, lam)]
     known = (limit.stationary or limit.separates) and limit.approached()
     if not known:
         return End(points, limit.separates, limit.steps)
@@ -46,6 +53,18 @@ def end_over_kinks(
         0.0 if limit.separates else limit.objective,
         limit.error(),
         limit.error_base(),
+        minimum=None if proof is None else proof[1],
+    )
+
+
+def _proof(limit: Limit) -> tuple[Place, Proof] | None:
+    found = prove_minimum(limit)
+    if found is None:
+        return None
+    kind = Certificate.KINK if found.evidence["kinks"] else Certificate.STRICT
+    least = float(found.evidence["least_eigenvalue"])
+    return found.place, Proof(
+        kind, found.radius, found.margin, found.flat, least, dict(found.evidence)
     )
 
 

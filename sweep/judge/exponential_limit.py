@@ -93,7 +93,8 @@ class Limit:
     """Where one member's polish in the limit problem ended.
 
     `residual` is relative to Σ|q_i|‖x̃_i‖; `stationary` says that it is small enough. `finite` is
-    the last place before the neuron went to infinity (or `place` itself).
+    the last place before the neuron went to infinity (or `place` itself). `on` (H, N) are the kinks
+    that the place lies on, `tau` their multipliers.
     """
 
     setting: Setting
@@ -104,6 +105,8 @@ class Limit:
     steps: int
     residual: float
     objective: float
+    on: np.ndarray
+    tau: np.ndarray
 
     @property
     def stationary(self) -> bool:
@@ -203,7 +206,7 @@ def solve(setting: Setting, start: Start) -> Limit:
 
 def _polish(setting: Setting, start: Start, jumps: bool) -> Limit:
     task = setting.task(start.s)
-    place, finite, _, _, status, steps, residual, scale, objective = polish_limit(
+    place, finite, on, tau, status, steps, residual, scale, objective = polish_limit(
         start.V, start.c, start.sigma, start.omega, setting.centred, task, jumps, BUDGET, TOLERANCE
     )
     relative = residual / scale if scale > 0 else 0.0
@@ -216,6 +219,8 @@ def _polish(setting: Setting, start: Start, jumps: bool) -> Limit:
         steps,
         relative,
         objective,
+        on,
+        tau,
     )
 
 
