@@ -104,27 +104,43 @@ def breakpoints(
 
 
 @compiled
-def walk(line: Line, task: Task, held: np.ndarray, t_max: float, pieces: int) -> tuple[float, int]:
-    """Go down from t = 0 to the first minimum, or to t_max: (t, the pair landed on or −1).
+def walk(
+    line: Line, task: Task, held: np.ndarray, t_max: float, pieces: int, thorough: bool
+) -> tuple[float, int]:
+    """Go down from t = 0 to a minimum of F, or to t_max: (t, the pair landed on or −1).
 
     F′ < 0 at 0 is the caller's promise. A minimum inside a piece is bisected; one at a kink, where
-    the slope jumps from negative to positive, is landed on.
+    the slope jumps from negative to positive, is landed on. `thorough` looks at every kink, and
+    finds the first minimum; else in strides that double, which may pass a rise of F.
     """
     t, pair = breakpoints(line, held, t_max, pieces)
-    before = 0.0
-    for k in range(t.size):
-        if along(line, t[k], task, False)[1] >= 0.0:
-            a, b = before, t[k]
-            for _ in range(60):
-                mid = 0.5 * (a + b)
-                if mid <= a or mid >= b:
-                    break
-                if along(line, mid, task, True)[1] < 0.0:
-                    a = mid
-                else:
-                    b = mid
-            return (a if a > 0.0 else b), -1
-        if pair[k] >= 0 and along(line, t[k], task, True)[1] >= 0.0:
-            return t[k], pair[k]
-        before = t[k]
-    return t_max, -1
+    below, above, stride = -1, t.size, 1
+    while below < t.size - 1:
+        k = min(below + stride, t.size - 1)
+        if along(line, t[k], task, True)[1] >= 0.0:
+            above = k
+            break
+        below = k
+        if not thorough:
+            stride *= 2
+    if above == t.size:
+        return t_max, -1
+    # F′ < 0 right of `below`, F′ ≥ 0 right of `above`: close in on neighbours
+    while above - below > 1:
+        k = (below + above) // 2
+        if along(line, t[k], task, True)[1] >= 0.0:
+            above = k
+        else:
+            below = k
+    a, b = (0.0 if below < 0 else t[below]), t[above]
+    if along(line, b, task, False)[1] < 0.0:
+        return b, pair[above]
+    for _ in range(60):
+        mid = 0.5 * (a + b)
+        if mid <= a or mid >= b:
+            break
+        if along(line, mid, task, True)[1] < 0.0:
+            a = mid
+        else:
+            b = mid
+    return (a if a > 0.0 else b), -1

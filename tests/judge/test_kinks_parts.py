@@ -99,10 +99,12 @@ def test_f_along_a_line_is_f_and_the_walk_ends_at_its_first_minimum(loss: Loss, 
             assert value(t) == pytest.approx(F, rel=1e-12)
             difference = (value(t + 1e-6) - value(t - 1e-6)) / 2e-6
             assert slope == pytest.approx(difference, rel=1e-5, abs=1e-4)
-        t, _ = walk(line, task, held, 3.0, 4)
+        t, _ = walk(line, task, held, 3.0, 4, True)
         grid = [value(u) for u in np.linspace(0, t, 200)]
         assert (np.diff(grid) <= 1e-12 * grid[0]).all()
         assert t == 3.0 or value(t + 1e-4) >= value(t) - 1e-12 * grid[0]
+        t, _ = walk(line, task, held, 3.0, 4, False)
+        assert t == 3.0 or min(value(t + 1e-4), value(t - 1e-4)) >= value(t) - 1e-12 * grid[0]
 
 
 def test_the_walk_lands_on_the_kink_that_turns_it_back() -> None:
@@ -111,7 +113,7 @@ def test_the_walk_lands_on_the_kink_that_turns_it_back() -> None:
     assert kernel is not None
     task = Task(np.array([[1.0]]), np.array([-1.0]), np.ones(1), -1.0, 1.0, *kernel)
     line = Line(np.array([[-1.0]]), np.array([[1.0]]), 0.0, 0.0)
-    t, pair = walk(line, task, np.zeros((1, 1), dtype=bool), 4.0, 4)
+    t, pair = walk(line, task, np.zeros((1, 1), dtype=bool), 4.0, 4, True)
     assert (t, pair) == (1.0, 0)
 
 
