@@ -104,6 +104,14 @@ def breakpoints(
 
 
 @compiled
+def turns(line: Line, t: float, pair: int, task: Task) -> bool:
+    """Whether F has stopped falling at the place t: before it, or by its kink."""
+    if along(line, t, task, False)[1] >= 0.0:
+        return True
+    return pair >= 0 and along(line, t, task, True)[1] >= 0.0
+
+
+@compiled
 def walk(
     line: Line, task: Task, held: np.ndarray, t_max: float, pieces: int, thorough: bool
 ) -> tuple[float, int]:
@@ -117,7 +125,7 @@ def walk(
     below, above, stride = -1, t.size, 1
     while below < t.size - 1:
         k = min(below + stride, t.size - 1)
-        if along(line, t[k], task, True)[1] >= 0.0:
+        if turns(line, t[k], pair[k], task):
             above = k
             break
         below = k
@@ -125,10 +133,10 @@ def walk(
             stride *= 2
     if above == t.size:
         return t_max, -1
-    # F′ < 0 right of `below`, F′ ≥ 0 right of `above`: close in on neighbours
+    # F falls at `below` and has turned at `above`: close in on neighbours
     while above - below > 1:
         k = (below + above) // 2
-        if along(line, t[k], task, True)[1] >= 0.0:
+        if turns(line, t[k], pair[k], task):
             above = k
         else:
             below = k
