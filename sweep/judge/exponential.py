@@ -24,7 +24,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from sweep.judge.attained import settle_attained
 from sweep.judge.base import Judgement
+from sweep.judge.bounds import proven_bound
 from sweep.judge.exponential_end import End, Proof
 from sweep.judge.exponential_kinks import end_over_kinks
 from sweep.judge.exponential_limit import Setting
@@ -37,6 +39,9 @@ from sweep.judge.shallow import Shallow
 from sweep.models.augmentations import ExpSkip
 from sweep.models.objective import DataObjective, Objective
 from sweep.verdicts import Verdict
+
+# How far above a proven bound an attained one is looked for; the proof is `settle_attained`'s own.
+AT_BOUND = 1e-12
 
 
 def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
@@ -56,6 +61,8 @@ def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray |
     ends = _ends(found, objective, shallow, np.zeros(len(free)) if lam is None else lam[:, 0])
     _move(found, objective, lam, ends)
     settle_separated(found, objective, lam, read(objective, found.params, lam))
+    bound = proven_bound(objective.loss, shallow.X[:, :-1], shallow.y)
+    settle_attained(found, objective, lam, bound, AT_BOUND)
     settle_scaled(found, objective, lam, ~free)
     for member, end in ends.items():
         if not found.open[member] or not end.evidence:

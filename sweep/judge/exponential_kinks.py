@@ -15,6 +15,9 @@ from sweep.judge.exponential_step import Place
 from sweep.judge.shallow import Shallow, Units
 from sweep.verdicts import Certificate
 
+# A neuron that adds less than this to every output is as good as off: F does not feel where it
+# should go.
+QUIET = 1e-6
 # The output of a neuron that is switched on where it was off, at the point that sees it most.
 FIRST = 1e-3
 
@@ -73,7 +76,10 @@ def _start(setting: Setting, units: Units) -> Start | None:
     assert units.alpha is not None and units.w is not None and units.b is not None
     if units.alpha[0] != 0:
         start = start_of(setting, units, 0)
-        return start if np.isfinite(start.omega).all() else None
+        if not np.isfinite(start.omega).all():
+            return None
+        if (setting.centred @ start.omega).max() > np.log(QUIET):
+            return start
     a, c = units.a[0], float(units.c[0])
     V = np.ascontiguousarray(np.abs(a)[:, None] * units.W[0])
     q = setting.pulls(setting.base(V, c, np.sign(a)))

@@ -39,6 +39,9 @@ class Manifold:
         self.slope = np.where(Z > 0, setting.slopes[1], setting.slopes[0]) * self.s[:, None]
         self.rows = self._rows()
         self.evaluate()
+        if not self.misfit.any():
+            self.clear, self.W = False, self.rows[:0].T
+            return
         seen = self.rows[self.misfit]
         _, sizes, W = np.linalg.svd(seen, full_matrices=False)
         self.clear = bool(((sizes < NOTHING * sizes[0]) | (sizes > GAP * sizes[0])).all())

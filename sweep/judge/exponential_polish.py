@@ -19,15 +19,18 @@ from sweep.judge.exponential_step import (
     Scene,
     Seen,
     at_zero,
+    free_part,
     freeze,
     look,
     moved,
     newton_direction,
+    reduced,
     subgradient,
 )
 from sweep.judge.kernel_losses import SQUARED
 from sweep.judge.kinks import BUDGET, SEPARATES, STALLED, STATIONARY, norm, touch
 from sweep.judge.kinks_corner import corner_direction
+from sweep.judge.kinks_geometry import basis
 from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import Point
 from sweep.judge.kinks_step import Seen as KinkSeen
@@ -40,6 +43,8 @@ TAIL, TAIL_DROP = 1e-6, 1e-9
 PATIENCE = 12
 # Newton steps of the base network alone that refit it to a moved neuron: it is nearly there.
 REFITS = 4
+# A least curvature below minus this share of the largest is no rounding (some 1e-13) but a saddle.
+CURVED = 1e-9
 
 
 @compiled
@@ -173,6 +178,30 @@ def leave_corner(
 
 
 @compiled
+def leave_saddle(
+    place: Place, seen: Seen, on: np.ndarray, tau: np.ndarray, scene: Scene
+) -> tuple[Place, bool]:
+    """(next place, whether F is lower there) along negative curvature on the held kinks."""
+    n, H = place.V.shape[1], place.V.shape[0]
+    used = H * n + 1 + free_part(place, n)
+    B, first = basis(on, scene.task.X, used - H * n)
+    values, U = np.linalg.eigh(reduced(place, seen, on, on, tau, B, first, scene))
+    if values[0] >= -CURVED * values[values.size - 1]:
+        return place, False
+    d = np.zeros(H * n + 1 + n)
+    for a in range(used):
+        for b in range(values.size):
+            d[a] += B[a, b] * U[b, 0]
+    for t in (1.0, -1.0, 0.1, -0.1, 0.01, -0.01):
+        after = moved(place, d, t)
+        if after.chart == FLAT and after.eps * scene.sigma <= 0.0:
+            continue
+        if look(after, on, scene).F < seen.F * (1.0 - ROUNDING):
+            return after, True
+    return place, False
+
+
+@compiled
 def pin(place: Place, g: np.ndarray, sigma: float) -> Place:
     """ε held at 0 while F falls towards it; the gradient's last entry is cleared then."""
     if place.chart != FLAT or place.eps != 0.0:
@@ -244,6 +273,10 @@ def polish_limit(
         if task.code != SQUARED and seen.margin > 0.0:
             status, residual = SEPARATES, 0.0
             break
+        if seen.F <= N * ROUNDING**2:
+            # Squared loss: every output is fitted but for its own rounding.
+            status, residual = STATIONARY, 0.0
+            break
         g = subgradient(place, seen, on, tau, scene)
         place = pin(place, g, sigma)
         residual = norm(g)
@@ -260,6 +293,8 @@ def polish_limit(
             place, delta, progress = advance(place, seen, g, on, tau, delta, scene)
         if not progress:
             place, progress = leave_corner(place, seen, on, tau, tol, scene)
+        if still and not progress:
+            place, progress = leave_saddle(place, seen, on, tau, scene)
         if not progress:
             status = STATIONARY if still else STALLED
             break
