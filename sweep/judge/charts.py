@@ -13,7 +13,7 @@ import numpy as np
 
 from sweep.judge.compiled import compiled
 from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD, neuron
-from sweep.judge.exponential_step import Place, Scene, Seen, look
+from sweep.judge.exponential_step import Place, Scene, Seen, at_zero, look
 from sweep.judge.kernel_losses import SQUARED, loss_terms
 
 # The span of w·x below which FLAT is the better chart, and above which EXP is: far enough apart
@@ -138,3 +138,14 @@ def keep_linear(place: Place, scene: Scene) -> Place:
     V[j, n - 1] += room - low
     c = place.c - task.s[j] * task.hi * (room - low)
     return Place(V, c, QUAD, place.omega, 0.0, False, j, place.live, False)
+
+
+@compiled
+def pin(place: Place, g: np.ndarray, sigma: float) -> Place:
+    """ε held at 0 while F falls towards it; the gradient's last entry is cleared then."""
+    if place.chart != FLAT or place.eps != 0.0:
+        return place
+    outwards = sigma * g[g.size - 1] >= 0.0
+    if outwards:
+        g[g.size - 1] = 0.0
+    return at_zero(place, outwards)

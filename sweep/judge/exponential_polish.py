@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweep.judge.charts import bend, keep_linear, rename, vanish
+from sweep.judge.charts import bend, keep_linear, pin, rename, vanish
 from sweep.judge.compiled import compiled
 from sweep.judge.exponential_line import along, line_of, walk
 from sweep.judge.exponential_neuron import EXP, FLAT
@@ -199,17 +199,6 @@ def leave_saddle(
         if look(after, on, scene).F < seen.F * (1.0 - ROUNDING):
             return after, True
     return place, False
-
-
-@compiled
-def pin(place: Place, g: np.ndarray, sigma: float) -> Place:
-    """ε held at 0 while F falls towards it; the gradient's last entry is cleared then."""
-    if place.chart != FLAT or place.eps != 0.0:
-        return place
-    outwards = sigma * g[g.size - 1] >= 0.0
-    if outwards:
-        g[g.size - 1] = 0.0
-    return at_zero(place, outwards)
 
 
 @compiled
