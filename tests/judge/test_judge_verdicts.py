@@ -21,6 +21,14 @@ from sweep.problems import PROBLEMS, Data
 from sweep.registry import Choice
 from sweep.verdicts import Stop
 
+
+@pytest.fixture(autouse=True)
+def proven_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the stage of global minima: what it leaves open would go on to polish and proofs."""
+    monkeypatch.setattr("sweep.judge.standard.POLISHES", ())
+    monkeypatch.setattr("sweep.judge.standard.CERTIFICATES", ())
+
+
 TIGHT: Any = JUDGES.build(Choice("standard"))
 
 
@@ -100,7 +108,7 @@ def test_a_separating_network_is_scaled_to_exactly_zero(scale: float) -> None:
     assert 0 < found.certificate_margin[0] <= scale
 
 
-@pytest.mark.parametrize("scale", [1.0, 5.0, 1e100])
+@pytest.mark.parametrize("scale", [1.5, 5.0, 1e100])
 def test_a_point_already_at_zero_keeps_its_place(scale: float) -> None:
     found = judge(objective(xor()), xor_net(scale))
     assert said(found) == [GLOBAL_BOUND] and found.moved[0] == 0
