@@ -88,6 +88,9 @@ class StandardJudge:
             found = Judgement.unresolved(ending.params[some])
             strengths = None if lam is None else lam[some]
             self._judge_block(found, objective, ending.stop[some], strengths, bound)
+            with np.errstate(over="ignore", invalid="ignore"):
+                # Stages add up their ways; the row says how far apart the two points are.
+                found.moved[:] = np.linalg.norm(found.params - ending.params[some], axis=1)
             parts.append(found)
         return Judgement.joined(parts)
 

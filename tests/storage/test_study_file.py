@@ -104,7 +104,7 @@ def test_rows_without_their_study_file_are_not_added_to(layout):
     layout.rows.mkdir()
     layout.row_file("c0-s0").touch()
     layout.study_file.unlink()
-    with pytest.raises(UserError, match="has rows but no study.json"):
+    with pytest.raises(UserError, match=r"has rows but no study\.json"):
         ask(layout, 0, 4, 3)
     assert not layout.study_file.exists()
 
