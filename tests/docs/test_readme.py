@@ -42,6 +42,31 @@ def study_folder(tmp_path: Path) -> Path:
     return folder
 
 
+def install_own_package(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the README asks of a reader with a model of their own."""
+    info = site / "my_package-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[sweep.models]\nmy_net = my_package.nets:build\n")
+    (site / "my_package").mkdir()
+    (site / "my_package" / "__init__.py").touch()
+    (site / "my_package" / "nets.py").write_text(
+        "from torch import nn\n\n\ndef build(n_inputs):\n"
+        "    return nn.Sequential(nn.Linear(n_inputs, 2), nn.Tanh(), nn.Linear(2, 1))\n"
+    )
+    monkeypatch.syspath_prepend(str(site))
+
+
+@pytest.mark.slow  # the default study at full size
+@pytest.mark.timeout(1800)
+def test_the_default_study_has_every_row_once(tmp_path: Path) -> None:
+    results = sweep.run([f"store.root={tmp_path}"])
+    rows = sweep.load_rows(results.path)
+    assert results.complete
+    assert len(rows) == 2 * 1000 * 7
+    assert not rows.duplicated(["cell", "arm", "draw", "seed"]).any()
+
+
 @pytest.mark.parametrize("command", commands())
 def test_every_command_works(
     command: str,
@@ -51,8 +76,7 @@ def test_every_command_works(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    if "model.factory" in command:
-        pytest.skip("needs the reader's own package: tests/models/test_module.py installs one")
+    install_own_package(tmp_path / "site", monkeypatch)
     table = tmp_path / "mine.csv"
     table.write_text("a,b,label\n1,1,n\n1,-1,y\n-1,1,y\n-1,-1,n\n")
     monkeypatch.chdir(tmp_path)
