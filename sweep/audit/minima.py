@@ -11,7 +11,7 @@ import torch
 
 from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
 from sweep.audit.findings import Audited
-from sweep.audit.first_order import first_order, outer_slopes
+from sweep.audit.first_order import first_order, outer_slopes, units_of
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
 from sweep.audit.measures import values
 from sweep.audit.nearby import deepest
@@ -169,12 +169,15 @@ def _affine_slope(formula: MlpFormula, theta: np.ndarray) -> tuple[float, float]
 
 def _check_strict(points: Points, found: Audited) -> None:
     second = curvature(points.formula, points.theta, points.lam)
+    by_unit = _radius_by_unit(points.formula)
     for i in range(len(points)):
         reason = _not_strict(points, second, i)
         if reason:
             found.add(points.where[i], "certificate", "strict", reason)
         room = SAME_EIGEN * second.largest[i]
         lowest = PROVEN_SHARE * second.least[i] - room
+        if by_unit and np.isnan(points.min_eig[i]):
+            continue  # ∇²F is singular there, and the row claims no eigenvalue of it
         if not lowest <= points.min_eig[i] <= second.least[i] + room:
             found.add(
                 points.where[i],
@@ -182,11 +185,26 @@ def _check_strict(points: Points, found: Audited) -> None:
                 None if np.isnan(points.min_eig[i]) else float(points.min_eig[i]),
                 float(second.least[i]),
             )
-    _nothing_lower(points, False, np.zeros(len(points)), found)
+    _nothing_lower(points, by_unit, np.zeros(len(points)), found)
     if isinstance(points.formula, MlpFormula):
         for i in range(min(PRECISE, len(points))):
             found.precise += 1
             _check_precisely(points, points.formula, second, i, found)
+
+
+def _radius_by_unit(formula: DataFormula | LandscapeFormula) -> TypeGuard[MlpFormula]:
+    """Whether the radius of `strict` lies in the coordinates of `unit_frame`.
+
+    So it is beside an exponential neuron: nothing else leaves a piecewise-linear network without
+    penalty on its weights a minimum that is strict in any coordinates.
+    """
+    return (
+        isinstance(formula, MlpFormula)
+        and formula.exponential
+        and len(formula.widths) == 1
+        and formula.activation.slopes is not None
+        and not formula.weight_decay
+    )
 
 
 def _not_strict(points: Points, second: Curvature, i: int) -> str | None:
@@ -199,11 +217,17 @@ def _not_strict(points: Points, second: Curvature, i: int) -> str | None:
     if not isinstance(formula, MlpFormula) or formula.activation.slopes is None:
         return None
     traced = trace(formula, torch.as_tensor(points.theta[i]))
-    # w·x + b moves by at most r·‖x̃‖ in a first layer; deeper ones are only asked for z ≠ 0.
+    # w·x + b moves by at most r·‖x̃‖ in a first layer, |a|(w·x + b) where the radius is one of v;
+    # deeper layers are only asked for z ≠ 0.
     reach = points.radius[i] * torch.sqrt(1 + (formula.x**2).sum(1, keepdim=True))
+    asked = torch.ones(len(formula.y), dtype=torch.bool)
+    if _radius_by_unit(formula):
+        reach = reach / torch.as_tensor(units_of(formula, points.theta[i]).a).abs()
+        # What a point does whose loss is zero around there changes nothing.
+        asked = torch.as_tensor(outer_slopes(formula, points.theta[i]) != 0)
     for k, (z, error) in enumerate(zip(traced.z, traced.z_errors, strict=True)):
         near = ROUTES * error + (reach if k == 0 else 0.0)
-        if bool((z.abs() <= near).any()) and formula.activation.slopes[0] != 1.0:
+        if bool((z.abs() <= near)[asked].any()) and formula.activation.slopes[0] != 1.0:
             return "a kink within the radius"
     return None
 
@@ -221,17 +245,21 @@ def _check_precisely(
         digits = f"{mpmath.nstr(here, 20)} with 50 digits"
         found.add(points.where[i], "judged_objective", stored, digits)
     gradient = np.array([float(g) for g in exact.gradient(exact.moved(theta, 0 * theta))])
+    frame = second.frames[i]
+    along = frame.T @ gradient
     if second.least[i] > 0:
-        within = float(np.linalg.norm(gradient)) / float(second.least[i])
-        step = float(np.linalg.norm(np.linalg.solve(second.hessian[i], gradient)))
+        hessian = frame.T @ second.hessian[i] @ frame
+        within = float(np.linalg.norm(along)) / float(second.least[i])
+        step = float(np.linalg.norm(np.linalg.solve(hessian, along)))
         if min(step, within) > radius:
             found.add(points.where[i], "certificate_radius", radius, f"a Newton step of {step:.3g}")
     rng = stream("audit", "sphere", len(theta))
-    moves = [gradient, -gradient, second.vector[i], -second.vector[i]]
-    moves += list(rng.standard_normal((SPHERE, len(theta))))
+    moves = [along, -along, second.softest[i], -second.softest[i]]
+    moves += list(rng.standard_normal((SPHERE, frame.shape[1])))
     for move in moves:
         length = float(np.linalg.norm(move))
-        if length > 0 and exact.objective(exact.moved(theta, move * (radius / length))) <= here:
+        there = frame @ (move * (radius / max(length, 1e-300)))
+        if length > 0 and exact.objective(exact.moved(theta, there)) <= here:
             reason = "a point of its sphere, no higher than the centre (50 digits)"
             found.add(points.where[i], "certificate_radius", radius, reason)
             return

@@ -43,13 +43,16 @@ def deepest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far F falls, at most, at points within the radius, and what rounding explains of it.
 
-    `by_unit`: the ball lies in the coordinates (v, c) of a one-hidden-layer network; otherwise in
-    θ. Members (S, P); two arrays (S,).
+    `by_unit`: the ball lies in the coordinates of `unit_frame`; otherwise in θ. Members (S, P); two
+    arrays (S,).
     """
-    frames = np.array([_frame(formula, point, by_unit) for point in theta])
-    frames *= radius[:, None, None]
-    assert not by_unit or isinstance(formula, MlpFormula)
-    run = formula.x.shape[1] + 1 if by_unit and isinstance(formula, MlpFormula) else 1
+    run = 1
+    frames = np.broadcast_to(np.eye(theta.shape[1]), (len(theta), *2 * theta.shape[1:]))
+    if by_unit:
+        assert isinstance(formula, MlpFormula)
+        run = formula.x.shape[1] + 1
+        frames = np.array([unit_frame(formula, point) for point in theta])
+    frames = frames * radius[:, None, None]
     moves = _directions(frames.shape[2], run) * np.repeat(SHARES, TRIED // len(SHARES))[:, None]
     moves = np.broadcast_to(moves, (len(theta), *moves.shape))
     lower = _downhill(formula, theta, lam, frames, moves[:, :: TRIED // DOWNHILL])
@@ -107,17 +110,17 @@ def _downhill(
     return moves
 
 
-def _frame(formula: DataFormula | LandscapeFormula, theta: np.ndarray, by_unit: bool) -> np.ndarray:
-    """M (P, Q): the identity, or what moves of v (unit by unit) and c do to θ.
+def unit_frame(formula: MlpFormula, theta: np.ndarray) -> np.ndarray:
+    """M (P, Q): what moves of v (unit by unit), c and an exponential neuron's (w, b) do to θ.
 
     A unit with a = 0 is turned on by its first coordinate, so slowly that |a|·‖(w, b)‖ stays
-    within the move.
+    within the move. The exponential neuron's a stays, since a·eᵇ is one parameter, and its b is
+    taken at the centre of the data.
     """
-    if not by_unit or not isinstance(formula, MlpFormula):
-        return np.eye(len(theta))
     units = units_of(formula, theta)
     h, d = formula.widths[0], formula.x.shape[1]
-    found = np.zeros((len(theta), units.W.size + 1))
+    own = d + 1 if formula.exponential else 0
+    found = np.zeros((len(theta), units.W.size + 1 + own))
     for j, a in enumerate(units.a.tolist()):
         first = formula.n_base + (j - h) * (d + 2)
         out = h * d + h + j if j < h else first
@@ -129,7 +132,11 @@ def _frame(formula: DataFormula | LandscapeFormula, theta: np.ndarray, by_unit: 
         else:
             for k, position in enumerate(inner):
                 found[position, j * (d + 1) + k] = 1 / abs(a)
-    found[h * d + 2 * h, -1] = 1.0
+    found[h * d + 2 * h, units.W.size] = 1.0
+    for k in range(own):
+        found[formula.n_base + 1 + k, units.W.size + 1 + k] = 1.0
+    if own:
+        found[-1, -own:-1] = -formula.x.mean(0).numpy()
     return found
 
 
@@ -160,7 +167,8 @@ def descends(
     if condition is not None and isinstance(formula, MlpFormula):
         move = np.append(condition.directions.ravel(), condition.bias)
         length = float(np.linalg.norm(move)) or 1.0
-        move = _frame(formula, point, True) @ (move / length)
+        frame = unit_frame(formula, point)
+        move = frame[:, : len(move)] @ (move / length)
         around += [point + step * move for step in STEPS]
     around += _turned_on(formula, point, rng)
     (here,), (here_error,) = values(formula, point[None], np.array([lam]))

@@ -286,3 +286,39 @@ def test_the_least_subgradient_is_the_steepest_descent(
             assert slope_along(move[:-1].reshape(2, 3), move[-1]) >= -residual * (1 + 1e-3)
         kinked += 1
     assert kinked == 12
+
+
+def graded_labels() -> tuple[Data, np.ndarray]:
+    """Labels in shares on a line, and the (c, w, b) of the best c + e^{wx + b} for hinge³.
+
+    At n₊ labels of +1 and n₋ of −1 the best output is (√n₊ − √n₋)/(√n₊ + √n₋): three places and
+    three parameters, so all three are reached, and the Hessian there is positive definite.
+    """
+    counts = [(1, 16), (4, 16), (9, 1)]
+    x = np.repeat([0.0, 1.0, 2.0], [sum(count) for count in counts])[:, None]
+    y = np.concatenate([[1.0] * plus + [-1.0] * minus for plus, minus in counts])
+    low, middle, high = ((p**0.5 - m**0.5) / (p**0.5 + m**0.5) for p, m in counts)
+    w = np.log((high - middle) / (middle - low))
+    rise = (middle - low) / (np.exp(w) - 1)
+    return Data(x, y), np.array([low - rise, w, np.log(rise)])
+
+
+def test_a_strict_minimum_beside_an_unpenalised_neuron_is_one_across_its_flat_directions(
+    make_cell: MakeCell, make_rows: MakeRows
+) -> None:
+    cell = make_cell(arm=Arm("free", augment=Choice("exp_skip")))
+    data, (c, w, b) = graded_labels()
+    # Both units are off on all data: only the constant and the neuron are seen.
+    a = 0.37
+    true = np.array([0.01, -0.01, -0.5, -0.5, 1.0, 1.0, c, a, w, b - np.log(a)])
+    claims: dict[str, Any] = {"certificate_radius": [1e-9], "judged_min_eig": [None]}
+    row = make_rows(cell, data, true[None], "local_minimum", "strict", **claims)
+    assert findings(row, data) == []
+    moved = true.copy()
+    moved[-1] += 1e-6  # Newton's step is then longer than the radius, and F is lower inside it
+    row = make_rows(cell, data, moved[None], "local_minimum", "strict", **claims)
+    assert {f.column for f in findings(row, data)} == {"certificate_radius"}
+    lit = true.copy()
+    lit[2] = 0.5  # a unit that sees the data helps nobody where it is
+    row = make_rows(cell, data, lit[None], "local_minimum", "strict", **claims)
+    assert findings(row, data)
