@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.judge.rounding import FUNCTION_ULPS, SAFETY, UNIT
+from sweep.judge.spectra import least_squares
 from sweep.models.losses import HingePower, Logistic, Loss, Squared
 
 # sup of |ℓ‴| for log(1+e^z): σ″ of the sigmoid peaks at 1/(6√3).
@@ -184,7 +185,7 @@ def _newton_step(here: Fitted, A: np.ndarray) -> np.ndarray:
     damping = 1e-14 * np.trace(here.hessian) + np.finfo(float).tiny
     H = here.hessian + damping * np.eye(len(here.gradient))
     with np.errstate(all="ignore"):
-        step = -np.linalg.lstsq(H, here.gradient, rcond=None)[0]
+        step = -least_squares(H, here.gradient)
     # Where the loss is saturated Newton's model is blind: its step is kept within reach.
     reach, length = REACH * (1 + np.linalg.norm(A)), np.linalg.norm(step)
     if not np.isfinite(length):

@@ -154,7 +154,8 @@ def _kantorovich(jacobian: np.ndarray, curvature: np.ndarray, missing: float) ->
     singular = np.linalg.svd(jacobian, compute_uv=False)
     least = float(singular[-1] - SINGULAR_ROOM * singular[0])
     lipschitz = float(np.linalg.norm(curvature))
-    if least <= 0 or not 2 * lipschitz * missing <= least**2:
+    needed = 2 * lipschitz * missing
+    if least <= 0 or not math.isfinite(needed) or not needed <= least**2:
         return None
     return 2 * missing / least
 

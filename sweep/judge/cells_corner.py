@@ -39,7 +39,10 @@ def least_derivative(
     None if there are too many rays, if g does not vanish where no kink looks (up to `tolerance`),
     or if some kinks are so faint that their rays look like idle ones.
     """
-    if np.abs(kappa).min() < FAINT * np.abs(kappa).max():
+    strongest = np.abs(kappa).max()
+    if not (np.isfinite(g).all() and np.isfinite(strongest)):
+        return None
+    if np.abs(kappa).min() < FAINT * strongest:
         return None
     _, sizes, rows = np.linalg.svd(points, full_matrices=False)
     span = rows[sizes > DEPENDENT * sizes[0]] if sizes.size else rows[:0]
@@ -71,6 +74,8 @@ def inner_multipliers(g: np.ndarray, kappa: np.ndarray, points: np.ndarray) -> n
     M, n = points.shape
     A = (kappa[:, None] * points).T
     size = max(float(np.abs(A).max()), 1e-300)
+    if not (np.isfinite(g / size).all() and np.isfinite(size)):
+        return None
     found = linprog(
         np.append(np.zeros(M), -1.0),
         A_ub=np.vstack([np.c_[-np.eye(M), np.ones(M)], np.c_[np.eye(M), np.ones(M)]]),

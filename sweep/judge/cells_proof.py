@@ -22,6 +22,7 @@ import numpy as np
 from sweep.judge.cells_corner import inner_multipliers, least_derivative
 from sweep.judge.cells_place import Place
 from sweep.judge.kernel_losses import HINGE, LOGISTIC, SQUARED
+from sweep.judge.spectra import singular_values
 
 # A residual up to this share of Σ|q_i|‖x̃_i‖ (plus its rounding bound) is taken as stationary. The
 # polish reaches 1e-12; what ε > 0 leaves open is closed by the existence proof.
@@ -59,7 +60,7 @@ class Proof:
 
 def prove(place: Place) -> Proof | str:
     """The proof, or in a few words what it failed for."""
-    if not np.isfinite(place.F):
+    if not np.isfinite([place.F, place.scale, place.gradient_doubt]).all():
         return "overflow"
     gradient = float(np.linalg.norm(place.gradient))
     if not gradient <= STATIONARY * place.scale + place.gradient_doubt:
@@ -71,7 +72,7 @@ def prove(place: Place) -> Proof | str:
         return "rank"
     rank, mu, fixed = shape
     within = 4 * epsilon / mu
-    if not (within <= radius / 2 and _settled(place, within)):
+    if not (np.isfinite(within) and within <= radius / 2 and _settled(place, within)):
         return "curvature"
     drift = epsilon + 2 * within * float(
         (place.r * place.reach) @ (place.setting.steepest * place.setting.length)
@@ -141,7 +142,7 @@ def _shape(place: Place) -> tuple[int, float, int] | None:
     rank = _rank(J)
     if rank is None or (idle and _rank(np.hstack([J, *idle])) != rank):
         return None
-    weighted = np.linalg.svd(np.sqrt(place.r[active])[:, None] * J, compute_uv=False)
+    weighted = singular_values(np.sqrt(place.r[active])[:, None] * J)
     # µ rounds by 1e-15 of the largest curvature
     mu = float(weighted[rank - 1] ** 2 - 1e-14 * weighted[0] ** 2)
     return (rank, mu, fixed) if mu > 0 else None
@@ -163,7 +164,7 @@ def _rank(J: np.ndarray) -> int | None:
     """The rank, None if a singular value is neither clearly zero nor clearly not."""
     if not len(J):
         return None
-    sizes = np.linalg.svd(J, compute_uv=False)
+    sizes = singular_values(J)
     rank = int((sizes > NOT_ZERO * sizes[0]).sum())
     return rank if (sizes[rank:] <= ZERO * sizes[0]).all() else None
 
@@ -203,7 +204,7 @@ def _multipliers(place: Place, drift: float, epsilon: float) -> tuple[float, flo
                 return "corner"
             low = min(low, least / place.scale)
             continue
-        sizes = np.linalg.svd(kappa[:, None] * points, compute_uv=False)
+        sizes = singular_values(kappa[:, None] * points)
         solid = sizes[sizes > NOT_ZERO * sizes[0]]
         tau: np.ndarray | None = place.tau[j, felt]
         if len(solid) < len(kappa):

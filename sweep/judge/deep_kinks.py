@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 from sweep.judge.base import Judgement
+from sweep.judge.spectra import eigen
 from sweep.models.lanes import LANE, one_thread, to_lanes
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
@@ -108,7 +109,7 @@ def _derivatives(
 
 def _newton_step(gradient: np.ndarray, H: np.ndarray, damping: float) -> np.ndarray:
     """−(|H| + μ‖H‖)⁻¹g, (P,): the exact symmetries' zero curvatures are kept out by μ."""
-    curvature, basis = np.linalg.eigh(H)
+    curvature, basis = eigen(H)
     size = np.abs(curvature)
     largest = float(size.max()) or 1.0
     # Rescaling symmetries: g is orthogonal to them but for rounding, which would be divided by 0.

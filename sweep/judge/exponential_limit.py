@@ -210,6 +210,8 @@ def _polish(setting: Setting, start: Start, jumps: bool) -> Limit:
         start.V, start.c, start.sigma, start.omega, setting.centred, task, jumps, BUDGET, TOLERANCE
     )
     relative = residual / scale if scale > 0 else 0.0
+    if not np.isfinite(scale):
+        relative = np.inf
     return Limit(
         setting,
         start,

@@ -37,6 +37,7 @@ from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD
 from sweep.judge.exponential_step import Place
 from sweep.judge.kernel_losses import HINGE, LOGISTIC, loss_terms
 from sweep.judge.rounding import UNIT
+from sweep.judge.spectra import eigen, least_squares, singular_values
 
 # λ after whitening is 1 up to rounding; what is measured and bounded must stay below this.
 BLUR = 0.05
@@ -74,7 +75,7 @@ def prove_minimum(limit: Limit) -> Minimum | None:
     if not around.clear or not around.misfit.any():
         return None
     A = _refined(around)
-    values, U = np.linalg.eigh(A)
+    values, U = eigen(A)
     if not values[0] > POSITIVE * values[-1]:
         return None
     found = _prove_whitened(around, A, U / np.sqrt(values), limit.tau)
@@ -120,7 +121,7 @@ def _refined(around: Manifold) -> np.ndarray:
     for _ in range(NEWTON_STEPS):
         before = J.T @ around.q
         held = around.V.copy(), around.c, around.omega.copy()
-        around.step(-np.linalg.lstsq(A, before, rcond=None)[0])
+        around.step(-least_squares(A, before))
         J = around.jacobian()
         if not np.linalg.norm(J.T @ around.q) < np.linalg.norm(before):
             around.V, around.c, around.omega = held
@@ -237,14 +238,17 @@ def _multipliers(around: Manifold, tau: np.ndarray, moved: np.ndarray) -> float 
             continue
         kappa = around.q[held] * around.s[j] * jump
         columns = kappa[:, None] * setting.X[held]
-        sizes = np.linalg.svd(columns, compute_uv=False)
-        if not (kappa > 0).all() or len(sizes) < held.sum() or sizes[-1] < GAP * sizes[0]:
+        sizes = singular_values(columns)
+        if not (kappa > 0).all() or len(sizes) < held.sum() or not sizes[-1] > GAP * sizes[0]:
             return None
         open_slopes = np.where(held, setting.slopes[0] * around.s[j], around.slope[j])
         g = setting.X.T @ (around.q * open_slopes)
-        solved, _, _, _ = np.linalg.lstsq(columns.T, -g, rcond=None)
+        solved = least_squares(columns.T, -g)
         left = np.linalg.norm(columns.T @ solved + g)
         drift = 2 * max(abs(s) for s in setting.slopes) * float(change @ length) + left
         drift /= sizes[-1]
-        least = min(least, float(np.minimum(solved, 1 - solved).min()) - drift)
-    return least if least > 0 else None
+        slack = float(np.minimum(solved, 1 - solved).min()) - drift
+        if not slack > 0:
+            return None
+        least = min(least, slack)
+    return least

@@ -34,6 +34,7 @@ from sweep.judge.kinks_geometry import basis
 from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import Point
 from sweep.judge.kinks_step import Seen as KinkSeen
+from sweep.judge.spectra import eigen_kernel
 
 # A change of F below this share of it is rounding (N terms, 1e-16 each).
 ROUNDING = 1e-14
@@ -185,7 +186,7 @@ def leave_saddle(
     n, H = place.V.shape[1], place.V.shape[0]
     used = H * n + 1 + free_part(place, n)
     B, first = basis(on, scene.task.X, used - H * n)
-    values, U = np.linalg.eigh(reduced(place, seen, on, on, tau, B, first, scene))
+    values, U = eigen_kernel(reduced(place, seen, on, on, tau, B, first, scene))
     if values[0] >= -CURVED * values[values.size - 1]:
         return place, False
     d = np.zeros(H * n + 1 + n)
@@ -269,6 +270,9 @@ def polish_limit(
         g = subgradient(place, seen, on, tau, scene)
         place = pin(place, g, sigma)
         residual = norm(g)
+        if not np.isfinite(residual + seen.scale):
+            status = STALLED
+            break
         waited += 1
         drop = TAIL_DROP if residual < TAIL * seen.scale else ROUNDING
         if residual < 0.5 * least or lowest - seen.F > drop * lowest:

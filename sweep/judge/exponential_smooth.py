@@ -104,10 +104,7 @@ def _slide(task: Task, polished: Polished) -> tuple[Polished, Ending | None]:
     # The chart starts with α of e^{w·x}, without a shift.
     theta, at = polished.theta.copy(), len(polished.theta) - 2 - task.X.shape[1]
     theta[at] *= np.exp(-polished.shifts[-1])
-    try:
-        chart = follow(task, theta) if np.isfinite(theta).all() and theta[at] != 0 else None
-    except np.linalg.LinAlgError:
-        chart = None  # the Hessian has overflowed: units this far out have no chart in float64
+    chart = follow(task, theta) if np.isfinite(theta).all() and theta[at] != 0 else None
     if chart is None:
         return polished, None
     if (chart.task.kinds == TAIL).any():

@@ -20,6 +20,7 @@ from sweep.judge.compiled import compiled
 from sweep.judge.kernel_losses import loss_terms
 from sweep.judge.kinks_geometry import bounded_least_squares
 from sweep.judge.kinks_search import Line, Task
+from sweep.judge.spectra import eigen_kernel
 
 # Curvatures below this share of the largest are taken as this share: F is flat there, and what
 # the gradient says in such a direction is little more than rounding (1e-16 of the largest terms).
@@ -146,7 +147,7 @@ def shifted_newton(
     hessian: np.ndarray, B: np.ndarray, g: np.ndarray, delta: float
 ) -> tuple[np.ndarray, bool]:
     """(−Σ_k u_k (u_k·g)/(|λ_k| + µ) with the least µ ≥ 0 of length ≤ Δ, whether µ = 0)."""
-    values, U = np.linalg.eigh(hessian)
+    values, U = eigen_kernel(hessian)
     m, top = values.size, 0.0
     part, along_u = np.zeros(m), np.zeros(m)
     for a in range(m):

@@ -23,6 +23,7 @@ from sweep.judge.smooth_kernels import (
     outputs,
     total,
 )
+from sweep.judge.spectra import eigen_kernel
 
 # How a polish ends.
 BUDGET, SEPARATED, STATIONARY, STALLED = 0, 1, 2, 3
@@ -177,8 +178,11 @@ def newton_member(
         if monotone and separated(outputs(theta, shifts, task), task.y):
             status = SEPARATED
             break
-        values, basis = np.linalg.eigh(hess)
+        values, basis = eigen_kernel(hess)
         least = values[0]
+        if not math.isfinite(slope + least):
+            status = STALLED
+            break
         flat = slope <= FLOOR * math.sqrt((size * size).sum())
         if flat and values[0] >= -NOISE * abs(values[-1]):
             status = STATIONARY

@@ -102,6 +102,7 @@ def _lower_step(oracle: Oracle, theta: np.ndarray, F: float) -> tuple[np.ndarray
     values = np.concatenate(
         [oracle.value(theta + steps[k : k + LANE]) for k in range(0, len(steps), LANE)]
     )
-    best = int(np.nanargmin(values))
+    values[~np.isfinite(values)] = np.inf
+    best = int(np.argmin(values))
     fall = F - float(values[best])
     return (steps[best], fall) if fall > LOWER * (1 + abs(F)) else None

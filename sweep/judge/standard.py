@@ -85,14 +85,48 @@ class StandardJudge:
         # An empty batch is judged once, for the types of the columns.
         for first in range(0, max(1, len(ending.params)), BLOCK):
             some = slice(first, first + BLOCK)
-            found = Judgement.unresolved(ending.params[some])
             strengths = None if lam is None else lam[some]
-            self._judge_block(found, objective, ending.stop[some], strengths, bound)
-            with np.errstate(over="ignore", invalid="ignore"):
+            # Members far out overflow in nearly every formula. No stage claims anything that rests
+            # on a number that is not finite, so there is nothing to warn of.
+            with np.errstate(all="ignore"):
+                found = self._judge_apart(
+                    objective, ending.params[some], ending.stop[some], strengths, bound
+                )
                 # Stages add up their ways; the row says how far apart the two points are.
                 found.moved[:] = np.linalg.norm(found.params - ending.params[some], axis=1)
             parts.append(found)
         return Judgement.joined(parts)
+
+    def _judge_apart(
+        self,
+        objective: Objective,
+        params: np.ndarray,
+        stop: np.ndarray,
+        lam: np.ndarray | None,
+        bound: Bound | None,
+    ) -> Judgement:
+        """Members (S, P) as a block; one on whom a numerical routine gives up is left open alone.
+
+        A member's verdict depends on it alone, so those of the others are the same either way.
+        """
+        found = Judgement.unresolved(params)
+        try:
+            self._judge_block(found, objective, stop, lam, bound)
+        except (np.linalg.LinAlgError, ArithmeticError) as fault:
+            if len(params) == 1:
+                found = Judgement.unresolved(params)
+                found.evidence[0]["fault"] = f"{type(fault).__name__}: {fault}"
+                return found
+            ones = [slice(k, k + 1) for k in range(len(params))]
+            return Judgement.joined(
+                [
+                    self._judge_apart(
+                        objective, params[k], stop[k], None if lam is None else lam[k], bound
+                    )
+                    for k in ones
+                ]
+            )
+        return found
 
     def _judge_block(
         self,

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from sweep.judge.compiled import compiled
+from sweep.judge.spectra import least_eigenvalue
 from sweep.judge.strict_kernels import UNIT
 
 # How much of the computed least eigenvalue is tried as the proven one, in this order.
@@ -45,7 +46,7 @@ def proven_least(hess: np.ndarray, doubt: float) -> float:
     By Weyl, the bound of `hess` minus `doubt`; that of `hess` from a Cholesky factorisation of
     hess − σI, whose diagonal is formed with one rounding each.
     """
-    guess = float(np.linalg.eigvalsh(hess)[0])
+    guess = least_eigenvalue(hess)
     if not guess > 0:
         return -math.inf
     for share in SHARES:

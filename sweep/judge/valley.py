@@ -23,6 +23,7 @@ from scipy.optimize import linprog
 
 from sweep.judge.cells_place import Place
 from sweep.judge.kernel_losses import HINGE
+from sweep.judge.spectra import least_squares
 
 # A larger margin proves nothing more, it only moves the point further.
 ENOUGH = 1e-2
@@ -61,6 +62,8 @@ def moved_inside(place: Place, grey: float, strict: float) -> tuple[np.ndarray, 
     """
     rows = _rows(place, grey, strict)
     missing = 1 - (place.setting.y * place.f)[~rows.felt]
+    if not all(np.isfinite(some).all() for some in (missing, rows.distance, rows.size)):
+        return None
     found = _pushed(place, rows, missing)
     if found is None:
         found = _programmed(place, rows, missing)
@@ -105,7 +108,7 @@ def _pushed(place: Place, rows: _Rows, missing: np.ndarray) -> np.ndarray | None
     A = np.vstack([fixed, lift])
     for push in PUSHES:
         wanted = np.append(np.zeros(len(fixed)), missing[short] + push)
-        delta = np.linalg.lstsq(A, wanted, rcond=1e-10)[0]
+        delta = least_squares(A, wanted, rcond=1e-10)
         if np.abs(A @ delta - wanted).max() > CONSISTENT:
             return None
         others = place.setting.y[~rows.felt] * (rows.outputs[~rows.felt] @ delta) - missing
