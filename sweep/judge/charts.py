@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD, neuron
 from sweep.judge.exponential_step import Place, Scene, Seen, at_zero, look
 from sweep.judge.kernel_losses import SQUARED, loss_terms

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.exponential_neuron import FLAT, GONE, neuron, neuron_slope, seen_by
 from sweep.judge.exponential_step import Place, Scene, Seen
 from sweep.judge.kernel_losses import loss_terms

@@ -32,7 +32,7 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 
 EXP, FLAT, QUAD, GONE = 0, 1, 2, 3
 # e^600 = 1e260: far beyond any fit, and its square is the largest number that is formed from it.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from sweep.judge.charts import bend, keep_linear, pin, rename, vanish
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.exponential_line import along, line_of, walk
 from sweep.judge.exponential_neuron import EXP, FLAT
 from sweep.judge.exponential_step import (

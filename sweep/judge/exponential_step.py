@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.exponential_neuron import (
     EXP,
     FLAT,

@@ -15,7 +15,7 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.models.losses import HingePower, Logistic, Loss, Squared
 
 HINGE, SQUARED, LOGISTIC = 0, 1, 2

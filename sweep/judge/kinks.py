@@ -28,7 +28,7 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.kernel_losses import HINGE, LOGISTIC
 from sweep.judge.kinks_corner import corner_direction
 from sweep.judge.kinks_geometry import project

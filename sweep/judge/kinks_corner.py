@@ -19,7 +19,7 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import Seen
 

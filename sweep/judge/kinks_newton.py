@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.kinks_geometry import basis
 from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import Seen, shifted_newton

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.kernel_losses import loss_terms
 
 # z = Z + t·dZ at a breakpoint t = −Z/dZ is three roundings away from zero.

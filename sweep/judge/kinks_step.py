@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.kernel_losses import loss_terms
 from sweep.judge.kinks_geometry import bounded_least_squares
 from sweep.judge.kinks_search import Line, Task

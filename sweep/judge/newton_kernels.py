@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.kernel_losses import SQUARED
 from sweep.judge.smooth_kernels import (
     BARE,

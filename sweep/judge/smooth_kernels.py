@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.kernel_losses import loss_terms
 from sweep.models.activations import Activation, Sigmoid, Softplus, Tanh
 

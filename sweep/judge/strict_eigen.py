@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.spectra import least_eigenvalue
 from sweep.judge.strict_kernels import UNIT
 

@@ -27,7 +27,7 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 from sweep.judge.kernel_losses import HINGE, SQUARED, loss_terms
 from sweep.judge.smooth_kernels import (
     PLAIN,
