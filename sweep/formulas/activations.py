@@ -15,11 +15,16 @@ from sweep.formulas.primitives import Value, exp, positive_part, sigmoid, softpl
 
 @dataclass(frozen=True)
 class ActivationFormula:
-    """σ, σ′, σ″: functions of (z, *settings), (z, h, *settings) and (z, h, *settings)."""
+    """σ, σ′, σ″: functions of (z, *settings), (z, h, *settings) and (z, h, *settings).
+
+    `by_output`: the slope is the same when it is given h in place of z, so that whoever keeps h
+    need not keep z.
+    """
 
     value: Callable[..., Value]
     slope: Callable[..., Value]
     bend: Callable[..., Value]
+    by_output: bool = True
 
 
 def relu(z: Value) -> Value:
@@ -119,10 +124,12 @@ def exponential_slope(z: Value, h: Value) -> Value:
 
 ACTIVATION_FORMULAS = {
     "relu": ActivationFormula(relu, relu_slope, flat),
-    "leaky_relu": ActivationFormula(leaky_relu, leaky_relu_slope, leaky_relu_bend),
+    "leaky_relu": ActivationFormula(
+        leaky_relu, leaky_relu_slope, leaky_relu_bend, by_output=False
+    ),
     "identity": ActivationFormula(identity, identity_slope, flat),
     "tanh": ActivationFormula(hyperbolic, hyperbolic_slope, hyperbolic_bend),
     "sigmoid": ActivationFormula(logistic, logistic_slope, logistic_bend),
-    "softplus": ActivationFormula(soft_relu, soft_relu_slope, soft_relu_bend),
+    "softplus": ActivationFormula(soft_relu, soft_relu_slope, soft_relu_bend, by_output=False),
 }
 EXPONENTIAL = ActivationFormula(exponential, exponential_slope, exponential_slope)

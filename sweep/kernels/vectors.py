@@ -62,6 +62,13 @@ def _shuffled(builder: Any, value: Any, index: Sequence[int]) -> Any:
     return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), places)
 
 
+def _joined(builder: Any, a: Any, b: Any) -> Any:
+    """One vector after the other."""
+    count = a.type.count + b.type.count
+    places = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
+    return builder.shuffle_vector(a, b, places)
+
+
 def _of_size(context: Any, builder: Any, value: Any, kind: Any, size: int) -> Any:
     """A vector or number as a vector of `size`: repeated where it is shorter."""
     if isinstance(kind, Vector | Mask):
@@ -319,8 +326,14 @@ def points(context: Any, array: Any, index: Any) -> Any:
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         at = context.cast(builder, values[1], signature.args[1], types.intp)
         place = _address(context, builder, values[0], signature.args[0], at, TILE)
-        few = builder.load(place, align=8)
-        return _shuffled(builder, few, [t for t in range(TILE) for _ in range(LANES)])
+        place = builder.bitcast(place, DOUBLE.as_pointer())
+        parts = []
+        for t in range(TILE):
+            number = builder.load(builder.gep(place, [ir.Constant(LONG, t)]))
+            parts.append(_of_size(context, builder, number, types.float64, LANES))
+        while len(parts) > 1:
+            parts = [_joined(builder, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
 
     return Vector(LANES * TILE)(array, index), code
 

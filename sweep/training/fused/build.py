@@ -27,6 +27,12 @@ MACHINE = (
 )
 PRIMITIVES = "exp tanh sigmoid softplus positive_part power"
 
+# By whether a formula's slope can be told from its output.
+KEEPING = {
+    True: (program.keep_nothing, program.recall_output),
+    False: (program.keep_tile, program.recall_tile),
+}
+
 Settings = tuple[float, ...]
 
 
@@ -113,6 +119,10 @@ def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) ->
     for name, (formula, settings) in {"activate": activation, "neuron": neuron}.items():
         found[name] = of(formula.value, 1, settings)
         found[f"{name}_slope"] = of(formula.slope, 2, settings)
+        keep, recall = KEEPING[formula.by_output]
+        ending = "_neuron" if name == "neuron" else ""
+        found[f"keep{ending}"] = inline(bind(keep, names))
+        found[f"recall{ending}"] = inline(bind(recall, names))
     found["loss"] = of(scheme.loss.value, 1, scheme.loss_settings)
     found["loss_slope"] = of(scheme.loss.slope, 1, scheme.loss_settings)
     return found
@@ -124,12 +134,12 @@ def trainer(scheme: Scheme, machine: Machine = VECTORS) -> Callable[..., None]:
     inline = _inline if machine is VECTORS else machine.part
     names = {**machine.names, **formula_names(scheme, machine.names, inline)}
     names["point_weights"] = inline(bind(program.point_weights, names))
-    parts = specialise(program.PARTS, names, machine.part)
+    parts = specialise(program.PARTS, names, inline)
     update = machine.part(bind(program.OPTIMIZERS[scheme.optimizer], names))
     names |= {"evaluate": parts["evaluate"], "norm": parts["norm"], "update": update}
     if scheme.batched:
         own = {**names, "point_weights": inline(bind(program.member_weights, names))}
-        names["evaluate_batch"] = specialise(program.PARTS, own, machine.part)["evaluate"]
+        names["evaluate_batch"] = specialise(program.PARTS, own, inline)["evaluate"]
     *inner, whole = members.BATCHED if scheme.batched else members.FULL
     names |= specialise(inner, names, machine.part)
     finished: Callable[..., None] = machine.whole(bind(whole, names, scheme.name))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sweep.kernels.philox import shuffle
-from sweep.kernels.plain import LANES, Value, every, lanes, load, store, where
+from sweep.kernels.plain import LANES, TILE, Value, every, lanes, load, store, where
 from sweep.training.fused.program import Net
 
 #: Numbers of `sweep.training.base.STOPS`.
@@ -52,8 +52,12 @@ class Results(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What an update's t-th step needs: `rate` and `spread`, (max_steps,), and constants."""
+    """What an update's t-th step needs: `rate` and `spread`, (max_steps,), and constants.
 
+    `n_state` numbers are remembered per parameter.
+    """
+
+    n_state: int
     rate: np.ndarray
     spread: np.ndarray
     constants: np.ndarray
@@ -73,57 +77,21 @@ class Points(NamedTuple):
     factor: np.ndarray
 
 
-class Room(NamedTuple):
-    """The lanes' memory: rows of LANES numbers, and who is on which lane."""
-
-    theta: np.ndarray
-    before: np.ndarray
-    grad: np.ndarray
-    state: np.ndarray
-    lam: np.ndarray
-    h: np.ndarray
-    s: np.ndarray
-    delta: np.ndarray
-    weights: np.ndarray
-    scalars: np.ndarray
-    member: np.ndarray
-    taken: np.ndarray
-    order: np.ndarray
-    batch_of: np.ndarray
-    counter: np.ndarray
-
-
-# Rows of `Room.scalars`.
+# Rows of the lanes' `scalars`.
 VALUE, SIZE, RATE, SPREAD, ACTIVE, LR = range(6)
 
 
-def room_for(net: Net, n_lambda: int, n_state: int, units: int, tile: int, n_data: int) -> Room:
-    """Memory for one queue; `n_data` is 0 unless there are mini-batches."""
-
-    def rows(count: int) -> np.ndarray:
-        return np.zeros((count, LANES))
-
-    return Room(
-        theta=rows(net.n_params),
-        before=rows(net.n_params),
-        grad=rows(net.n_params),
-        state=rows(max(1, n_state * net.n_params)),
-        lam=rows(max(1, n_lambda)),
-        h=rows(units * tile),
-        s=rows(units * tile),
-        delta=rows(units * tile),
-        weights=rows(net.n_points if n_data else 1),
-        scalars=rows(6),
-        member=np.full(LANES, -1),
-        taken=np.zeros(LANES, dtype=np.int64),
-        order=np.zeros(n_data, dtype=np.int64),
-        batch_of=np.zeros((LANES, n_data), dtype=np.int64),
-        counter=np.zeros(LANES, dtype=np.uint64),
-    )
-
-
 def evaluate(
-    theta: Any, lam: Any, x: Any, y: Any, weights: Any, net: Net, h: Any, s: Any, delta: Any,
+    theta: Any,
+    lam: Any,
+    x: Any,
+    y: Any,
+    weights: Any,
+    widths: Any,
+    net: Net,
+    h: Any,
+    s: Any,
+    delta: Any,
     grad: Any,
 ) -> Value:
     """F and ∇F: bound by `build`."""
@@ -131,7 +99,16 @@ def evaluate(
 
 
 def evaluate_batch(
-    theta: Any, lam: Any, x: Any, y: Any, weights: Any, net: Net, h: Any, s: Any, delta: Any,
+    theta: Any,
+    lam: Any,
+    x: Any,
+    y: Any,
+    weights: Any,
+    widths: Any,
+    net: Net,
+    h: Any,
+    s: Any,
+    delta: Any,
     grad: Any,
 ) -> Value:
     """The same with a weight per point and member: bound by `build`."""
@@ -144,161 +121,246 @@ def norm(rows: Any, count: int) -> Value:
 
 
 def update(
-    theta: Any, before: Any, grad: Any, state: Any, rate: Value, spread: Value, active: Value,
-    constants: Any, count: int,
+    theta: Any,
+    before: Any,
+    grad: Any,
+    state: Any,
+    rate: Value,
+    spread: Value,
+    active: Value,
+    constants: Any,
+    count: int,
 ) -> None:
     """One step of the optimizer: bound by `build`."""
     raise NotImplementedError
 
 
-def enter(queue: Queue, room: Room, waiting: int) -> int:
+def zeros(rows: int) -> np.ndarray:
+    """Memory for so many rows."""
+    return np.zeros((max(1, rows), LANES))
+
+
+def enter(
+    queue: Queue,
+    theta: np.ndarray,
+    before: np.ndarray,
+    state: np.ndarray,
+    lam: np.ndarray,
+    scalars: np.ndarray,
+    member: np.ndarray,
+    taken: np.ndarray,
+    waiting: int,
+) -> int:
     """Give free lanes the next members; the number of the one that then waits."""
     for lane in range(LANES):
-        if room.member[lane] >= 0 or waiting >= len(queue.start):
+        if member[lane] >= 0 or waiting >= len(queue.start):
             continue
-        room.theta[:, lane] = queue.start[waiting]
-        room.before[:, lane] = queue.start[waiting]
-        room.state[:, lane] = 0.0
+        theta[:, lane] = queue.start[waiting]
+        before[:, lane] = queue.start[waiting]
+        state[:, lane] = 0.0
         for k in range(queue.lam.shape[1]):
-            room.lam[k, lane] = queue.lam[waiting, k]
-        room.scalars[LR, lane] = queue.lr[waiting]
-        room.scalars[ACTIVE, lane] = 1.0
-        room.member[lane] = waiting
-        room.taken[lane] = 0
-        room.counter[lane] = 0
+            lam[k, lane] = queue.lam[waiting, k]
+        scalars[LR, lane] = queue.lr[waiting]
+        scalars[ACTIVE, lane] = 1.0
+        member[lane] = waiting
+        taken[lane] = 0
         waiting += 1
     return waiting
 
 
-def record(room: Room, results: Results, lane: int, stop: int) -> None:
-    """A lane's member stops; after an overflow at its last finite point."""
-    member = room.member[lane]
-    back = stop == OVERFLOW and room.taken[lane] > 0
-    results.params[member] = room.before[:, lane] if back else room.theta[:, lane]
-    results.steps[member] = room.taken[lane] - (1 if back else 0)
-    results.stop[member] = stop
-    room.member[lane] = -1
-    room.scalars[ACTIVE, lane] = 0.0
+def leave(
+    theta: np.ndarray,
+    before: np.ndarray,
+    scalars: np.ndarray,
+    member: np.ndarray,
+    taken: np.ndarray,
+    rule: Rule,
+    whole: bool,
+    results: Results,
+) -> None:
+    """Record the members that stop where they stand; after an overflow at the last finite point.
 
-
-def leave(room: Room, results: Results, rule: Rule, whole: bool) -> None:
-    """Record the members that stop where they stand; F and ‖∇F‖ are in the scalars."""
+    F and ‖∇F‖ are in the scalars.
+    """
     for lane in range(LANES):
-        if room.member[lane] < 0:
+        who = member[lane]
+        if who < 0:
             continue
-        value, size = room.scalars[VALUE, lane], room.scalars[SIZE, lane]
+        value, size = scalars[VALUE, lane], scalars[SIZE, lane]
+        back = 0
         if not (value < np.inf and size < np.inf):
-            record(room, results, lane, OVERFLOW)
+            stop = OVERFLOW
+            back = min(1, taken[lane])
         elif whole and value <= rule.loss:
-            record(room, results, lane, LOSS)
+            stop = LOSS
         elif whole and size <= rule.gradient:
-            record(room, results, lane, GRADIENT)
-        elif room.taken[lane] >= rule.max_steps:
-            record(room, results, lane, STEPS)
+            stop = GRADIENT
+        elif taken[lane] >= rule.max_steps:
+            stop = STEPS
+        else:
+            continue
+        results.params[who] = before[:, lane] if back else theta[:, lane]
+        results.steps[who] = taken[lane] - back
+        results.stop[who] = stop
+        member[lane] = -1
+        scalars[ACTIVE, lane] = 0.0
 
 
-def stop_some(room: Room, results: Results, rule: Rule, value: Value, whole: bool) -> None:
-    """Find out cheaply whether anyone stops; mostly nobody does."""
-    size = norm(room.grad, len(room.grad))
-    active = load(room.scalars, ACTIVE)
+def someone_stops(
+    value: Value, size: Value, scalars: np.ndarray, taken: np.ndarray, rule: Rule, whole: bool
+) -> bool:
+    """Whether anyone may stop here: F, ‖∇F‖ or the steps say so. Mostly nobody does."""
     # A comparison with NaN is false, so whatever is not finite does not go on.
     going = (value < np.inf) & (size < np.inf)
     if whole:
         going = going & (value > rule.loss) & (size > rule.gradient)
-    out_of_steps = False
+    store(scalars, VALUE, value)
+    store(scalars, SIZE, size)
+    idle = lanes(1.0) - load(scalars, ACTIVE)
+    if not every(where(going, 1.0, idle) > 0.5):
+        return True
     for lane in range(LANES):
-        out_of_steps |= room.taken[lane] >= rule.max_steps
-    if out_of_steps or not every(where(going, 1.0, lanes(1.0) - active) > 0.5):
-        store(room.scalars, VALUE, value)
-        store(room.scalars, SIZE, size)
-        leave(room, results, rule, whole)
+        if taken[lane] >= rule.max_steps:
+            return True
+    return False
 
 
-def move(room: Room, tables: Tables) -> None:
-    """Everyone who has not stopped takes one step."""
+def schedule(
+    scalars: np.ndarray, member: np.ndarray, taken: np.ndarray, rate: np.ndarray, spread: np.ndarray
+) -> None:
+    """Look up what every lane's next update needs, and count the update."""
     for lane in range(LANES):
-        t = min(room.taken[lane], len(tables.rate) - 1)
-        room.scalars[RATE, lane] = room.scalars[LR, lane] * tables.rate[t]
-        room.scalars[SPREAD, lane] = tables.spread[t]
-        room.taken[lane] += room.member[lane] >= 0
-    update(
-        room.theta,
-        room.before,
-        room.grad,
-        room.state,
-        load(room.scalars, RATE),
-        load(room.scalars, SPREAD),
-        load(room.scalars, ACTIVE) > 0.5,
-        tables.constants,
-        len(room.theta),
-    )
+        if member[lane] >= 0:
+            scalars[RATE, lane] = scalars[LR, lane] * rate[taken[lane]]
+            scalars[SPREAD, lane] = spread[taken[lane]]
+            taken[lane] += 1
 
 
-def alive(room: Room) -> bool:
+def occupied(member: np.ndarray) -> bool:
     """Whether a lane has a member."""
-    return bool((room.member >= 0).any())
+    for lane in range(LANES):
+        if member[lane] >= 0:
+            return True
+    return False
 
 
 def train_members(
-    queue: Queue, points: Points, net: Net, tables: Tables, rule: Rule, room: Room, results: Results
+    queue: Queue,
+    points: Points,
+    widths: np.ndarray,
+    net: Net,
+    tables: Tables,
+    rule: Rule,
+    results: Results,
 ) -> None:
     """Train everyone in the queue on the full batch."""
-    waiting = enter(queue, room, 0)
-    while alive(room):
-        value = evaluate(
-            room.theta, room.lam, points.x, points.y, points.weights, net,
-            room.h, room.s, room.delta, room.grad,
+    # Arrays are taken out of their tuples once: doing so costs more than a small network's step.
+    x, y, weights = points.x, points.y, points.weights
+    rate, spread, constants = tables.rate, tables.spread, tables.constants
+    theta, before, grad = zeros(net.n_params), zeros(net.n_params), zeros(net.n_params)
+    state, lam, scalars = zeros(tables.n_state * net.n_params), zeros(queue.lam.shape[1]), zeros(6)
+    h, s, delta = zeros(net.n_units * TILE), zeros(net.n_units * TILE), zeros(net.n_units * TILE)
+    member, taken = np.full(LANES, -1), np.zeros(LANES, np.int64)
+    waiting = enter(queue, theta, before, state, lam, scalars, member, taken, 0)
+    while occupied(member):
+        value = evaluate(theta, lam, x, y, weights, widths, net, h, s, delta, grad)
+        size = norm(grad, net.n_params)
+        stops = someone_stops(value, size, scalars, taken, rule, True)
+        if stops:
+            leave(theta, before, scalars, member, taken, rule, True, results)
+        schedule(scalars, member, taken, rate, spread)
+        update(
+            theta,
+            before,
+            grad,
+            state,
+            load(scalars, RATE),
+            load(scalars, SPREAD),
+            load(scalars, ACTIVE) > 0.5,
+            constants,
+            net.n_params,
         )
-        stop_some(room, results, rule, value, True)
-        move(room, tables)
-        if waiting < len(queue.start):
-            waiting = enter(queue, room, waiting)
+        if stops:
+            waiting = enter(queue, theta, before, state, lam, scalars, member, taken, waiting)
 
 
-def deal(queue: Queue, points: Points, room: Room) -> None:
-    """A new epoch: shuffle every member's points into batches."""
+def deal(
+    queue: Queue,
+    batch: np.ndarray,
+    member: np.ndarray,
+    taken: np.ndarray,
+    order: np.ndarray,
+    blocks: np.ndarray,
+    batch_of: np.ndarray,
+) -> None:
+    """A new epoch: shuffle every member's points into batches, `batch_of` (N₀, LANES)."""
     for lane in range(LANES):
-        member = room.member[lane]
-        if member < 0:
+        who = member[lane]
+        if who < 0:
             continue
-        room.counter[lane] = shuffle(room.order, queue.keys[member], room.counter[lane])
-        for position in range(len(room.order)):
-            room.batch_of[lane, room.order[position]] = points.batch[position]
+        if taken[lane] == 0:
+            blocks[lane] = 0
+        blocks[lane] = shuffle(order, queue.keys[who], blocks[lane])
+        for position in range(len(order)):
+            batch_of[order[position], lane] = batch[position]
 
 
-def weigh(points: Points, room: Room, batch: int) -> None:
-    """The weights of the points in every member's batch of that number."""
-    for point in range(len(room.order)):
+def weigh(number: int, factor: float, batch_of: np.ndarray, own: np.ndarray) -> None:
+    """The weights of the points in every member's batch of that number, rows of L."""
+    for point in range(len(batch_of)):
         for lane in range(LANES):
-            inside = room.batch_of[lane, point] == batch
-            room.weights[point, lane] = points.factor[batch] if inside else 0.0
+            own[point, lane] = factor if batch_of[point, lane] == number else 0.0
 
 
 def train_members_in_batches(
-    queue: Queue, points: Points, net: Net, tables: Tables, rule: Rule, room: Room, results: Results
+    queue: Queue,
+    points: Points,
+    widths: np.ndarray,
+    net: Net,
+    tables: Tables,
+    rule: Rule,
+    results: Results,
 ) -> None:
     """Train everyone in the queue by mini-batches; the full batch is looked at between epochs."""
-    waiting = enter(queue, room, 0)
-    while waiting < len(queue.start) or alive(room):
-        value = evaluate(
-            room.theta, room.lam, points.x, points.y, points.weights, net,
-            room.h, room.s, room.delta, room.grad,
-        )
-        stop_some(room, results, rule, value, True)
-        if waiting < len(queue.start) and not (room.member >= 0).all():
-            # Newcomers are looked at before their first epoch, too.
-            waiting = enter(queue, room, waiting)
-            continue
-        deal(queue, points, room)
-        for batch in range(len(points.factor)):
-            weigh(points, room, batch)
-            value = evaluate_batch(
-                room.theta, room.lam, points.x, points.y, room.weights, net,
-                room.h, room.s, room.delta, room.grad,
+    x, y, weights = points.x, points.y, points.weights
+    rate, spread, constants = tables.rate, tables.spread, tables.constants
+    theta, before, grad = zeros(net.n_params), zeros(net.n_params), zeros(net.n_params)
+    state, lam, scalars = zeros(tables.n_state * net.n_params), zeros(queue.lam.shape[1]), zeros(6)
+    h, s, delta = zeros(net.n_units * TILE), zeros(net.n_units * TILE), zeros(net.n_units * TILE)
+    member, taken = np.full(LANES, -1), np.zeros(LANES, np.int64)
+    order, blocks = np.zeros(len(points.batch), np.int64), np.zeros(LANES, np.uint64)
+    batch_of, own = np.zeros((len(points.batch), LANES), np.int64), zeros(net.n_points)
+    waiting = 0
+    while True:
+        waiting = enter(queue, theta, before, state, lam, scalars, member, taken, waiting)
+        if not occupied(member):
+            return
+        value = evaluate(theta, lam, x, y, weights, widths, net, h, s, delta, grad)
+        size = norm(grad, net.n_params)
+        if someone_stops(value, size, scalars, taken, rule, True):
+            leave(theta, before, scalars, member, taken, rule, True, results)
+            if waiting < len(queue.start):
+                continue  # newcomers are looked at before their first epoch, too
+        deal(queue, points.batch, member, taken, order, blocks, batch_of)
+        for number in range(len(points.factor)):
+            weigh(number, points.factor[number], batch_of, own)
+            value = evaluate_batch(theta, lam, x, y, own, widths, net, h, s, delta, grad)
+            size = norm(grad, net.n_params)
+            if someone_stops(value, size, scalars, taken, rule, False):
+                leave(theta, before, scalars, member, taken, rule, False, results)
+            schedule(scalars, member, taken, rate, spread)
+            update(
+                theta,
+                before,
+                grad,
+                state,
+                load(scalars, RATE),
+                load(scalars, SPREAD),
+                load(scalars, ACTIVE) > 0.5,
+                constants,
+                net.n_params,
             )
-            stop_some(room, results, rule, value, False)
-            move(room, tables)
 
 
-FULL = (enter, record, leave, stop_some, move, alive, train_members)
+FULL = (zeros, enter, leave, someone_stops, schedule, occupied, train_members)
 BATCHED = (*FULL[:-1], deal, weigh, train_members_in_batches)

@@ -15,7 +15,7 @@ P       parameters of one member
 x       data, x[k·N + i]                                       (D·N,)
 y       labels                                                 (N,)
 ω       weights of the points; 0 for padding                   (N,)
-h, s    outputs of all units at a tile, and σ′ there           rows of T·L
+h, s    outputs of all units at a tile, and z where σ′ needs it  rows of T·L
 δ       ∂F/∂z of two layers' units at a tile                   rows of T·L
 f, q    f̃ and ∂F/∂f̃ at a tile                                  T·L
 ======  =====================================================  ==========
@@ -49,17 +49,17 @@ from sweep.kernels.plain import (
 class Net(NamedTuple):
     """Shapes and constants of an objective.
 
-    `widths` (array) of the hidden layers; `n_base` parameters of the network, then `n_added`
-    neurons; `decayed` parameters, the first ones, under weight decay `decay`; `penalised`: 1 if
+    `n_base` parameters of the network, then `n_added` neurons; `n_units` hidden and added units;
+    `decayed` parameters, the first ones, under weight decay `decay`; `penalised`: 1 if
     λa²/2 of the first added neuron is part of F, else 0.
     """
 
     n_points: int
     n_inputs: int
-    widths: Any
     n_base: int
     n_added: int
     n_params: int
+    n_units: int
     decayed: int
     decay: float
     penalised: int
@@ -82,6 +82,57 @@ def neuron(z: Value) -> Value:
 
 def neuron_slope(z: Value, h: Value) -> Value:
     """Its derivative: bound by `build`."""
+    raise NotImplementedError
+
+
+def keep(s: Any, unit: int, z: Value) -> None:
+    """Remember z for the slope: `keep_tile` or, where h is enough, `keep_nothing`."""
+    raise NotImplementedError
+
+
+def recall(s: Any, unit: int, h: Value) -> Value:
+    """What `activate_slope` is given for z: `recall_tile` or `recall_output`."""
+    raise NotImplementedError
+
+
+def keep_tile(s: Any, unit: int, z: Value) -> None:
+    """Store z."""
+    store_tile(s, unit, z)
+
+
+def recall_tile(s: Any, unit: int, h: Value) -> Value:
+    """Load z."""
+    return load_tile(s, unit)
+
+
+def keep_nothing(s: Any, unit: int, z: Value) -> None:
+    """The output, which is kept anyway, is enough."""
+
+
+def recall_output(s: Any, unit: int, h: Value) -> Value:
+    """h itself."""
+    return h
+
+
+def slope_at(h: Any, s: Any, unit: int) -> Value:
+    """σ′ of a hidden unit at the tile."""
+    out = load_tile(h, unit)
+    return activate_slope(recall(s, unit, out), out)
+
+
+def neuron_slope_at(h: Any, s: Any, unit: int) -> Value:
+    """σ′ of an added neuron at the tile."""
+    out = load_tile(h, unit)
+    return neuron_slope(recall_neuron(s, unit, out), out)
+
+
+def keep_neuron(s: Any, unit: int, z: Value) -> None:
+    """As `keep`, for the added neurons."""
+    raise NotImplementedError
+
+
+def recall_neuron(s: Any, unit: int, h: Value) -> Value:
+    """As `recall`, for the added neurons."""
     raise NotImplementedError
 
 
@@ -111,11 +162,11 @@ def affine_of_units(theta: Any, weights: int, bias: int, h: Any, first: int, siz
     return z
 
 
-def forward(theta: Any, x: Any, i: int, net: Net, h: Any, s: Any) -> Value:
+def forward(theta: Any, x: Any, i: int, widths: Any, net: Net, h: Any, s: Any) -> Value:
     """f̃ at a tile; h and s are filled."""
     at, unit, fan_in = 0, 0, net.n_inputs
-    for layer in range(len(net.widths)):
-        width = net.widths[layer]
+    for layer in range(len(widths)):
+        width = widths[layer]
         for j in range(width):
             if layer == 0:
                 z = affine_of_data(theta, at + j * fan_in, at + width * fan_in + j, x, i, net)
@@ -125,7 +176,7 @@ def forward(theta: Any, x: Any, i: int, net: Net, h: Any, s: Any) -> Value:
                 )
             out = activate(z)
             store_tile(h, unit + j, out)
-            store_tile(s, unit + j, activate_slope(z, out))
+            keep(s, unit + j, z)
         at += width * (fan_in + 1)
         unit += width
         fan_in = width
@@ -135,7 +186,7 @@ def forward(theta: Any, x: Any, i: int, net: Net, h: Any, s: Any) -> Value:
         z = affine_of_data(theta, at + 1, at + 1 + net.n_inputs, x, i, net)
         out = neuron(z)
         store_tile(h, unit, out)
-        store_tile(s, unit, neuron_slope(z, out))
+        keep_neuron(s, unit, z)
         f = fma(load(theta, at), out, f)
         at += net.n_inputs + 2
         unit += 1
@@ -153,29 +204,38 @@ def gradient_of_data(
 
 
 def backward(
-    theta: Any, x: Any, i: int, q: Value, net: Net, h: Any, s: Any, delta: Any, grad: Any
+    theta: Any,
+    x: Any,
+    i: int,
+    q: Value,
+    widths: Any,
+    net: Net,
+    h: Any,
+    s: Any,
+    delta: Any,
+    grad: Any,
 ) -> None:
     """Add the tile's part of the gradient."""
     unit = 0
-    for width in net.widths:
-        unit += width
+    for layer in range(len(widths)):
+        unit += widths[layer]
     at = net.n_base
     for k in range(net.n_added):
         store(grad, at, dot(q, load_tile(h, unit + k), load(grad, at)))
-        inner = q * load(theta, at) * load_tile(s, unit + k)
+        inner = q * load(theta, at) * neuron_slope_at(h, s, unit + k)
         gradient_of_data(grad, at + 1, at + 1 + net.n_inputs, inner, x, i, net)
         at += net.n_inputs + 2
-    depth = len(net.widths)
-    fan_in = net.widths[depth - 1]
+    depth = len(widths)
+    fan_in = widths[depth - 1]
     at = net.n_base - 1
     store(grad, at, load(grad, at) + total(q))
     at -= fan_in
     unit -= fan_in
     for j in range(fan_in):
         store(grad, at + j, dot(q, load_tile(h, unit + j), load(grad, at + j)))
-        store_tile(delta, unit + j, q * load(theta, at + j) * load_tile(s, unit + j))
+        store_tile(delta, unit + j, q * load(theta, at + j) * slope_at(h, s, unit + j))
     for layer in range(depth - 1, 0, -1):
-        width, fan_in = net.widths[layer], net.widths[layer - 1]
+        width, fan_in = widths[layer], widths[layer - 1]
         at -= width * (fan_in + 1)
         below = unit - fan_in
         for j in range(width):
@@ -189,9 +249,9 @@ def backward(
             back = tile(lanes(0.0))
             for j in range(width):
                 back = fma(load(theta, at + j * fan_in + k), load_tile(delta, unit + j), back)
-            store_tile(delta, below + k, back * load_tile(s, below + k))
+            store_tile(delta, below + k, back * slope_at(h, s, below + k))
         unit = below
-    width = net.widths[0]
+    width = widths[0]
     for j in range(width):
         d = load_tile(delta, j)
         gradient_of_data(grad, j * net.n_inputs, width * net.n_inputs + j, d, x, i, net)
@@ -203,6 +263,7 @@ def evaluate(
     x: Any,
     y: Any,
     weights: Any,
+    widths: Any,
     net: Net,
     h: Any,
     s: Any,
@@ -214,11 +275,11 @@ def evaluate(
         store(grad, p, lanes(0.0))
     value = lanes(0.0)
     for i in range(0, net.n_points, TILE):
-        f = forward(theta, x, i, net, h, s)
+        f = forward(theta, x, i, widths, net, h, s)
         labels, share = points(y, i), point_weights(weights, i)
         z = -(labels * f)
         value = value + total(loss(z) * share)
-        backward(theta, x, i, -(labels * loss_slope(z) * share), net, h, s, delta, grad)
+        backward(theta, x, i, -(labels * loss_slope(z) * share), widths, net, h, s, delta, grad)
     if net.penalised > 0:
         a = load(theta, net.n_base)
         value = value + load(lam, 0) * a * a * 0.5
@@ -278,7 +339,7 @@ def adam(
     theta: Any, before: Any, grad: Any, state: Any, rate: Value, spread: Value, active: Value,
     constants: Sequence[float], count: int,
 ) -> None:
-    """Adam; `rate` is lr/(1 − β₁ᵗ), `spread` 1 − β₂ᵗ; constants (β₁, β₂, ε)."""
+    """Adam; `rate` is lr/(1 − β₁ᵗ), `spread` 1/(1 − β₂ᵗ); constants (β₁, β₂, ε)."""
     beta1, beta2, eps = constants[0], constants[1], constants[2]
     for p in range(count):
         g, old = load(grad, p), load(theta, p)
@@ -287,12 +348,14 @@ def adam(
         store(state, p, first)
         store(state, count + p, second)
         store(before, p, old)
-        step = rate * first / (sqrt(second / spread) + eps)
+        step = rate * first / (sqrt(second * spread) + eps)
         store(theta, p, where(active, old - step, old))
 
 
 OPTIMIZERS = {"gd": gd, "momentum": momentum, "adam": adam}
 PARTS = (
+    slope_at,
+    neuron_slope_at,
     affine_of_data,
     affine_of_units,
     forward,

@@ -15,7 +15,7 @@ from sweep.models.regularizers import Augment, NoRegularizer
 from sweep.training.base import STOPS, Ending, Optimizer, Stopping
 from sweep.training.batches import BatchOrder, batch_key, batch_plan
 from sweep.training.fused.build import Scheme, trainer
-from sweep.training.fused.members import Points, Queue, Results, Room, Rule, Tables, room_for
+from sweep.training.fused.members import Points, Queue, Results, Rule, Tables
 from sweep.training.fused.program import Net
 from sweep.training.optimizers import Adam, GradientDescent, Momentum
 
@@ -66,8 +66,8 @@ def train_fused(
     )
     rule = Rule(stopping.max_steps, stopping.gradient, stopping.loss)
     run = trainer(scheme_of(objective, optimizer))
-    room = _room(objective, net, queue, optimizer)
-    run(queue, points, net, tables_of(optimizer, stopping.max_steps), rule, room, results)
+    widths = np.array(objective.network.widths)
+    run(queue, points, widths, net, tables_of(optimizer, stopping.max_steps), rule, results)
     return Ending(results.params, results.steps, np.array(STOPS, dtype=object)[results.stop])
 
 
@@ -90,13 +90,14 @@ def scheme_of(objective: DataObjective, optimizer: Optimizer) -> Scheme:
 def net_of(objective: DataObjective) -> Net:
     """Shapes and constants; the points are padded to whole tiles."""
     n_inputs = objective.x.shape[1]
+    n_added = (objective.n_params - objective.n_base) // (n_inputs + 2)
     return Net(
         n_points=-(-objective.n_data // TILE) * TILE,
         n_inputs=n_inputs,
-        widths=np.array(objective.network.widths),
         n_base=objective.n_base,
-        n_added=(objective.n_params - objective.n_base) // (n_inputs + 2),
+        n_added=n_added,
         n_params=objective.n_params,
+        n_units=sum(objective.network.widths) + n_added,
         decayed=objective.n_params if objective.augmentation.decayed else objective.n_base,
         decay=float(objective.weight_decay),
         penalised=int(isinstance(objective.regularizer, Augment)),
@@ -123,17 +124,11 @@ def tables_of(optimizer: GradientDescent | Momentum | Adam, max_steps: int) -> T
     ones = np.ones_like(t)
     if isinstance(optimizer, Adam):
         constants = np.array([optimizer.beta1, optimizer.beta2, optimizer.eps])
-        return Tables(1 / (1 - optimizer.beta1**t), 1 - optimizer.beta2**t, constants)
+        rate, spread = 1 / (1 - optimizer.beta1**t), 1 / (1 - optimizer.beta2**t)
+        return Tables(2, rate, spread, constants)
     if isinstance(optimizer, Momentum):
-        return Tables(ones, ones, np.array([optimizer.momentum]))
-    return Tables(ones, ones, np.zeros(1))
-
-
-def _room(objective: DataObjective, net: Net, queue: Queue, optimizer: Optimizer) -> Room:
-    state = {GradientDescent: 0, Momentum: 1, Adam: 2}[type(optimizer)]
-    units = sum(objective.network.widths) + net.n_added
-    n_data = objective.n_data if optimizer.batch_size is not None else 0
-    return room_for(net, queue.lam.shape[1], state, units, TILE, n_data)
+        return Tables(1, ones, ones, np.array([optimizer.momentum]))
+    return Tables(0, ones, ones, np.zeros(1))
 
 
 def _keys(order: BatchOrder | None, members: int) -> np.ndarray:
