@@ -109,7 +109,6 @@ def _settle_minimum(found: Judgement, member: int, proof: Proof) -> None:
         margin=proof.margin,
         radius=proof.radius,
     )
-    found.min_eig[member] = proof.least
     found.flat_dim[member] = proof.flat
 
 
