@@ -59,7 +59,6 @@ class Landscape:
 
     @classmethod
     def of(cls, data: Data, decay: float, number: type = LONG) -> Landscape:
-        """F of a problem: `number` is numpy's long double or mpmath's mpf."""
         x = np.column_stack([data.x, np.ones(len(data.y))])
         if number is LONG:
             return cls(x.astype(LONG), data.y.astype(LONG), LONG(decay), np.tanh)
@@ -86,7 +85,6 @@ class Landscape:
         return np.concatenate([J, np.ones_like(J[:, :, :1])], axis=2)
 
     def gradient(self, theta: np.ndarray) -> np.ndarray:
-        """∇F, (S, P)."""
         t, a, u = self.terms(theta)
         q = -3 * self.y * u**2
         return np.asarray(np.einsum("si,sip->sp", q, self.jacobian(t, a)) + self.decay * theta)
@@ -125,8 +123,9 @@ def solved(A: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 def length(moves: np.ndarray) -> np.ndarray:
-    """‖·‖ over the last axis."""
-    return np.asarray(np.sqrt((moves**2).sum(axis=-1)))
+    """‖·‖ over the last axis, in the numbers' own digits."""
+    root = np.frompyfunc(mpmath.sqrt, 1, 1) if moves.dtype == object else np.sqrt
+    return np.asarray(root((moves**2).sum(axis=-1)))
 
 
 @dataclass(frozen=True)
@@ -196,7 +195,6 @@ def judged(
 
 
 def evidence(found: Judgement, members: np.ndarray, name: str) -> np.ndarray:
-    """One number of the members' evidence, (S,)."""
     return np.array([found.evidence[k][name] for k in members], dtype=LONG)
 
 
@@ -258,14 +256,9 @@ def fifty_digits(data: Data, decay: float, found: Judgement, members: np.ndarray
         theta = centre.copy()
         for _ in range(6):
             theta = theta - solved(F.hessian(theta), F.gradient(theta))
-        assert (length_exact(F.gradient(theta)) < mpmath.mpf(10) ** -40).all()
-        assert (length_exact(theta - centre) <= found.certificate_radius[members]).all()
+        assert (length(F.gradient(theta)) < mpmath.mpf(10) ** -40).all()
+        assert (length(theta - centre) <= found.certificate_radius[members]).all()
         assert (np.linalg.eigvalsh(F.hessian(theta).astype(np.float64))[:, 0] > 0).all()
-
-
-def length_exact(moves: np.ndarray) -> np.ndarray:
-    """‖·‖ over the last axis of mpmath numbers."""
-    return np.asarray(np.frompyfunc(mpmath.sqrt, 1, 1)((moves**2).sum(axis=-1)))
 
 
 @extended
