@@ -109,9 +109,18 @@ def test_far_points_harm_nobody(activation: str, loss: Any) -> None:
         assert_same(found, judge(f, points[:ORDINARY]))
 
 
-@pytest.mark.parametrize("activation", ["leaky_relu", pytest.param("tanh", marks=pytest.mark.slow)])
-def test_far_points_of_deep_networks_harm_nobody(activation: str) -> None:
-    f = make(activation, "none", HingePower(3), (2, 1))
+@pytest.mark.parametrize(
+    ("activation", "arm", "loss"),
+    [
+        ("leaky_relu", "exp unregularized", Logistic()),
+        ("relu", "extra neuron", Squared()),
+        pytest.param("tanh", "exp", HingePower(3), marks=pytest.mark.slow),
+        pytest.param("softplus", "weight decay", Squared(), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_far_points_of_deep_networks_harm_nobody(activation: str, arm: str, loss: Any) -> None:
+    f = make(activation, arm, loss, (2, 1))
     points = far_points(f.n_params)
     found = judge(f, points)
     assert_sound(f, points, found)
@@ -143,6 +152,26 @@ def test_spectra_of_what_is_not_finite_are_nan(bad: float) -> None:
     assert np.isnan(spectra.least_eigenvalue(A))
     assert np.isnan(spectra.singular_values(A[:2])).all()
     assert np.isnan(spectra.least_squares(A[:, :2], np.ones(3))).all()
+
+
+def test_lapack_may_fail_to_converge() -> None:
+    A = np.zeros((4, 4))
+    A[np.triu_indices(4)] = [
+        -4e-53,
+        -4e10,
+        4e295,
+        -4e205,
+        1e9,
+        -6e79,
+        1e55,
+        -1e-248,
+        -1e-151,
+        7e-75,
+    ]
+    A = A + np.triu(A, 1).T
+    for values, basis in (spectra.eigen(A), spectra.eigen_kernel(A)):
+        assert values.shape == (4,) and basis.shape == (4, 4)
+        assert np.isnan(values).all() == np.isnan(basis).all()
 
 
 def test_spectra_are_numpys() -> None:
