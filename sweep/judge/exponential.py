@@ -28,6 +28,7 @@ from sweep.judge.attained import settle_attained
 from sweep.judge.base import Judgement
 from sweep.judge.bounds import proven_bound
 from sweep.judge.exponential_end import End, Proof
+from sweep.judge.exponential_frozen import settle_frozen
 from sweep.judge.exponential_kinks import end_over_kinks
 from sweep.judge.exponential_limit import Setting
 from sweep.judge.exponential_ray import settle_scaled
@@ -55,6 +56,9 @@ def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray |
         return
     free = added_is_free(objective, lam, len(found.params))
     settle_scaled(found, objective, lam, ~free)
+    if objective.n_base == 0 and lam is not None:
+        # With the base network held, no limit problem is needed: every a ≠ 0 slides.
+        settle_frozen(found, objective, lam)
     shallow = Shallow.of(objective)
     if shallow is None or shallow.weight_decay > 0:
         return
@@ -109,7 +113,6 @@ def _settle_minimum(found: Judgement, member: int, proof: Proof) -> None:
         margin=proof.margin,
         radius=proof.radius,
     )
-    found.min_eig[member] = proof.least
     found.flat_dim[member] = proof.flat
 
 

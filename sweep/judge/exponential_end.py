@@ -29,7 +29,6 @@ class Proof:
     radius: float
     margin: float
     flat: int
-    least: float
     evidence: dict[str, Any]
 
 

@@ -65,10 +65,7 @@ def _proof(limit: Limit) -> tuple[Place, Proof] | None:
     if found is None:
         return None
     kind = Certificate.KINK if found.evidence["kinks"] else Certificate.STRICT
-    least = float(found.evidence["least_eigenvalue"])
-    return found.place, Proof(
-        kind, found.radius, found.margin, found.flat, least, dict(found.evidence)
-    )
+    return found.place, Proof(kind, found.radius, found.margin, found.flat, dict(found.evidence))
 
 
 def _start(setting: Setting, units: Units) -> Start | None:

@@ -32,6 +32,7 @@ from sweep.judge.newton_kernels import (
     WIDEST,
     trust_step,
 )
+from sweep.judge.spectra import eigen
 from sweep.models.lanes import LANE, one_thread, to_lanes
 from sweep.models.objective import Objective
 
@@ -168,10 +169,10 @@ class _Descent:
         d, gain = np.zeros_like(self.theta), np.zeros(len(self.theta))
         hessian, flat = self.oracle.hessian(self.theta), self._flat()
         for member in np.flatnonzero(moving).tolist():
-            if not np.isfinite(hessian[member]).all():
+            values, basis = eigen(hessian[member])
+            if np.isnan(values[0]):
                 self.status[member] = STALLED
                 continue
-            values, basis = np.linalg.eigh(hessian[member])
             self.least[member] = values[0]
             if flat[member] and values[0] >= -NOISE * abs(values[-1]):
                 self.status[member] = STATIONARY

@@ -63,6 +63,8 @@ def lemma_residuals(objective: DataObjective, params: np.ndarray) -> list[dict[s
             continue
         # The largest exponential is taken as 1: relative residuals do not feel a common factor.
         weights = slope * y * np.exp(exponent - exponent.max())
+        # A power of two is taken out, which rounds nothing: sums of terms near 1e308 overflow.
+        weights = np.ldexp(weights, -np.frexp(np.abs(weights).max())[1])
         found.append({"a": abs(float(a)), "lemma_1": [_relative(weights, m) for m in moments]})
     return found
 

@@ -14,6 +14,7 @@ from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
 from sweep.judge.shallow import Shallow
+from sweep.judge.spectra import eigen
 from sweep.models.lanes import LANE, one_thread
 from sweep.models.objective import DataObjective, Objective
 from sweep.verdicts import Certificate, Verdict
@@ -90,9 +91,9 @@ def _leave(found: Judgement, member: int, objective: Objective, lam: np.ndarray 
 def _lower_step(oracle: Oracle, theta: np.ndarray, F: float) -> tuple[np.ndarray, float] | None:
     """A step (P,) that lowers F clearly, and by how much; None if none of those tried does."""
     hessian = oracle.hessian(theta[None])[0]
-    if not np.isfinite(hessian).all():
+    _, basis = eigen(hessian)
+    if np.isnan(basis).any():
         return None
-    _, basis = np.linalg.eigh(hessian)
     lowest = basis[:, :DIRECTIONS].T
     # Where the second order vanishes too, the sums of directions see the third.
     signs = np.array(np.meshgrid(*[[-1.0, 0.0, 1.0]] * len(lowest))).reshape(len(lowest), -1).T

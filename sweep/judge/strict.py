@@ -18,6 +18,7 @@ from sweep.judge.base import Judgement
 from sweep.judge.newton import pack, plain_task
 from sweep.judge.shallow import Shallow
 from sweep.judge.smooth_kernels import PLAIN, Task, outputs, total
+from sweep.judge.spectra import least_eigenvalue
 from sweep.judge.strict_eigen import proven_least
 from sweep.judge.strict_kernels import ROOM, second_order, third_order
 from sweep.models.objective import Objective
@@ -32,8 +33,9 @@ class Strict:
     """A proof: a minimum lies within `radius` (in the coordinates of the kernels).
 
     F rises by at least `rise` from the centre to the sphere of radius `rise_radius`. `gradient`,
-    `min_eig` and `lipschitz` are the proven g, λ, L. `keeps_signs`: within `radius` no output
-    changes its sign, so the minimum has the error of the centre.
+    `min_eig` and `lipschitz` are the proven g, λ, L; `eigenvalue` is λ_min(∇²F) as computed.
+    `keeps_signs`: within `radius` no output changes its sign, so the minimum has the error of the
+    centre.
     """
 
     radius: float
@@ -41,6 +43,7 @@ class Strict:
     rise_radius: float
     gradient: float
     min_eig: float
+    eigenvalue: float
     lipschitz: float
     keeps_signs: bool
 
@@ -48,7 +51,7 @@ class Strict:
         """The numbers for the row, JSON-ready."""
         return {
             "gradient": self.gradient,
-            "min_eig": self.min_eig,
+            "least_eigenvalue_proven": self.min_eig,
             "lipschitz": self.lipschitz,
             "rise": self.rise,
             "rise_radius": self.rise_radius,
@@ -86,7 +89,8 @@ def strict(task: Task, theta: np.ndarray, shifts: np.ndarray | None = None) -> S
     else:
         return None
     wide, rise = _widest(least, slope, third, radius)
-    return Strict(radius, rise, wide, slope, least, L, worst < 1.0)
+    computed = least_eigenvalue(hess)
+    return Strict(radius, rise, wide, slope, least, computed, L, worst < 1.0)
 
 
 def settle_strict(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
@@ -104,7 +108,7 @@ def settle_strict(found: Judgement, objective: Objective, lam: np.ndarray | None
         if proof is None:
             continue
         F = float(total(theta[0], outputs(theta[0], shifts[0], task), task))
-        found.min_eig[member] = proof.min_eig
+        found.min_eig[member] = proof.eigenvalue
         found.settle(
             member,
             Verdict.LOCAL_MINIMUM,

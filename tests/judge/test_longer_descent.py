@@ -9,6 +9,7 @@ H       hidden units
 x̃       data with a last column of ones                            (N, n)
 θ       (w_j, b_j, a_j) unit by unit, then c                       (S, P)
 J       ∂f_i/∂θ                                                    (S, N, P)
+q       ∂ℓ_i/∂f_i                                                  (S, N)
 g, A    ∇F, ∇²F                                                    (S, P), (S, P, P)
 λ, L    least eigenvalue, Lipschitz constant of ∇²F, as the judge proved them
 ======  =========================================================  ==========
@@ -58,7 +59,6 @@ class Landscape:
 
     @classmethod
     def of(cls, data: Data, decay: float, number: type = LONG) -> Landscape:
-        """F of a problem: `number` is numpy's long double or mpmath's mpf."""
         x = np.column_stack([data.x, np.ones(len(data.y))])
         if number is LONG:
             return cls(x.astype(LONG), data.y.astype(LONG), LONG(decay), np.tanh)
@@ -78,26 +78,34 @@ class Landscape:
         loss = (self.terms(theta)[2] ** 3).sum(axis=1)
         return np.asarray(loss + self.decay / 2 * (theta**2).sum(axis=1))
 
-    def derivatives(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """∇F (S, P) and ∇²F (S, P, P)."""
+    def jacobian(self, t: np.ndarray, a: np.ndarray) -> np.ndarray:
+        """J (S, N, P) from the first two of `terms`."""
+        inner = np.einsum("sih,sh,in->sihn", 1 - t**2, a, self.x)
+        J = np.concatenate([inner, t[..., None]], axis=3).reshape(*t.shape[:2], -1)
+        return np.concatenate([J, np.ones_like(J[:, :, :1])], axis=2)
+
+    def gradient(self, theta: np.ndarray) -> np.ndarray:
+        t, a, u = self.terms(theta)
+        q = -3 * self.y * u**2
+        return np.asarray(np.einsum("si,sip->sp", q, self.jacobian(t, a)) + self.decay * theta)
+
+    def hessian(self, theta: np.ndarray) -> np.ndarray:
+        """∇²F, (S, P, P)."""
         t, a, u = self.terms(theta)
         first, n = 1 - t**2, self.x.shape[1]
         q = -3 * self.y * u**2
-        inner = np.einsum("sih,sh,in->sihn", first, a, self.x)
-        J = np.concatenate([inner, t[..., None]], axis=3).reshape(*t.shape[:2], -1)
-        J = np.concatenate([J, np.ones_like(J[:, :, :1])], axis=2)
-        g = np.einsum("si,sip->sp", q, J) + self.decay * theta
-        A = 6 * np.einsum("si,sip,siq->spq", u, J, J)
+        J = self.jacobian(t, a)
+        A = 6 * (u[:, :, None] * J).transpose(0, 2, 1) @ J
         for j in range(WIDTH):
             own = slice(j * (n + 1), j * (n + 1) + n)
             bend = q * -2 * t[:, :, j] * first[:, :, j] * a[:, j, None]
-            A[:, own, own] += np.einsum("si,im,in->smn", bend, self.x, self.x)
-            mixed = np.einsum("si,in->sn", q * first[:, :, j], self.x)
+            A[:, own, own] += (bend[:, :, None] * self.x).transpose(0, 2, 1) @ self.x
+            mixed = (q * first[:, :, j]) @ self.x
             A[:, own, own.stop] += mixed
             A[:, own.stop, own] += mixed
-        P = theta.shape[1]
-        A[:, range(P), range(P)] += self.decay
-        return g, A
+        P = range(theta.shape[1])
+        A[:, P, P] += self.decay
+        return np.asarray(A)
 
 
 def solved(A: np.ndarray, g: np.ndarray) -> np.ndarray:
@@ -115,8 +123,9 @@ def solved(A: np.ndarray, g: np.ndarray) -> np.ndarray:
 
 
 def length(moves: np.ndarray) -> np.ndarray:
-    """‖·‖ over the last axis."""
-    return np.asarray(np.sqrt((moves**2).sum(axis=-1)))
+    """‖·‖ over the last axis, in the numbers' own digits."""
+    root = np.frompyfunc(mpmath.sqrt, 1, 1) if moves.dtype == object else np.sqrt
+    return np.asarray(root((moves**2).sum(axis=-1)))
 
 
 @dataclass(frozen=True)
@@ -135,13 +144,13 @@ def descend(F: Landscape, start: np.ndarray, centre: np.ndarray, gradient: int, 
     lead down is replaced by a gradient step. Where F no longer tells, ‖∇F‖ must fall.
     """
     theta, farthest = start.copy(), length(start - centre)
-    value, (g, A) = F.value(theta), F.derivatives(theta)
+    value, g = F.value(theta), F.gradient(theta)
     pace, settled = np.full(len(theta), LONG(1e-3)), np.zeros(len(theta), dtype=bool)
     for step in range(gradient + newton):
         move = -pace[:, None] * g
         if step >= gradient:
             with np.errstate(divide="ignore", invalid="ignore"):
-                sharp = -solved(A, g)
+                sharp = -solved(F.hessian(theta), g)
                 down = ((sharp * g).sum(axis=1) < 0) & np.isfinite(sharp).all(axis=1)
             move = np.where(down[:, None], sharp, move)
         waiting = ~settled
@@ -149,11 +158,11 @@ def descend(F: Landscape, start: np.ndarray, centre: np.ndarray, gradient: int, 
             if not waiting.any():
                 break
             there = np.where(waiting[:, None], theta + move, theta)
-            new, (new_g, new_A) = F.value(there), F.derivatives(there)
+            new, new_g = F.value(there), F.gradient(there)
             faint = (new <= value * (1 + 8 * np.finfo(LONG).eps)) & (length(new_g) < length(g))
             taken = waiting & ((new < value) | faint)
             theta, g = np.where(taken[:, None], there, theta), np.where(taken[:, None], new_g, g)
-            value, A = np.where(taken, new, value), np.where(taken[:, None, None], new_A, A)
+            value = np.where(taken, new, value)
             waiting &= ~taken
             move = move / 2
         pace = np.where(waiting, pace / 2, 2 * pace)
@@ -186,7 +195,6 @@ def judged(
 
 
 def evidence(found: Judgement, members: np.ndarray, name: str) -> np.ndarray:
-    """One number of the members' evidence, (S,)."""
     return np.array([found.evidence[k][name] for k in members], dtype=LONG)
 
 
@@ -198,8 +206,7 @@ def under_the_rim(
     Half of them lie along the direction of least curvature, the way that is easiest to leave by.
     """
     move = rng.standard_normal(centre.shape)
-    _, A = F.derivatives(centre)
-    flattest = np.linalg.eigh(A.astype(np.float64))[1][:, :, 0]
+    flattest = np.linalg.eigh(F.hessian(centre).astype(np.float64))[1][:, :, 0]
     move[::2] = flattest[::2]
     step = (0.99 * reach / length(move))[:, None] * move.astype(LONG)
     for _ in range(60):
@@ -248,17 +255,10 @@ def fifty_digits(data: Data, decay: float, found: Judgement, members: np.ndarray
         centre = exact(by_unit(found.params[members], data.x.shape[1]))
         theta = centre.copy()
         for _ in range(6):
-            g, A = F.derivatives(theta)
-            theta = theta - solved(A, g)
-        g, A = F.derivatives(theta)
-        assert (length_exact(g) < mpmath.mpf(10) ** -40).all()
-        assert (length_exact(theta - centre) <= found.certificate_radius[members]).all()
-        assert (np.linalg.eigvalsh(A.astype(np.float64))[:, 0] > 0).all()
-
-
-def length_exact(moves: np.ndarray) -> np.ndarray:
-    """‖·‖ over the last axis of mpmath numbers."""
-    return np.asarray(np.frompyfunc(mpmath.sqrt, 1, 1)((moves**2).sum(axis=-1)))
+            theta = theta - solved(F.hessian(theta), F.gradient(theta))
+        assert (length(F.gradient(theta)) < mpmath.mpf(10) ** -40).all()
+        assert (length(theta - centre) <= found.certificate_radius[members]).all()
+        assert (np.linalg.eigvalsh(F.hessian(theta).astype(np.float64))[:, 0] > 0).all()
 
 
 @extended
