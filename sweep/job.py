@@ -27,11 +27,9 @@ from sweep.rows import axis_values
 from sweep.spec import Arm, Cell, Job
 from sweep.training.base import OPTIMIZERS, STOPPING, Ending
 from sweep.training.batches import BatchOrder
-from sweep.training.trainer import train
+from sweep.training.trainer import prepare, train, trainer_of
 from sweep.verdicts import Verdict
 
-#: Which trainer runs; a function of the scientific configuration alone.
-TRAINER = "torch"
 #: `store.params: auto` keeps parameter vectors up to this length (contract: default of 'all').
 KEPT_PARAMS = 256
 
@@ -53,7 +51,8 @@ class JobReport:
     """What a worker says of a finished job: small, picklable, enough for progress and tracking.
 
     `verdicts` and `stops` count members per arm; `mean_final_error` averages the members of an arm
-    that ended with a finite error. `seconds` maps the stages train, judge, commit to wall time.
+    that ended with a finite error. `seconds` maps the stages compile, train, judge, commit to wall
+    time.
     """
 
     job_id: str
@@ -195,15 +194,11 @@ def member_columns(
     start = np.tile(start, (arm.draws, 1))
     member_lam = None if lambdas is None else np.repeat(lambdas, len(seeds), axis=0)
     order = BatchOrder(job.root, np.tile(seeds, arm.draws).tolist())
+    optimizer, stopping = OPTIMIZERS.build(cell.optimizer), STOPPING.build(cell.stopping)
+    with clock.stage("compile"):
+        prepare(objective, optimizer)
     with clock.stage("train"):
-        ending = train(
-            objective,
-            start,
-            member_lam,
-            OPTIMIZERS.build(cell.optimizer),
-            STOPPING.build(cell.stopping),
-            order,
-        )
+        ending = train(objective, start, member_lam, optimizer, stopping, order)
         final = objective.measure(ending.params, member_lam)
     with clock.stage("judge"):
         judgement = JUDGES.build(cell.judge).judge(objective, ending, member_lam)
@@ -211,6 +206,7 @@ def member_columns(
     return {
         **_identity_columns(job, arm, seeds, lambdas),
         **_measured_columns(ending, final, judgement, judged),
+        "trainer": [trainer_of(objective, optimizer)] * len(start),
         "params": _kept_params(judgement, params),
     }
 
@@ -253,7 +249,6 @@ def _measured_columns(
         "certificate_radius": judgement.certificate_radius,
         "certificate_margin": judgement.certificate_margin,
         "evidence": [json.dumps(e, sort_keys=True) for e in judgement.evidence],
-        "trainer": [TRAINER] * n,
         "stop": ending.stop,
         "steps": ending.steps,
         "final_error": or_null(final.error),

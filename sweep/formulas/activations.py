@@ -124,9 +124,7 @@ def exponential_slope(z: Value, h: Value) -> Value:
 
 ACTIVATION_FORMULAS = {
     "relu": ActivationFormula(relu, relu_slope, flat),
-    "leaky_relu": ActivationFormula(
-        leaky_relu, leaky_relu_slope, leaky_relu_bend, by_output=False
-    ),
+    "leaky_relu": ActivationFormula(leaky_relu, leaky_relu_slope, leaky_relu_bend, by_output=False),
     "identity": ActivationFormula(identity, identity_slope, flat),
     "tanh": ActivationFormula(hyperbolic, hyperbolic_slope, hyperbolic_bend),
     "sigmoid": ActivationFormula(logistic, logistic_slope, logistic_bend),

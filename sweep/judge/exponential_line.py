@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.kernels.compiled import compiled
 from sweep.judge.exponential_neuron import FLAT, GONE, neuron, neuron_slope, seen_by
 from sweep.judge.exponential_step import Place, Scene, Seen
 from sweep.judge.kernel_losses import loss_terms
 from sweep.judge.kinks_search import AT_KINK, breakpoints
 from sweep.judge.kinks_search import Line as KinkLine
+from sweep.kernels.compiled import compiled
 
 
 class Line(NamedTuple):

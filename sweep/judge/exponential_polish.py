@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from sweep.judge.charts import bend, keep_linear, pin, rename, vanish
-from sweep.kernels.compiled import compiled
 from sweep.judge.exponential_line import along, line_of, walk
 from sweep.judge.exponential_neuron import EXP, FLAT
 from sweep.judge.exponential_step import (
@@ -35,6 +34,7 @@ from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import Point
 from sweep.judge.kinks_step import Seen as KinkSeen
 from sweep.judge.spectra import eigen_kernel
+from sweep.kernels.compiled import compiled
 
 # A change of F below this share of it is rounding (N terms, 1e-16 each).
 ROUNDING = 1e-14

@@ -6,7 +6,8 @@ Kernels shuffle mini-batches with a member's own keyed stream without leaving co
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from sweep.kernels.compiled import compiled
 
 ROUNDS = 10
 M0, M1 = np.uint64(0xD2E7470EE14C6C93), np.uint64(0xCA5A826395121157)
@@ -14,7 +15,7 @@ W0, W1 = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xBB67AE8584CAA73B)
 LOW, HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
 
 
-@njit
+@compiled
 def high_product(a: np.uint64, b: np.uint64) -> np.uint64:
     """The upper 64 bits of a·b."""
     a0, a1, b0, b1 = a & LOW, a >> HALF, b & LOW, b >> HALF
@@ -23,7 +24,7 @@ def high_product(a: np.uint64, b: np.uint64) -> np.uint64:
     return a1 * b1 + (middle >> HALF) + (other >> HALF)
 
 
-@njit
+@compiled
 def words(key: np.ndarray, block: np.uint64) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
     """The four words of a block, the first being number 1; `key` (2,) uint64."""
     c0, c1, c2, c3 = block, np.uint64(0), np.uint64(0), np.uint64(0)
@@ -35,7 +36,7 @@ def words(key: np.ndarray, block: np.uint64) -> tuple[np.uint64, np.uint64, np.u
     return c0, c1, c2, c3
 
 
-@njit
+@compiled
 def shuffle(order: np.ndarray, key: np.ndarray, block: np.uint64) -> np.uint64:
     """Write a random order of 0 … n−1 into `order` (n,): Fisher and Yates, one word a swap.
 

@@ -56,7 +56,7 @@ def total(value: Value) -> Value:
 
 
 def dot(a: Value, b: Value, start: Value) -> Value:
-    """start + Σ a·b over a tile's data points."""
+    """Start + Σ a·b over a tile's data points."""
     return start + (a * b).sum(axis=0)
 
 

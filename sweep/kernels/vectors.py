@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.datamodel import PrimitiveModel, register_default
-from numba.extending import intrinsic, overload
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import models, overload, register_model
 
 #: Members per vector and data points per tile (measured: 8 × 4 is the fastest of 8 to 32 × 4).
 LANES, TILE = 8, 4
@@ -28,7 +28,12 @@ LANES, TILE = 8, 4
 DOUBLE, LONG, BIT = ir.DoubleType(), ir.IntType(64), ir.IntType(1)
 
 
-class Vector(types.Type):  # type: ignore[misc]  # numba is untyped
+def intrinsic(typing: Callable[..., Any]) -> Any:
+    """An instruction, from a function of types that gives a signature and a code generator."""
+    return numba_intrinsic(typing)
+
+
+class Vector(types.Type):
     """`size` float64 numbers in registers."""
 
     def __init__(self, size: int) -> None:
@@ -36,7 +41,7 @@ class Vector(types.Type):  # type: ignore[misc]  # numba is untyped
         super().__init__(name=f"Vector({size})")
 
 
-class Mask(types.Type):  # type: ignore[misc]  # numba is untyped
+class Mask(types.Type):
     """`size` truth values."""
 
     def __init__(self, size: int) -> None:
@@ -44,14 +49,14 @@ class Mask(types.Type):  # type: ignore[misc]  # numba is untyped
         super().__init__(name=f"Mask({size})")
 
 
-@register_default(Vector)
-class _VectorModel(PrimitiveModel):  # type: ignore[misc]  # numba is untyped
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Vector) -> None:
         super().__init__(manager, kind, ir.VectorType(DOUBLE, kind.size))
 
 
-@register_default(Mask)
-class _MaskModel(PrimitiveModel):  # type: ignore[misc]  # numba is untyped
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
     def __init__(self, manager: Any, kind: Mask) -> None:
         super().__init__(manager, kind, ir.VectorType(BIT, kind.size))
 
@@ -260,7 +265,7 @@ def total(context: Any, value: Any) -> Any:
 
 @intrinsic
 def dot(context: Any, a: Any, b: Any, start: Any) -> Any:
-    """start + Σ a·b over a tile's data points, first to last, each step fused."""
+    """Start + Σ a·b over a tile's data points, first to last, each step fused."""
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         result = values[2]
@@ -277,9 +282,7 @@ def _point(builder: Any, value: Any, t: int) -> Any:
     return _shuffled(builder, value, range(t * LANES, (t + 1) * LANES))
 
 
-def _address(
-    context: Any, builder: Any, array: Any, kind: Any, offset: Any, size: int
-) -> Any:
+def _address(context: Any, builder: Any, array: Any, kind: Any, offset: Any, size: int) -> Any:
     data = context.make_array(kind)(context, builder, array).data
     place = builder.gep(data, [offset])
     return builder.bitcast(place, ir.VectorType(DOUBLE, size).as_pointer())

@@ -1,8 +1,9 @@
 """Mini-batches: every member visits all points once per epoch, in an order of its own.
 
 A member's orders come from the stream ("batches", root, seed), one shuffle per epoch
-(`sweep.kernels.philox.shuffle`), so all arms of a seed see the same batches. A batch is a column of weights on the points' losses: N/B on
-its B points and zero elsewhere, so that the expected gradient is that of the whole sum.
+(`sweep.kernels.philox.shuffle`), so all arms of a seed see the same batches. A batch is a column of
+weights on the points' losses: N/B on its B points and zero elsewhere, so that the expected gradient
+is that of the whole sum.
 """
 
 from __future__ import annotations

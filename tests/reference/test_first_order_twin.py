@@ -22,9 +22,9 @@ from sweep.problems.base import Data
 from sweep.registry import Choice
 from sweep.seeds import stream
 from sweep.training.base import Optimizer, Standard
+from sweep.training.batched import train_batched as train
 from sweep.training.batches import BatchOrder
 from sweep.training.optimizers import Adam, GradientDescent, Momentum
-from sweep.training.trainer import train
 
 STEPS, SEEDS, DECAY, ROOT = 100, (4, 9, 11), 0.05, 2
 RNG = np.random.default_rng(8)

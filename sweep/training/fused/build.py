@@ -8,7 +8,7 @@ their name, under which numba keeps their machine code on disk.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -90,9 +90,7 @@ def _part(function: Any) -> Any:
     return njit(error_model="numpy", nogil=True)(function)
 
 
-VECTORS = Machine(
-    {**_names(vectors, MACHINE), **_names(elementary, PRIMITIVES)}, _part, compiled
-)
+VECTORS = Machine({**_names(vectors, MACHINE), **_names(elementary, PRIMITIVES)}, _part, compiled)
 
 
 def _fixed(function: Callable[..., Any], arguments: int, settings: Settings) -> Callable[..., Any]:
@@ -140,7 +138,8 @@ def trainer(scheme: Scheme, machine: Machine = VECTORS) -> Callable[..., None]:
     if scheme.batched:
         own = {**names, "point_weights": inline(bind(program.member_weights, names))}
         names["evaluate_batch"] = specialise(program.PARTS, own, inline)["evaluate"]
-    *inner, whole = members.BATCHED if scheme.batched else members.FULL
+    functions: Sequence[Callable[..., Any]] = members.BATCHED if scheme.batched else members.FULL
+    *inner, whole = functions
     names |= specialise(inner, names, machine.part)
     finished: Callable[..., None] = machine.whole(bind(whole, names, scheme.name))
     return finished

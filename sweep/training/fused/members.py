@@ -5,7 +5,7 @@
 one, so that no lane waits for another; what a lane computes does not depend on the others, hence
 neither on the queue. Axis letters as in `sweep.training.fused.program`; S members.
 
-The order of one step is that of `sweep.training.trainer`: evaluate where the members stand, decide
+The order of one step is that of `sweep.training.batched`: evaluate where the members stand, decide
 which stop there, let the others take one step.
 """
 
@@ -219,10 +219,10 @@ def someone_stops(
     idle = lanes(1.0) - load(scalars, ACTIVE)
     if not every(where(going, 1.0, idle) > 0.5):
         return True
+    at_the_end = 0
     for lane in range(LANES):
-        if taken[lane] >= rule.max_steps:
-            return True
-    return False
+        at_the_end += taken[lane] >= rule.max_steps
+    return at_the_end > 0
 
 
 def schedule(
@@ -238,10 +238,10 @@ def schedule(
 
 def occupied(member: np.ndarray) -> bool:
     """Whether a lane has a member."""
+    count = 0
     for lane in range(LANES):
-        if member[lane] >= 0:
-            return True
-    return False
+        count += member[lane] >= 0
+    return count > 0
 
 
 def train_members(

@@ -110,7 +110,7 @@ def keep_nothing(s: Any, unit: int, z: Value) -> None:
 
 
 def recall_output(s: Any, unit: int, h: Value) -> Value:
-    """h itself."""
+    """H itself."""
     return h
 
 
@@ -312,8 +312,15 @@ def norm(rows: Any, count: int) -> Value:
 
 
 def gd(
-    theta: Any, before: Any, grad: Any, state: Any, rate: Value, spread: Value, active: Value,
-    constants: Sequence[float], count: int,
+    theta: Any,
+    before: Any,
+    grad: Any,
+    state: Any,
+    rate: Value,
+    spread: Value,
+    active: Value,
+    constants: Sequence[float],
+    count: int,
 ) -> None:
     """θ ← θ − rate·g."""
     for p in range(count):
@@ -323,10 +330,17 @@ def gd(
 
 
 def momentum(
-    theta: Any, before: Any, grad: Any, state: Any, rate: Value, spread: Value, active: Value,
-    constants: Sequence[float], count: int,
+    theta: Any,
+    before: Any,
+    grad: Any,
+    state: Any,
+    rate: Value,
+    spread: Value,
+    active: Value,
+    constants: Sequence[float],
+    count: int,
 ) -> None:
-    """v ← μ·v + g, θ ← θ − rate·v; constants (μ,)."""
+    """V ← μ·v + g, θ ← θ − rate·v; constants (μ,)."""
     for p in range(count):
         old = load(theta, p)
         velocity = load(state, p) * constants[0] + load(grad, p)
@@ -336,8 +350,15 @@ def momentum(
 
 
 def adam(
-    theta: Any, before: Any, grad: Any, state: Any, rate: Value, spread: Value, active: Value,
-    constants: Sequence[float], count: int,
+    theta: Any,
+    before: Any,
+    grad: Any,
+    state: Any,
+    rate: Value,
+    spread: Value,
+    active: Value,
+    constants: Sequence[float],
+    count: int,
 ) -> None:
     """Adam; `rate` is lr/(1 − β₁ᵗ), `spread` 1/(1 − β₂ᵗ); constants (β₁, β₂, ε)."""
     beta1, beta2, eps = constants[0], constants[1], constants[2]
