@@ -20,6 +20,7 @@ from sweep.training.fused.build import Scheme
 from sweep.training.fused.members import Points, Tables
 from sweep.training.fused.program import Net
 from sweep.training.optimizers import Adam, GradientDescent, Momentum
+from sweep.training.schedules import SCHEDULES
 
 #: Hidden layers, and units in one of them, up to which members stay in cache.
 DEEPEST, WIDEST = 4, 64
@@ -91,13 +92,14 @@ class FusedParts:
         t = np.arange(1, max(1, max_steps) + 1, dtype=np.float64)
         ones = np.ones_like(t)
         optimizer = self.optimizer
+        factor = SCHEDULES.build(optimizer.schedule).factor(t - 1)
         if isinstance(optimizer, Adam):
-            rate, spread = 1 / (1 - optimizer.beta1**t), 1 / (1 - optimizer.beta2**t)
+            rate, spread = factor / (1 - optimizer.beta1**t), 1 / (1 - optimizer.beta2**t)
             constants = np.array([optimizer.beta1, optimizer.beta2, optimizer.eps])
             return Tables(2, rate, spread, constants)
         if isinstance(optimizer, Momentum):
-            return Tables(1, ones, ones, np.array([optimizer.momentum]))
-        return Tables(0, ones, ones, np.zeros(1))
+            return Tables(1, factor, ones, np.array([optimizer.momentum]))
+        return Tables(0, factor, ones, np.zeros(1))
 
 
 def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None:
