@@ -191,9 +191,11 @@ def member_columns(
     cell = job.cell
     lambdas = arm_lambdas(arm, job.root, objective.n_lambda)
     # Members in the order draw by draw, all seeds within a draw.
-    start = np.tile(start, (arm.draws, 1))
-    member_lam = None if lambdas is None else np.repeat(lambdas, len(seeds), axis=0)
-    order = BatchOrder(job.root, np.tile(seeds, arm.draws).tolist())
+    draws = np.repeat(np.array(job.draws(arm)), len(seeds))
+    times = len(job.draws(arm))
+    start = np.tile(start, (times, 1))
+    member_lam = None if lambdas is None else lambdas[draws]
+    order = BatchOrder(job.root, np.tile(seeds, times).tolist())
     optimizer, stopping = OPTIMIZERS.build(cell.optimizer), STOPPING.build(cell.stopping)
     with clock.stage("compile"):
         prepare(objective, optimizer)
@@ -204,7 +206,7 @@ def member_columns(
         judgement = JUDGES.build(cell.judge).judge(objective, ending, member_lam)
         judged = objective.measure(judgement.params, member_lam)
     return {
-        **_identity_columns(job, arm, seeds, lambdas),
+        **_identity_columns(job, arm, draws, order.seeds, member_lam),
         **_measured_columns(ending, final, judgement, judged),
         "trainer": [trainer_of(objective, optimizer)] * len(start),
         "params": _kept_params(judgement, params),
@@ -212,22 +214,21 @@ def member_columns(
 
 
 def _identity_columns(
-    job: Job, arm: Arm, seeds: np.ndarray, lambdas: np.ndarray | None
+    job: Job, arm: Arm, draws: np.ndarray, seeds: Sequence[int], lam: np.ndarray | None
 ) -> dict[str, Values]:
-    n, cell = len(seeds) * arm.draws, job.cell
-    draws = np.repeat(np.arange(arm.draws), len(seeds))
-    vector = lambdas is not None and lambdas.shape[1] > 1
+    n, cell = len(seeds), job.cell
+    vector = lam is not None and lam.shape[1] > 1
     return {
         "study": [job.study_id] * n,
         "cell": [cell.id] * n,
         "arm": [arm.name] * n,
         "draw": draws.tolist(),
-        "seed": np.tile(seeds, arm.draws).tolist(),
+        "seed": list(seeds),
         "job": [job.id] * n,
         "problem": [cell.problem.name] * n,
         **{name: [value] * n for name, value in axis_values(cell).items()},
-        "lam": [None] * n if lambdas is None else lambdas.mean(axis=1)[draws],
-        "lam_vector": list(lambdas[draws]) if lambdas is not None and vector else [None] * n,
+        "lam": [None] * n if lam is None else lam.mean(axis=1),
+        "lam_vector": list(lam) if lam is not None and vector else [None] * n,
     }
 
 
