@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from sweep.inference.summary import Summary
-from sweep.report.figures import INK
+from sweep.report.drawing import INK
 from sweep.report.wording import Statement, findings, opening, percent
 
 MAX_CELLS = 40

@@ -114,6 +114,19 @@ def read_file(path: Path) -> pa.Table:
     return _decoded(_read(path, None, None))
 
 
+def read_job(layout: Layout, job_id: str) -> pa.Table | None:
+    """The rows of one job, checked as `read_rows` checks them; None if it is not finished."""
+    path = layout.row_file(job_id)
+    if not path.exists():
+        merged = (p for p in row_paths(layout.rows) if p.stem.startswith(MERGED))
+        found = next((p for p in merged if job_id in json.loads(_footer(p)[JOBS_KEY])), None)
+        if found is None:
+            return None
+        path = found
+    table = read_file(path)
+    return table.filter(pc.equal(table["job"], job_id))
+
+
 def checksums_of(layout: Layout, path: Path) -> set[str]:
     """The SHA-256 sums on record for a row file; empty when there is no record.
 
