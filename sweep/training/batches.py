@@ -15,7 +15,7 @@ import numpy as np
 
 from sweep.errors import UserError
 from sweep.kernels.philox import shuffle
-from sweep.seeds import stream
+from sweep.seeds import stream_key
 
 
 def batch_plan(n_data: int, batch_size: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -44,9 +44,7 @@ class BatchOrder:
 
 def batch_key(order: BatchOrder, member: int) -> np.ndarray:
     """The key (2,) of the Philox stream that shuffles a member's points."""
-    generator = stream("batches", order.root, int(order.seeds[member])).bit_generator
-    key: np.ndarray = generator.state["state"]["key"]
-    return key
+    return stream_key("batches", order.root, int(order.seeds[member]))
 
 
 class Batches:
