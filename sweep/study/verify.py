@@ -25,9 +25,7 @@ from sweep.seeds import stream
 from sweep.spec import Cell, Job, Study
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import MERGED, checksums_of, read_file, row_paths
-from sweep.storage.study_file import read_study
-from sweep.study.composed import Composed
-from sweep.study.resolve import resolve
+from sweep.study.stored import stored_study
 
 Columns = dict[str, list[Any]]
 
@@ -63,11 +61,12 @@ def verify(path: str | Path, sample: int | None = None) -> Verification:
     require(sample is None or sample >= 1, "--sample", sample, "a whole number ≥ 1")
     started = time.perf_counter()
     layout = Layout.at(path)
-    study, planned = _study(layout)
+    stored = stored_study(layout)
+    study, planned = stored.study, {job.id: job for job in jobs(stored.study, stored.blocks)}
     found = Audited()
     rows = _read(layout, study, found)
     done = _check_jobs(rows, study, planned, found)
-    stored = len(rows["seed"])
+    on_disk = len(rows["seed"])
     known = _known(rows, study)
     if sample is not None and sample < len(known):
         order = stream("audit", study.id).permutation(len(known))
@@ -76,24 +75,12 @@ def verify(path: str | Path, sample: int | None = None) -> Verification:
     return Verification(
         results=layout.root,
         files=len(row_paths(layout.rows)),
-        stored=stored,
+        stored=on_disk,
         jobs_done=done,
         jobs_planned=len(planned),
         audited=found,
         seconds=time.perf_counter() - started,
     )
-
-
-def _study(layout: Layout) -> tuple[Study, dict[str, Job]]:
-    """The study that study.json describes, composed and typed again, and its jobs by id."""
-    content = read_study(layout)
-    study, *_ = resolve(Composed.from_resolved(content.header.config))
-    if study.id != content.header.study_id:
-        raise UserError(
-            f"'{layout.study_file}' describes study {study.id} to this release, but says that it is"
-            f" {content.header.study_id}: use the release and the data that it was made with."
-        )
-    return study, {job.id: job for job in jobs(study, content.blocks)}
 
 
 def _read(layout: Layout, study: Study, found: Audited) -> Columns:
