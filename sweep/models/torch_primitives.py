@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from sweep.formulas.primitives import Value
+
 # Beyond this softplus(z) = z: exp(-40) is below half an ulp of 40 in float64 (and in float32).
 SOFTPLUS_THRESHOLD = 40.0
 
@@ -13,6 +15,14 @@ def softplus(z: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.softplus(z, threshold=SOFTPLUS_THRESHOLD)
 
 
+def where(condition: torch.Tensor, a: Value, b: Value) -> torch.Tensor:
+    """Elementwise a where the condition holds, else b; of two numbers in float64."""
+    if not isinstance(a, torch.Tensor) and not isinstance(b, torch.Tensor):
+        # torch would take them for float32.
+        a = torch.tensor(a, dtype=torch.float64, device=condition.device)
+    return torch.where(condition, a, b)
+
+
 TORCH = {
     "exp": torch.exp,
     "tanh": torch.tanh,
@@ -20,6 +30,6 @@ TORCH = {
     "softplus": softplus,
     "absolute": torch.abs,
     "positive_part": torch.relu,
-    "where": torch.where,
+    "where": where,
     "power": torch.pow,
 }
