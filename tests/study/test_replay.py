@@ -80,14 +80,23 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return run(tmp_path_factory.mktemp("serial"), *SHORT, *SERIAL, "seeds.count=14")
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No figures: drawing takes ten times as long as a short training."""
+    monkeypatch.setattr("sweep.study.replay.trajectory_files", lambda *_: {})
+
+
+@pytest.mark.usefixtures("undrawn")
 def test_random_rows_of_a_serial_study_in_small_blocks(serial: Path) -> None:
     assert_replays(serial, 10)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_random_rows_of_a_study_by_ray_workers(tmp_path: Path) -> None:
     assert_replays(run(tmp_path, *SHORT, *RAY, "seeds.count=14"), 10)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("compute", [SERIAL[:1], RAY], ids=["serial", "ray"])
@@ -95,6 +104,7 @@ def test_a_hundred_rows_of_the_default_study(tmp_path: Path, compute: tuple[str,
     assert_replays(run(tmp_path, "tracking=none", *compute), 100)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     "overrides",
     [
