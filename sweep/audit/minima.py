@@ -77,7 +77,12 @@ def _nothing_lower(points: Points, by_unit: bool, allowed: np.ndarray, found: Au
     if not known.any():
         return
     some, room = points.some(known), allowed[known]
-    drop, doubt = deepest(some.formula, some.theta, some.lam, some.radius, by_unit)
+    # Where a claimed ball is vast, F overflows inside it, and that is a finding below.
+    with np.errstate(over="ignore", invalid="ignore"):
+        drop, doubt = deepest(some.formula, some.theta, some.lam, some.radius, by_unit)
+    for i in np.flatnonzero(~np.isfinite(drop)):
+        inside = "a point within it where F is not finite"
+        found.add(some.where[i], "certificate_radius", float(some.radius[i]), inside)
     for i in np.flatnonzero(drop > ROUTES * doubt + room):
         inside = f"a point within it whose F is lower by {drop[i]:.3g}"
         found.add(some.where[i], "certificate_radius", float(some.radius[i]), inside)

@@ -43,6 +43,8 @@ def deepest(
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far F falls, at most, at points within the radius, and what rounding explains of it.
 
+    Not finite where F is not finite at one of the points.
+
     `by_unit`: the ball lies in the coordinates of `unit_frame`; otherwise in θ. Members (S, P); two
     arrays (S,).
     """
@@ -63,7 +65,8 @@ def deepest(
     there, there_error = values(formula, around.reshape(-1, theta.shape[1]), np.repeat(lam, count))
     drop = here[:, None] - there.reshape(-1, count)
     doubt = here_error[:, None] + there_error.reshape(-1, count)
-    worst = np.argmax(drop - doubt, axis=1)
+    # Where F is infinite or no number, the drop is reported as no number.
+    worst = np.argmax(np.where(np.isfinite(drop), drop - doubt, np.inf), axis=1)
     rows = np.arange(len(theta))
     return drop[rows, worst], doubt[rows, worst]
 
