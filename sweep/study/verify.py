@@ -22,7 +22,7 @@ from sweep.problems import PROBLEMS
 from sweep.registry import require
 from sweep.rows import KEY, as_kind, axis_columns, axis_values
 from sweep.seeds import stream
-from sweep.spec import Cell, Job, Study
+from sweep.spec import Cell, Job, Store, Study
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import MERGED, checksums_of, read_file, row_paths
 from sweep.storage.study_file import read_study
@@ -63,7 +63,7 @@ def verify(path: str | Path, sample: int | None = None) -> Verification:
     require(sample is None or sample >= 1, "--sample", sample, "a whole number ≥ 1")
     started = time.perf_counter()
     layout = Layout.at(path)
-    study, planned = _study(layout)
+    study, store, planned = _study(layout)
     found = Audited()
     rows = _read(layout, study, found)
     done = _check_jobs(rows, study, planned, found)
@@ -72,7 +72,7 @@ def verify(path: str | Path, sample: int | None = None) -> Verification:
     if sample is not None and sample < len(known):
         order = stream("audit", study.id).permutation(len(known))
         known = [known[i] for i in np.sort(order[:sample])]
-    _audit(rows, known, study, found)
+    _audit(rows, known, study, store, found)
     return Verification(
         results=layout.root,
         files=len(row_paths(layout.rows)),
@@ -84,16 +84,16 @@ def verify(path: str | Path, sample: int | None = None) -> Verification:
     )
 
 
-def _study(layout: Layout) -> tuple[Study, dict[str, Job]]:
-    """The study that study.json describes, composed and typed again, and its jobs by id."""
+def _study(layout: Layout) -> tuple[Study, Store, dict[str, Job]]:
+    """The study that study.json describes, composed and typed again, its store, its jobs by id."""
     content = read_study(layout)
-    study, *_ = resolve(Composed.from_resolved(content.header.config))
+    study, _, store, _ = resolve(Composed.from_resolved(content.header.config))
     if study.id != content.header.study_id:
         raise UserError(
             f"'{layout.study_file}' describes study {study.id} to this release, but says that it is"
             f" {content.header.study_id}: use the release and the data that it was made with."
         )
-    return study, {job.id: job for job in jobs(study, content.blocks)}
+    return study, store, {job.id: job for job in jobs(study, content.blocks)}
 
 
 def _read(layout: Layout, study: Study, found: Audited) -> Columns:
@@ -175,7 +175,9 @@ def _known(rows: Columns, study: Study) -> list[int]:
     ]
 
 
-def _audit(rows: Columns, chosen: Sequence[int], study: Study, found: Audited) -> None:
+def _audit(
+    rows: Columns, chosen: Sequence[int], study: Study, store: Store, found: Audited
+) -> None:
     groups: dict[tuple[str, str], list[int]] = {}
     for i in chosen:
         groups.setdefault((rows["cell"][i], rows["arm"][i]), []).append(i)
@@ -189,6 +191,5 @@ def _audit(rows: Columns, chosen: Sequence[int], study: Study, found: Audited) -
             index = groups.get((cell.id, arm.name), [])
             if index:
                 columns = {name: [values[i] for i in index] for name, values in rows.items()}
-                found.take(
-                    audit_arm(ArmRows(cell, arm, setting, columns), source, study.seeds.root)
-                )
+                some = ArmRows(cell, arm, setting, columns, store.params)
+                found.take(audit_arm(some, source, study.seeds.root))
