@@ -6,7 +6,8 @@ fault in `sweep.models`, `sweep.training` or `sweep.judge` cannot hide in a plac
 import them. Shared are plain settings (`sweep.spec`), the rows' columns and the data.
 """
 
-from sweep.audit.arm import ArmRows, audit_arm
+from sweep.audit.arm import audit_arm
 from sweep.audit.findings import Audited, Finding
+from sweep.audit.rows import ArmRows
 
 __all__ = ["ArmRows", "Audited", "Finding", "audit_arm"]

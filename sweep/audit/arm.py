@@ -2,79 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import torch
 
 from sweep.audit.certificates import check_certificates
+from sweep.audit.consistency import JUDGED, LIMITS, consistent
 from sweep.audit.findings import Audited
 from sweep.audit.formulas import DataFormula, LandscapeFormula, NoSecondRouteError, formula_of
 from sweep.audit.measures import measure
 from sweep.audit.points import Points
+from sweep.audit.rows import ArmRows
 from sweep.lambdas import LAWS
 from sweep.problems import Data, Landscape
-from sweep.spec import Arm, Cell
-from sweep.verdicts import Certificate, Verdict
+from sweep.verdicts import Verdict
 
-#: Which certificates may stand behind a verdict.
-PROOFS: Mapping[str, frozenset[str]] = {
-    Verdict.GLOBAL_MINIMUM: frozenset({Certificate.LOWER_BOUND, Certificate.SEPARATES}),
-    Verdict.LOCAL_MINIMUM: frozenset(
-        {
-            Certificate.STRICT,
-            Certificate.CELL,
-            Certificate.KINK,
-            Certificate.VALLEY,
-            Certificate.AFFINE,
-            Certificate.INACTIVE,
-        }
-    ),
-    Verdict.SADDLE: frozenset({Certificate.DESCENT}),
-    Verdict.ESCAPING: frozenset(
-        {Certificate.RAY, Certificate.PROFILE, Certificate.TAIL, Certificate.CHART}
-    ),
-    Verdict.UNRESOLVED: frozenset({Certificate.NONE}),
-    Verdict.FAILED: frozenset({Certificate.NONE}),
-}
-_JUDGED = (
-    "judged_error",
-    "judged_error_base",
-    "judged_loss",
-    "judged_objective",
-    "judged_grad_norm",
-    "param_norm",
-    "augment_activity",
-    "dead_units",
-)
-_LIMITS = ("limit_error", "limit_error_base", "limit_objective")
-
-
-@dataclass(frozen=True, eq=False)
-class ArmRows:
-    """Rows of one arm of one cell, column by column; nulls are None.
-
-    `setting` is what the columns `problem` and the grid's axes must hold in every row.
-    """
-
-    cell: Cell
-    arm: Arm
-    setting: Mapping[str, Any]
-    columns: Mapping[str, Sequence[Any]]
-
-    def __len__(self) -> int:
-        return len(self.columns["seed"])
-
-    def where(self, i: int) -> str:
-        """The row's key in words."""
-        draw, seed = self.columns["draw"][i], self.columns["seed"][i]
-        return f"cell {self.cell.id}, arm {self.arm.name}, draw {draw}, seed {seed}"
-
-    def floats(self, name: str) -> np.ndarray:
-        """A column as float64, null as NaN, (rows,)."""
-        return np.array([np.nan if v is None else v for v in self.columns[name]], dtype=float)
+#: Longest parameter vector that `store.params: auto` keeps.
+KEPT_BY_AUTO = 256
 
 
 def audit_arm(rows: ArmRows, source: Data | Landscape, root: int) -> Audited:
@@ -94,14 +37,16 @@ def audit_arm(rows: ArmRows, source: Data | Landscape, root: int) -> Audited:
 def _audit_arm(rows: ArmRows, source: Data | Landscape, root: int) -> Audited:
     found = Audited()
     found.rows.update(zip(rows.columns["verdict"], rows.columns["certificate"], strict=True))
-    sound = _consistent(rows, found)
     lam = _lambdas(rows, root, found)
+    n_data = len(source.y) if isinstance(source, Data) else None
     try:
         formula = formula_of(rows.cell, rows.arm, source)
     except NoSecondRouteError as error:
+        consistent(rows, n_data, None, found)
         where = f"cell {rows.cell.id}, arm {rows.arm.name}"
         found.add(where, "arm", f"{len(rows)} rows", f"nothing: {error}")
         return found
+    sound = consistent(rows, n_data, formula.n_params, found)
     index = _with_params(rows, sound, formula, found)
     if not len(index):
         return found
@@ -109,32 +54,6 @@ def _audit_arm(rows: ArmRows, source: Data | Landscape, root: int) -> Audited:
     _compare(rows, index, formula, theta, lam[index], found)
     check_certificates(_points(rows, index, formula, theta, lam[index]), found)
     return found
-
-
-def _consistent(rows: ArmRows, found: Audited) -> np.ndarray:
-    """Rows (indices) whose words fit together; the others are noted and not looked at further."""
-    sound = []
-    for i in range(len(rows)):
-        row = {name: values[i] for name, values in rows.columns.items()}
-        before = len(found.findings)
-        where = rows.where(i)
-        if row["certificate"] not in PROOFS.get(row["verdict"], ()):
-            wanted = ", ".join(sorted(PROOFS.get(row["verdict"], ()))) or "a known verdict"
-            found.add(where, "certificate", f"{row['verdict']} by {row['certificate']}", wanted)
-        for name, value in rows.setting.items():
-            if row[name] != value:
-                found.add(where, name, row[name], value)
-        escaping = row["verdict"] == Verdict.ESCAPING
-        for name in _LIMITS:
-            if not escaping and row[name] is not None:
-                found.add(where, name, row[name], f"null, because it is {row['verdict']}")
-        if row["verdict"] == Verdict.FAILED:
-            for name in (*_JUDGED, "params"):
-                if row[name] is not None:
-                    found.add(where, name, row[name], "null, because it is failed")
-        elif len(found.findings) == before:
-            sound.append(i)
-    return np.array(sound, dtype=np.int64)
 
 
 def _lambdas(rows: ArmRows, root: int, found: Audited) -> np.ndarray:
@@ -165,6 +84,8 @@ def _with_params(
         params = rows.columns["params"][i]
         if params is None:
             found.without_params += 1
+            if _is_kept(rows, rows.columns["verdict"][i], formula.n_params):
+                found.add(rows.where(i), "params", None, f"stored, by store.params '{rows.kept}'")
         elif len(params) != formula.n_params:
             found.add(rows.where(i), "params", f"{len(params)} numbers", formula.n_params)
         elif any(v is None for v in params):
@@ -172,6 +93,13 @@ def _with_params(
         else:
             index.append(i)
     return np.array(index, dtype=np.int64)
+
+
+def _is_kept(rows: ArmRows, verdict: str, n_params: int) -> bool:
+    """Whether the study keeps the parameters of a row that did not fail."""
+    if rows.kept == "judged":
+        return verdict != Verdict.GLOBAL_MINIMUM
+    return rows.kept == "all" or (rows.kept == "auto" and n_params <= KEPT_BY_AUTO)
 
 
 def _compare(
@@ -184,10 +112,12 @@ def _compare(
 ) -> None:
     """Every judged column against its recomputed range."""
     measured = measure(formula, theta, lam)
-    for name in _JUDGED:
+    for name in JUDGED:
         stored = rows.floats(name)[index]
         if name not in measured:
-            bad = np.isfinite(stored) if not isinstance(formula, DataFormula) else stored < 0
+            # Units of a user's module are its own business.
+            unknown = name == "dead_units" and isinstance(formula, DataFormula)
+            bad = stored < 0 if unknown else np.isfinite(stored)
             value = np.full(len(index), np.nan)
         else:
             ends = measured[name]
@@ -217,6 +147,6 @@ def _points(
         radius=rows.floats("certificate_radius")[index],
         objective=rows.floats("judged_objective")[index],
         min_eig=rows.floats("judged_min_eig")[index],
-        limits={name: rows.floats(name)[index] for name in _LIMITS},
+        limits={name: rows.floats(name)[index] for name in LIMITS},
         tolerance=float(rows.cell.judge.settings.get("tolerance", 1e-12)),
     )

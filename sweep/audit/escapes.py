@@ -1,101 +1,194 @@
-"""Escapes and saddles: what their rows claim, checked against the point itself."""
+"""Escapes: the network has such a way to infinity, F falls on it, and it leads where the row says.
+
+======  =====================================================  ==========
+symbol  meaning                                                shape
+======  =====================================================  ==========
+S       members                                                θ (S, P), λ (S,)
+s, t    how far along a path                                   ()
+a, b    outgoing weight and bias of the exponential neuron
+======  =====================================================  ==========
+"""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+import torch
 
-from sweep.audit.bounds import lower_bound
 from sweep.audit.curvature import curvature
+from sweep.audit.descent import descended
 from sweep.audit.findings import Audited
 from sweep.audit.first_order import first_order
-from sweep.audit.formulas import DataFormula, MlpFormula
+from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
+from sweep.audit.global_minima import attained, margins
+from sweep.audit.limits import check_limits
 from sweep.audit.measures import values
-from sweep.audit.nearby import descends
 from sweep.audit.points import Points
 from sweep.audit.rounding import ROUTES
+from sweep.audit.saddles import descends
+from sweep.verdicts import Certificate
 
 # Places along the exponential neuron's own escape, F(ae^{−s}, b+s) = F − λa²(1−e^{−2s})/2.
 PATH = (0.25, 1.0, 4.0, 16.0)
+# Powers of two by which a network that separates is scaled up: the last makes of a margin of 1e-12
+# one of 1e7, beyond which every loss here is zero.
+DOUBLINGS = (1, 4, 16, 32, 64)
 # A minimum attracts Newton's step: it is then as short as the polish is good. On a slide to
 # infinity the step is of the size of 1, because gradient and curvature fall off together.
 NO_SLIDE = 1e-3
 # Members whose curvature is looked at: largest number of parameters for which that is cheap.
 SMALL = 64
+# A limit below F by more than this share of 1 + |F| is a fall that small steps must show; steps
+# that end below the limit by more than this have left for somewhere else.
+VISIBLE = 1e-7
+SATURATING = ("tanh", "sigmoid")
 
 
 def check_escapes(points: Points, found: Audited) -> None:
-    """F falls towards the limit; nothing says that the point is a minimum."""
+    """Every way that a row may claim, and what says that its point is a minimum instead."""
     formula = points.formula
-    _check_limits(points, found)
-    if isinstance(formula, DataFormula) and formula.exponential and formula.penalised:
-        _check_path(points, formula, found)
-    smooth = isinstance(formula, MlpFormula) and formula.activation.slopes is None
-    if not smooth or formula.n_params > SMALL:
+    possible = np.ones(len(points), dtype=bool)
+    if not isinstance(formula, DataFormula):
+        for i, where in enumerate(points.where):
+            found.add(where, "certificate", points.certificate[i], "nothing: there are no data")
         return
-    second = curvature(formula, points.theta, points.lam)
-    for i in np.flatnonzero(second.newton < NO_SLIDE):
-        reason = f"a strict minimum within a Newton step of {second.newton[i]:.3g}"
-        found.add(points.where[i], "verdict", "escaping", reason)
-
-
-def _check_limits(points: Points, found: Audited) -> None:
-    formula = points.formula
-    value, error = values(formula, points.theta, points.lam)
-    bound = lower_bound(formula)[0] if isinstance(formula, DataFormula) else -math.inf
+    least = margins(formula, points)["full"]
+    on_path = (points.lam > 0) & (points.theta[:, formula.n_base :][:, :1] != 0).any(axis=1)
+    on_path &= formula.exponential and formula.penalised
+    scaled = (points.certificate == Certificate.RAY.value) & (least > 0)
+    done = attained(points)
     for i, where in enumerate(points.where):
-        limit = float(points.limits["limit_objective"][i])
-        # Far out on a slide F no longer moves in float64, so that the limit may equal it.
-        highest = float(value[i]) + ROUTES * float(error[i])
-        if not bound - 1e-12 * (1 + abs(bound)) <= limit <= highest:
-            stored = None if math.isnan(limit) else limit
-            wanted = f"between the bound {bound!r} and F = {float(value[i])!r}"
-            found.add(where, "limit_objective", stored, wanted)
-        if not isinstance(formula, DataFormula):
-            continue
-        for name in ("limit_error", "limit_error_base"):
-            share = float(points.limits[name][i])
-            counted = share * len(formula.y)
-            if not (0 <= share <= 1 and abs(counted - round(counted)) < 1e-9):
-                found.add(where, name, None if math.isnan(share) else share, "a share of the data")
+        reason = _impossible(points, formula, i, bool(scaled[i]), bool(on_path[i]))
+        if reason is None and done[i]:
+            reason = "a global minimum: F is at a bound that is attained"
+        if reason:
+            possible[i] = False
+            found.add(where, "verdict", f"escaping by {points.certificate[i]}", reason)
+    check_limits(points, scaled, on_path, found)
+    _check_path(points.some(on_path), formula, found)
+    if isinstance(formula, MlpFormula):
+        _check_scaling(points.some(scaled & possible), formula, found)
+    _check_fall(points.some(possible & ~on_path & ~scaled), formula, found)
+
+
+def _impossible(
+    points: Points, formula: DataFormula, i: int, scaled: bool, on_path: bool
+) -> str | None:
+    """Why point i has no way to infinity along which F falls, or not one of this certificate."""
+    shallow = isinstance(formula, MlpFormula) and len(formula.widths) == 1
+    linear = isinstance(formula, MlpFormula) and formula.activation.slopes is not None
+    smooth = isinstance(formula, MlpFormula) and formula.activation.name in SATURATING
+    bends = formula.loss.name in ("hinge_power", "squared")
+    if formula.weight_decay > 0 and not formula.exponential:
+        return "weight decay keeps F from falling towards infinity"
+    if shallow and linear and bends and not formula.exponential:
+        return "F is convex on finitely many pieces and attains its least value on each"
+    saturates = shallow and smooth and not formula.weight_decay
+    certificate = points.certificate[i]
+    if certificate == Certificate.CHART and not formula.exponential:
+        return "no chart: there is no exponential neuron"
+    if certificate == Certificate.TAIL and not saturates:
+        return "no tail: no unit saturates, or a penalty holds it"
+    if certificate == Certificate.RAY and not saturates:
+        if not scaled:
+            return "no ray: no unit saturates, and the network does not separate the data"
+        if formula.weight_decay or not (formula.loss.name == "logistic" or on_path):
+            return "no ray: scaling up does not lower F for ever"
+    if scaled and formula.loss.name == "hinge_power" and not on_path:
+        return "a network that separates the data, so that scaling it up reaches F = 0"
+    return None
 
 
 def _check_path(points: Points, formula: DataFormula, found: Audited) -> None:
     """With λ > 0 and a ≠ 0 the formula of the path holds, whatever the network."""
-    chosen = points.some((points.lam > 0) & (points.theta[:, formula.n_base] != 0))
-    if not len(chosen):
+    if not len(points):
         return
-    here, here_error = values(formula, chosen.theta, chosen.lam)
-    a = chosen.theta[:, formula.n_base]
+    here, here_error = values(formula, points.theta, points.lam)
+    a = points.theta[:, formula.n_base]
     for s in PATH:
-        moved = chosen.theta.copy()
+        moved = points.theta.copy()
         moved[:, formula.n_base] *= math.exp(-s)
         moved[:, -1] += s
-        there, there_error = values(formula, moved, chosen.lam)
-        expected = here + chosen.lam * a**2 * math.expm1(-2 * s) / 2
-        doubt = ROUTES * (here_error + there_error) + 1e-14 * chosen.lam * a**2
-        for i in np.flatnonzero(~(np.abs(there - expected) <= doubt)):
+        there, there_error = values(formula, moved, points.lam)
+        expected = here + points.lam * a**2 * math.expm1(-2 * s) / 2
+        doubt = ROUTES * (here_error + there_error) + 1e-14 * points.lam * a**2
+        with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN, and that is a difference
+            apart = ~(np.abs(there - expected) <= doubt)
+        for i in np.flatnonzero(apart):
             wanted = f"F = {float(there[i])!r} at s = {s} of the path, not {float(expected[i])!r}"
-            found.add(chosen.where[i], "certificate", chosen.certificate[i], wanted)
+            found.add(points.where[i], "certificate", points.certificate[i], wanted)
 
 
-def check_saddles(points: Points, found: Audited) -> None:
-    """A step that lowers F exists."""
-    formula = points.formula
-    second = curvature(formula, points.theta, points.lam)
-    one_layer = (
-        isinstance(formula, MlpFormula)
-        and len(formula.widths) == 1
-        and formula.activation.slopes is not None
-    )
+def _check_scaling(points: Points, formula: MlpFormula, found: Audited) -> None:
+    """A network that separates, scaled up: F falls at every doubling, and to zero.
+
+    The exponential neuron's α = a·eᵇ is scaled by b alone while a shrinks, and its penalty with it.
+    """
+    if not len(points):
+        return
+    before, before_error = values(formula, points.theta, points.lam)
+    falls = np.ones(len(points), dtype=bool)
+    for k in DOUBLINGS:
+        moved = points.theta.copy()
+        moved[:, formula.n_base - formula.widths[-1] - 1 : formula.n_base] *= 2.0**k
+        size = formula.x.shape[1] + 2
+        for first in range(formula.n_base, moved.shape[1], size):
+            moved[:, first] *= 2.0**-k if formula.exponential else 2.0**k
+            if formula.exponential:
+                moved[:, first + size - 1] += 2 * k * math.log(2.0)
+        there, there_error = values(formula, moved, points.lam)
+        falls &= there <= before + ROUTES * (before_error + there_error)
+        before, before_error = there, there_error
+    for i in np.flatnonzero(~(falls & (before <= VISIBLE))):
+        reason = f"F = {float(before[i])!r} after {DOUBLINGS[-1]} doublings of the output"
+        found.add(points.where[i], "certificate", points.certificate[i], reason)
+
+
+def _check_fall(points: Points, formula: DataFormula, found: Audited) -> None:
+    """Small steps fall from the point, and not below the limit; Newton's step finds no minimum."""
+    if not len(points):
+        return
+    here, here_error = values(formula, points.theta, points.lam)
+    end = descended(formula, points.theta, points.lam)
+    there, there_error = values(formula, end, points.lam)
+    limit = points.limits["limit_objective"]
+    room = VISIBLE * (1 + np.abs(here)) + ROUTES * (here_error + there_error)
+    short = np.zeros(len(points), dtype=bool)
+    if _has_curvature(formula):
+        newton = curvature(formula, points.theta, points.lam).newton
+        short = newton < NO_SLIDE
     for i, where in enumerate(points.where):
-        condition = None
-        if one_layer and isinstance(formula, MlpFormula):
-            condition = first_order(formula, points.theta[i])
-        hessian = np.nan_to_num((second.hessian[i] + second.hessian[i].T) / 2)
-        gradient = np.nan_to_num(second.gradient[i])
-        if not descends(
-            formula, points.theta[i], float(points.lam[i]), gradient, hessian, condition
-        ):
-            found.add(where, "certificate", points.certificate[i], "no step that lowers F")
+        reason = None
+        if short[i]:
+            reason = f"a strict minimum within a Newton step of {newton[i]:.3g}"
+        elif limit[i] < here[i] - room[i] and not (there[i] < here[i] or _falls(points, i)):
+            reason = f"F = {float(here[i])!r}, from which no small step falls"
+        elif there[i] < limit[i] - room[i]:
+            reason = f"small steps fall below its limit, to F = {float(there[i])!r}"
+        if reason:
+            found.add(where, "verdict", "escaping", reason)
+
+
+def _falls(points: Points, i: int) -> bool:
+    """Whether F falls at once along a direction that is no gradient: the point may sit on kinks.
+
+    The units' steepest directions keep to the right sides, and moving the added neuron alone
+    crosses no kink.
+    """
+    formula, theta, lam = points.formula, points.theta[i], float(points.lam[i])
+    if not isinstance(formula, MlpFormula):
+        return False
+    strength = torch.as_tensor(lam, dtype=torch.float64)
+    gradient = torch.func.grad(formula.objective)(torch.as_tensor(theta), strength).numpy().copy()
+    gradient[: formula.n_base] = 0.0
+    shallow = len(formula.widths) == 1 and formula.activation.slopes is not None
+    condition = first_order(formula, theta) if shallow else None
+    return descends(formula, theta, lam, gradient, np.eye(len(theta)), condition)
+
+
+def _has_curvature(formula: DataFormula | LandscapeFormula) -> bool:
+    """Whether F has a second order across its flat directions that tells a minimum."""
+    if not isinstance(formula, MlpFormula) or formula.n_params > SMALL:
+        return False
+    return formula.activation.slopes is None or (formula.exponential and len(formula.widths) == 1)

@@ -1,4 +1,4 @@
-"""Points near a judged point, among which none, or one, must be lower.
+"""Points near a judged point, among which none must be lower.
 
 ======  =====================================================  ==========
 symbol  meaning                                                shape
@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sweep.audit.first_order import Condition, units_of
+from sweep.audit.first_order import units_of
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
 from sweep.audit.measures import Columns, over_members, values
 from sweep.seeds import stream
@@ -28,10 +28,6 @@ SHARES = (1.0, 0.7, 0.3, 0.1, 1e-2, 1e-3)
 # Of these points so many go downhill, in steps that halve from half the radius on.
 DOWNHILL = 8
 HALVINGS = 12
-# Steps tried in the search for a descent, as shares of 1 + ‖θ‖: from where rounding swamps any
-# descent to where the point is left altogether.
-STEPS = np.logspace(-9, 1, 31)
-RANDOM = 32
 
 
 def deepest(
@@ -42,6 +38,8 @@ def deepest(
     by_unit: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
     """How far F falls, at most, at points within the radius, and what rounding explains of it.
+
+    Not finite where F is not finite at one of the points.
 
     `by_unit`: the ball lies in the coordinates of `unit_frame`; otherwise in θ. Members (S, P); two
     arrays (S,).
@@ -63,7 +61,8 @@ def deepest(
     there, there_error = values(formula, around.reshape(-1, theta.shape[1]), np.repeat(lam, count))
     drop = here[:, None] - there.reshape(-1, count)
     doubt = here_error[:, None] + there_error.reshape(-1, count)
-    worst = np.argmax(drop - doubt, axis=1)
+    # Where F is infinite or no number, the drop is reported as no number.
+    worst = np.argmax(np.where(np.isfinite(drop), drop - doubt, np.inf), axis=1)
     rows = np.arange(len(theta))
     return drop[rows, worst], doubt[rows, worst]
 
@@ -137,59 +136,4 @@ def unit_frame(formula: MlpFormula, theta: np.ndarray) -> np.ndarray:
         found[formula.n_base + 1 + k, units.W.size + 1 + k] = 1.0
     if own:
         found[-1, -own:-1] = -formula.x.mean(0).numpy()
-    return found
-
-
-def descends(
-    formula: DataFormula | LandscapeFormula,
-    point: np.ndarray,
-    lam: float,
-    gradient: np.ndarray,
-    hessian: np.ndarray,
-    condition: Condition | None,
-) -> bool:
-    """Whether some step lowers F of one member (P,) by more than rounding.
-
-    Tried are the negative gradient, the directions of least curvature, the units' own steepest
-    directions, added or hidden neurons that are turned on, and random directions.
-    """
-    _, vectors = np.linalg.eigh(hessian)
-    tries = [-gradient, *vectors.T[:3], *(-vectors.T[:3])]
-    rng = stream("audit", "descent", len(point))
-    tries += list(rng.standard_normal((RANDOM, len(point))))
-    size = 1 + float(np.linalg.norm(point))
-    around = [
-        point + step * size * move / length
-        for move in tries
-        if (length := float(np.linalg.norm(move))) > 0
-        for step in STEPS
-    ]
-    if condition is not None and isinstance(formula, MlpFormula):
-        move = np.append(condition.directions.ravel(), condition.bias)
-        length = float(np.linalg.norm(move)) or 1.0
-        frame = unit_frame(formula, point)
-        move = frame[:, : len(move)] @ (move / length)
-        around += [point + step * move for step in STEPS]
-    around += _turned_on(formula, point, rng)
-    (here,), (here_error,) = values(formula, point[None], np.array([lam]))
-    there, there_error = values(formula, np.array(around), np.full(len(around), lam))
-    return bool((there + there_error < here - here_error).any())
-
-
-def _turned_on(
-    formula: DataFormula | LandscapeFormula, point: np.ndarray, rng: np.random.Generator
-) -> list[np.ndarray]:
-    """Added neurons with a = 0: their (w, b) may be anything, since F does not depend on them."""
-    if not isinstance(formula, DataFormula):
-        return []
-    d = formula.x.shape[1]
-    found = []
-    for k in range(formula.n_base, len(point), d + 2):
-        if point[k] != 0:
-            continue
-        for inner in rng.standard_normal((RANDOM, d + 1)):
-            for step in (*STEPS, *(-STEPS)):
-                moved = point.copy()
-                moved[k], moved[k + 1 : k + d + 2] = step, inner
-                found.append(moved)
     return found

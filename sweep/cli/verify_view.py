@@ -16,15 +16,20 @@ def show_verification(found: Verification, console: Console | None = None) -> No
     """Prints what was checked, then either that all agrees or the first differences."""
     console = console or Console()
     audited = found.audited
+    judged = sum(audited.rows.values()) - audited.without_params
     lines = [
         ("results", str(found.results)),
         ("files", f"{found.files:,} read, SHA-256 and page checksums compared"),
         ("jobs", f"{found.jobs_done:,} of {found.jobs_planned:,} are complete"),
         (
             "rows",
-            f"{sum(audited.rows.values()):,} of {found.stored:,} judged again, {_some(found)}",
+            f"{judged:,} of {found.stored:,} judged again, {audited.precise:,} with 50 digits",
         ),
     ]
+    if audited.without_params:
+        rows = "1 row" if audited.without_params == 1 else f"{audited.without_params:,} rows"
+        were = "was" if audited.without_params == 1 else "were"
+        lines.append(("", f"{rows} without parameters {were} not judged again"))
     for name, text in lines:
         console.print(f"{name:<9}{text}", soft_wrap=True, markup=False, highlight=False)
     if audited.rows:
@@ -48,11 +53,3 @@ def show_verification(found: Verification, console: Console | None = None) -> No
     console.print(
         f"{len(audited.findings):,} differences ({found.seconds:.1f} s).", highlight=False
     )
-
-
-def _some(found: Verification) -> str:
-    audited = found.audited
-    parts = [f"{audited.precise:,} with 50 digits"]
-    if audited.without_params:
-        parts.append(f"{audited.without_params:,} without stored parameters")
-    return ", ".join(parts)

@@ -6,7 +6,8 @@ exactly the wanted outputs exists next to the point, by Newton and Kantorovich: 
 outputs, J their Jacobian in the last hidden layer and the output layer, s its least singular value
 and L a Lipschitz constant of J, the map u ↦ u − g(u), g(u) = f(θ + J⁺u) − t, takes the ball
 ‖u‖ ≤ 2‖r‖ into itself if 2L‖r‖ ≤ s², so by Brouwer it has a fixed point: a solution within
-2‖r‖/s of θ.
+2‖r‖/s of θ. Where all wanted outputs are one number t, no rank is needed: the network with v = 0,
+c = t has them.
 
 ======  ====================================================  ==========
 symbol  meaning                                               shape
@@ -32,7 +33,7 @@ from sweep.judge.base import Judgement
 from sweep.judge.bounds import Bound
 from sweep.judge.readings import BLOCK, read
 from sweep.judge.rounding import output_errors
-from sweep.judge.separates import added_is_free, base_is_free, parts_of
+from sweep.judge.separates import Parts, added_is_free, base_is_free, parts_of
 from sweep.models.activations import Activation, Sigmoid, Softplus, Tanh
 from sweep.models.lanes import contract, one_thread, to_lanes
 from sweep.models.mlp import MlpNetwork
@@ -51,6 +52,8 @@ SMOOTH: dict[type[object], tuple[float, float]] = {
 SINGULAR_ROOM = 1e-11
 # A margin that exceeds 1 by this much survives any move this proof is likely to make.
 SPARE = 1e-6
+# How near the constant network must be to be taken for the one that the point means.
+CONSTANT_WITHIN = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,6 +115,8 @@ def settle_attained(
     for k, member in enumerate(near.tolist()):
         radius = _reach(block, k, objective.network.activation, bound)
         if radius is None:
+            radius = _constant(points[member], parts_of(objective), bound)
+        if radius is None:
             continue
         evidence = {
             "bound": bound.value,
@@ -145,6 +150,20 @@ def _reach(block: _Block, k: int, activation: Activation, bound: Bound) -> float
     slope = np.linalg.norm(local.jacobian, axis=1) + local.curvature * radius
     spared = (margin - doubt - slope * radius)[~held]
     return radius if (spared >= 1).all() else None
+
+
+def _constant(theta: np.ndarray, parts: Parts, bound: Bound) -> float | None:
+    """The distance of θ (P,) from the constant network that reaches the bound, if it is next to it.
+
+    With all outgoing weights at zero the output is the bias c, exactly.
+    """
+    wanted = bound.target[0]
+    if not (bound.target == wanted).all():
+        return None
+    away = np.concatenate([theta[parts.output[:-1]], theta[parts.outgoing], [0.0]])
+    away[-1] = theta[parts.output[-1]] - wanted
+    distance = float(np.linalg.norm(away))
+    return distance if distance <= CONSTANT_WITHIN else None
 
 
 def _kantorovich(jacobian: np.ndarray, curvature: np.ndarray, missing: float) -> float | None:

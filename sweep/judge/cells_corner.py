@@ -22,6 +22,8 @@ from math import comb
 import numpy as np
 from scipy.optimize import linprog
 
+from sweep.judge.exact_rank import exact_rank
+
 # All extreme rays are looked at, up to so many: some 0.1 s.
 MAX_RAYS = 20_000
 # Rows whose least singular value is below this share of the largest count as dependent: data that
@@ -49,6 +51,9 @@ def least_derivative(
     if np.linalg.norm(g - span.T @ (span @ g)) > tolerance:
         return None
     rank = len(span)
+    # A direction in which the points hardly vary is still one in which F may fall.
+    if exact_rank(points) != rank:
+        return None
     if rank == 0 or comb(len(points), rank - 1) > MAX_RAYS:
         return None if rank else np.inf
     inside, down = points @ span.T, span @ g

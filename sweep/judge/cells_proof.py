@@ -8,7 +8,9 @@ below F − ερ. Kinks at the place itself are not crossed by a ray; the first-
 Existence. ε > 0 in floating point, so an exact minimum is shown next to the place: on the manifold
 of the held kinks F is µ-convex across its flat directions, hence stationary within 4ε/µ of the
 place, and on that way the active points stay active, the idle ones idle, and the multipliers move
-by less than their distance from 0 and 1. There the first-order test holds exactly.
+by less than their distance from 0 and 1. There the first-order test holds exactly. Which directions
+are flat is counted in exact arithmetic: with data at 1e6 ± 1, or a column of 1e-13, a direction
+that looks like rounding can be one along which F falls.
 
 Axis letters as in `sweep.judge.cells_place`; ρ radius, µ curvature.
 """
@@ -21,14 +23,15 @@ import numpy as np
 
 from sweep.judge.cells_corner import inner_multipliers, least_derivative
 from sweep.judge.cells_place import Place
+from sweep.judge.exact_rank import exact_rank, product, rank_on_manifold
 from sweep.judge.kernel_losses import HINGE, LOGISTIC, SQUARED
 from sweep.judge.spectra import singular_values
 
 # A residual up to this share of Σ|q_i|‖x̃_i‖ (plus its rounding bound) is taken as stationary. The
 # polish reaches 1e-12; what ε > 0 leaves open is closed by the existence proof.
 STATIONARY = 1e-11
-# Singular values below the first share of the largest are zeros (they round by 1e-15), those above
-# the second are not; in between nothing is claimed.
+# Singular values below the first share of the largest are zeros (they round by 1e-15) if the exact
+# rank agrees, those above the second are not; in between nothing is claimed.
 ZERO, NOT_ZERO = 1e-12, 1e-9
 # Where no concave kink is anywhere the ball is the whole space; rows hold finite numbers.
 WIDEST = 1e6
@@ -130,6 +133,7 @@ def _shape(place: Place) -> tuple[int, float, int] | None:
     """
     setting, active = place.setting, place.r > 0
     columns, idle, fixed = [np.ones((int(active.sum()), 1))], [], 0
+    others, held, acting = [], [], []
     for j in range(len(place.V)):
         if place.s[j] == 0:
             up = place.W[j] @ setting.X.T > 0
@@ -137,30 +141,43 @@ def _shape(place: Place) -> tuple[int, float, int] | None:
                 return None
             slope = np.where(up, setting.slopes[1], setting.slopes[0])
             idle.append((slope[:, None] * setting.X)[active])
+            others.append(product(slope[active, None], setting.X[active]))
             continue
-        B = _free(place, j)
+        B, rows = _free(place, j)
+        if not np.isfinite(B).all() or exact_rank(rows) != len(B) - B.shape[1]:
+            return None
+        acting.append(place.slope[j])
+        held.append(rows)
         fixed += place.V.shape[1] - B.shape[1]
         columns.append((place.slope[j][:, None] * setting.X)[active] @ B)
     J = np.hstack(columns)
     rank = _rank(J)
     if rank is None or (idle and _rank(np.hstack([J, *idle])) != rank):
         return None
+    # No more rows than the rank leave nothing to count.
+    if rank < len(J):
+        slopes = np.reshape(acting, (len(acting), len(active)))[:, active]
+        if rank_on_manifold(slopes, held, setting.X[active], others) != rank:
+            return None
     weighted = singular_values(np.sqrt(place.r[active])[:, None] * J)
     # µ rounds by 1e-15 of the largest curvature
     mu = float(weighted[rank - 1] ** 2 - 1e-14 * weighted[0] ** 2)
     return (rank, mu, fixed) if mu > 0 else None
 
 
-def _free(place: Place, j: int) -> np.ndarray:
-    """Orthonormal columns of the directions in which unit j stays on its kinks, (n, ·)."""
+def _free(place: Place, j: int) -> tuple[np.ndarray, np.ndarray]:
+    """Orthonormal columns (n, ·) of the directions that keep v_j·row for the second's rows (·, n).
+
+    Unit j stays on its kinks there; one on a concave kink is held altogether.
+    """
     n = place.V.shape[1]
     if (place.at[j] & (place.kappa[j] < 0)).any():
-        return np.zeros((n, 0))
+        return np.zeros((n, 0)), np.eye(n)
     rows = place.setting.X[place.on[j]]
     if not len(rows):
-        return np.eye(n)
+        return np.eye(n), rows
     _, sizes, vectors = np.linalg.svd(rows)
-    return np.asarray(vectors[int((sizes > NOT_ZERO * sizes[0]).sum()) :].T)
+    return np.asarray(vectors[int((sizes > NOT_ZERO * sizes[0]).sum()) :].T), rows
 
 
 def _rank(J: np.ndarray) -> int | None:

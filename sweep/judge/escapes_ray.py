@@ -15,7 +15,7 @@ decides. All is divided by the largest σ′, so nothing underflows where F itse
 symbol  meaning                                                    shape
 ======  =========================================================  ==========
 z, d    preactivations and their change per unit t                 (N,)
-f       outputs at t = 0                                           (N,)
+f       outputs at t = 0 and, in the proof, their rounding errors  (N,), (2, N)
 q       ∂ℓᵢ/∂fᵢ                                                    (N,)
 ς       rate of the tail of σ: σ′(z) ≈ const·e^{−ς|z|}
 ======  =========================================================  ==========
@@ -41,12 +41,12 @@ from sweep.judge.smooth_kernels import (
     outputs,
     preactivation,
 )
+from sweep.judge.strict_kernels import UNIT, forward_doubt
 from sweep.kernels.compiled import compiled
 
 # Preactivations below these count as tied; the first gives the unit's own direction.
 TIES = (0.0, 0.5, 2.0, 5.0, 10.0, 20.0)
-# F′ must be negative by this share of the sum of its terms' sizes: q, σ′ and d are computed with
-# relative errors below 1e-12 unless q itself is negligible.
+# F′ must be negative by this share of its terms' sizes: but for f's rounding they err by 1e-12.
 CLEAR = 1e-9
 # Moves that differ by less, relatively, may be equal or in the other order.
 RIVAL = 1e-9
@@ -100,7 +100,7 @@ def tail_excess(kind: int, code: int, z: float) -> float:
 def span(
     task: Task, kind: int, a: float, f: np.ndarray, z: np.ndarray, d: np.ndarray, ends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """q·a·dᵢ and |z| at both ends, (N, 2) each; the last end may be infinite."""
+    """The largest q·a·dᵢ and |z| at both ends, (N, 2) each; the last end may be infinite."""
     weight, far = np.zeros((len(z), 2)), np.zeros((len(z), 2))
     for i in range(len(z)):
         if d[i] == 0.0:
@@ -113,7 +113,8 @@ def span(
             else:
                 there = level(kind, task.code, z[i] + ends[k] * d[i])
                 far[i, k] = abs(z[i] + ends[k] * d[i])
-            weight[i, k] = pull(task, i, f[i] + a * (there - start)) * a * d[i]
+            worst = f[1, i] if a * d[i] > 0.0 else -f[1, i]
+            weight[i, k] = pull(task, i, f[0, i] + a * (there - start) + worst) * a * d[i]
     return weight, far
 
 
@@ -193,6 +194,8 @@ def find_ray(task: Task, theta: np.ndarray, shifts: np.ndarray | None = None) ->
         return None
     n = task.X.shape[1]
     f = outputs(theta, shifts, task)
+    # 1 − y·f rounds once more, changes of f by a few units of a.
+    doubt = forward_doubt(theta, shifts, task)[1] + 2 * UNIT * (1 + np.abs(f))
     for j, kind in enumerate(task.kinds):
         if kind == PLAIN and task.code == SOFTPLUS:
             continue
@@ -203,7 +206,8 @@ def find_ray(task: Task, theta: np.ndarray, shifts: np.ndarray | None = None) ->
             own[-1] = -shifts[j]
         tried: set[bytes] = set()
         for tie in TIES:
-            ray = _grow(task, kind, theta[at], f, z, own, np.abs(z) <= tie, tried)
+            known = np.stack([f, doubt + 8 * UNIT * abs(theta[at])])
+            ray = _grow(task, kind, theta[at], known, z, own, np.abs(z) <= tie, tried)
             if ray is not None:
                 d, tied = ray
                 return Ray(j, tied, limit_of(task, kind, theta[at], f, z, d))

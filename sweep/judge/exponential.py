@@ -43,6 +43,9 @@ from sweep.verdicts import Verdict
 
 # How far above a proven bound an attained one is looked for; the proof is `settle_attained`'s own.
 AT_BOUND = 1e-12
+# F at a stored point is known to this share of itself: a and b of some 1e12 that cancel are not
+# stored, for what is left of them is rounding. Losses below the second number count as that.
+ACCURATE, SMALLEST_F = 1e-9, 1e-6
 
 
 def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
@@ -119,7 +122,7 @@ def _settle_minimum(found: Judgement, member: int, proof: Proof) -> None:
 def _move(
     found: Judgement, objective: DataObjective, lam: np.ndarray | None, ends: dict[int, End]
 ) -> None:
-    """Make the polished points the judged ones, where F is no higher but for its rounding."""
+    """Make the polished points the judged ones, where F is known and no higher but for rounding."""
     highest = read(objective, found.params, lam).objective
     highest = highest * (1 + SAFETY * (objective.n_data + 8) * UNIT)
     waiting = {member: list(end.points) for member, end in ends.items()}
@@ -130,7 +133,8 @@ def _move(
         after = read(objective, trial, lam)
         for member in list(waiting):
             lower = np.isfinite(trial[member]).all() and after.objective[member] <= highest[member]
-            if lower and (after.sure[member] > 0 or not ends[member].separates):
+            known = after.doubt[member] <= ACCURATE * max(after.objective[member], SMALLEST_F)
+            if lower and (after.sure[member] > 0 if ends[member].separates else known):
                 found.moved[member] += np.linalg.norm(trial[member] - found.params[member])
                 found.params[member] = trial[member]
                 del waiting[member]

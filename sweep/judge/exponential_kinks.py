@@ -10,7 +10,7 @@ import numpy as np
 from sweep.judge.exponential_end import End, Proof, split_alpha
 from sweep.judge.exponential_limit import Limit, Setting, Start, near_limit, solve, start_of
 from sweep.judge.exponential_minimum import prove_minimum
-from sweep.judge.exponential_neuron import EXP
+from sweep.judge.exponential_neuron import EXP, FLAT
 from sweep.judge.exponential_step import Place
 from sweep.judge.shallow import Shallow, Units
 from sweep.verdicts import Certificate
@@ -20,6 +20,8 @@ from sweep.verdicts import Certificate
 QUIET = 1e-6
 # The output of a neuron that is switched on where it was off, at the point that sees it most.
 FIRST = 1e-3
+# |ε| of places that are stored instead of one with a smaller ε: 1/ε is what cancels.
+BLUNT = (1e-7, 1e-6, 1e-5, 1e-4, 1e-3)
 
 
 def end_over_kinks(
@@ -31,7 +33,7 @@ def end_over_kinks(
     if start is None:
         return None
     limit = solve(setting, start)
-    places = list(near_limit(limit)) if limit.separates else [limit.finite]
+    places = list(near_limit(limit)) if limit.separates else _blunter(limit.finite)
     points = [_parameters(shallow, limit, place, params, lam) for place in places]
     proof = None
     if lam == 0 and limit.name == "finite" and not limit.separates:
@@ -58,6 +60,14 @@ def end_over_kinks(
         limit.error_base(),
         minimum=None if proof is None else proof[1],
     )
+
+
+def _blunter(place: Place) -> list[Place]:
+    """The place, and ever further from it those whose α and c cancel in fewer digits."""
+    if place.chart != FLAT:
+        return [place]
+    sizes = [size for size in BLUNT if abs(place.eps) < size]
+    return [place, *(place._replace(eps=np.copysign(size, place.eps)) for size in sizes)]
 
 
 def _proof(limit: Limit) -> tuple[Place, Proof] | None:

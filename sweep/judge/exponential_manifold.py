@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sweep.judge.exact_rank import exact_rank, rank_on_manifold
 from sweep.judge.exponential_limit import Limit
 from sweep.judge.exponential_neuron import FLAT, MAX_EXPONENT
 from sweep.judge.kernel_losses import loss_rows
@@ -46,6 +47,16 @@ class Manifold:
         _, sizes, W = np.linalg.svd(seen, full_matrices=False)
         self.clear = bool(((sizes < NOTHING * sizes[0]) | (sizes > GAP * sizes[0])).all())
         self.W = W[sizes > GAP * sizes[0]].T
+        self.clear = self.clear and self._counted(self.W.shape[1])
+
+    def _counted(self, rank: int) -> bool:
+        """Whether the ranks taken from singular values are the exact ones."""
+        held = [self.setting.X[on] for on in self.on]
+        for rows, frame in zip(held, self.frames, strict=True):
+            if exact_rank(rows) != len(frame) - frame.shape[1]:
+                return False
+        slopes, X = self.slope[:, self.misfit] * self.s[:, None], self.setting.X[self.misfit]
+        return rank == len(X) or rank_on_manifold(slopes, held, X, []) == rank
 
     def _rows(self) -> np.ndarray:
         """∂f_i/∂(base coordinates), (N, M): per unit its free directions, then c."""

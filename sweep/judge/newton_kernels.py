@@ -124,10 +124,15 @@ def freeze(
 
 @compiled
 def project(trial: np.ndarray, theta: np.ndarray, g: np.ndarray, task: Task) -> None:
-    """Move every η < 0 of a trial point to 0, and the η that rests near 0 at `theta`."""
+    """Move every η < 0 of a trial point to 0, and the η that rests near 0 at `theta`.
+
+    A bare unit has none, but a step from an eigenbasis rounds into its place too.
+    """
     n = task.X.shape[1]
     for j in range(len(task.kinds)):
         at = j * (n + 1) + n
+        if task.kinds[j] == BARE:
+            trial[at] = 0.0
         if task.kinds[j] == TAIL and (trial[at] < 0.0 or (theta[at] <= NEAR and g[at] == 0.0)):
             trial[at] = 0.0
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sweep.judge.rounding import output_errors
+from sweep.judge.rounding import SAFETY, UNIT, output_errors
 from sweep.models.lanes import one_thread, to_lanes
 from sweep.models.measures import MEASURE_LANES
 from sweep.models.objective import DataObjective
@@ -27,7 +27,8 @@ class Reading:
     `objective` (S,) is F. `margin`, `margin_base` (S,) are min over the data of y·f̃ and y·f as
     computed; `sure`, `sure_base` (S,) the same minus the rounding error they can have: a positive
     number proves that the network separates the data. Where the network's inside is unknown no
-    rounding error is known, and `sure` is the computed margin itself (`rounding` False).
+    rounding error is known, and `sure` is the computed margin itself (`rounding` False). `doubt`
+    (S,) bounds the rounding error of F, as far as that of the outputs is known.
     """
 
     objective: np.ndarray
@@ -36,6 +37,7 @@ class Reading:
     sure: np.ndarray
     sure_base: np.ndarray
     rounding: bool
+    doubt: np.ndarray
 
 
 def read(objective: DataObjective, params: np.ndarray, lam: np.ndarray | None) -> Reading:
@@ -52,7 +54,10 @@ def read(objective: DataObjective, params: np.ndarray, lam: np.ndarray | None) -
         sure, sure_base = least, least_base
         if errors is not None:
             sure, sure_base = least - errors[1], least_base - errors[0]
-        columns = [value, least.amin(0), least_base.amin(0), sure.amin(0), sure_base.amin(0)]
+        doubt = SAFETY * (objective.n_data + 8) * UNIT * value.abs()
+        if errors is not None:
+            doubt = doubt + _moved_loss(objective, -least, errors[1])
+        columns = [value, least.amin(0), least_base.amin(0), sure.amin(0), sure_base.amin(0), doubt]
         numbers = torch.stack(columns).cpu().numpy()[:, :count]
     return Reading(
         objective=numbers[0],
@@ -61,4 +66,15 @@ def read(objective: DataObjective, params: np.ndarray, lam: np.ndarray | None) -
         sure=numbers[3],
         sure_base=numbers[4],
         rounding=errors is not None,
+        doubt=numbers[5],
     )
+
+
+def _moved_loss(objective: DataObjective, z: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+    """How far Σℓ(z) can lie from its computed value, (S,), if each z (N, S) errs by `error`.
+
+    ℓ is convex: on an interval it differs most from its middle at an end.
+    """
+    here = objective.loss(z)
+    ends = [(objective.loss(z + side * error) - here).abs() for side in (1.0, -1.0)]
+    return torch.maximum(*ends).sum(0)

@@ -2,7 +2,10 @@
 
 A stationary point that is no minimum is normally left by the polish itself; here steps along the
 lowest eigenvectors are tried once more, and a point that the polish returns to every time is called
-a saddle, with the step that lowers F as its certificate.
+a saddle, with the step that lowers F as its certificate. The step must descend from the point on:
+F is not convex along it, and its derivative is negative, beyond rounding and beyond the slope that
+is left at the point, at every station from the shortest to the end. A longer step would also lead
+over a barrier and out of a minimum.
 """
 
 from __future__ import annotations
@@ -20,8 +23,14 @@ from sweep.models.objective import DataObjective, Objective
 from sweep.verdicts import Certificate, Verdict
 
 BUDGET = 200
-# Lengths of the steps tried, relative to 1 + ‖θ‖.
-LENGTHS = (1e-4, 1e-3, 1e-2, 1e-1)
+# Stations of the steps tried, relative to 1 + ‖θ‖.
+LENGTHS = np.geomspace(1e-5, 1e-1, 25)
+# ‖∇F‖ up to this share of (1 + |F|)·√P is rounding; autograd gives no bound of its own, and the
+# polish stops at a tenth of it. Derivatives along a step must exceed it and tenfold the slope left.
+LEVEL = 1e-12
+BEYOND = 10.0
+# Curvature below this share of the largest may be zero.
+FLAT = 1e-12
 # A step counts as lowering F when it does so by this share of 1 + |F|: F rounds by some 1e-14.
 LOWER = 1e-11
 DIRECTIONS = 3
@@ -72,9 +81,10 @@ def _leave(found: Judgement, member: int, objective: Objective, lam: np.ndarray 
         theta = found.params[member : member + 1]
         F, g = oracle.gradient(theta)
         slope = float(np.linalg.norm(g))
-        if slope > 1e-8 * (1 + abs(float(F[0]))):
+        level = LEVEL * (1 + abs(float(F[0]))) * np.sqrt(theta.shape[1])
+        if not slope <= level:
             return
-        step = _lower_step(oracle, theta[0], float(F[0]))
+        step = _lower_step(oracle, theta[0], float(F[0]), BEYOND * slope + level)
         if step is None:
             return
         if attempt == 1:
@@ -88,22 +98,32 @@ def _leave(found: Judgement, member: int, objective: Objective, lam: np.ndarray 
             found.min_eig[member] = end.min_eig[0]
 
 
-def _lower_step(oracle: Oracle, theta: np.ndarray, F: float) -> tuple[np.ndarray, float] | None:
-    """A step (P,) that lowers F clearly, and by how much; None if none of those tried does."""
+def _lower_step(
+    oracle: Oracle, theta: np.ndarray, F: float, noise: float
+) -> tuple[np.ndarray, float] | None:
+    """A step (P,) along which F falls from the point on, and by how much; None if none does.
+
+    `noise` is what a derivative along the step must exceed to count.
+    """
     hessian = oracle.hessian(theta[None])[0]
-    _, basis = eigen(hessian)
+    values, basis = eigen(hessian)
     if np.isnan(basis).any():
         return None
+    flat = FLAT * float(np.abs(values).max())
     lowest = basis[:, :DIRECTIONS].T
     # Where the second order vanishes too, the sums of directions see the third.
     signs = np.array(np.meshgrid(*[[-1.0, 0.0, 1.0]] * len(lowest))).reshape(len(lowest), -1).T
     ways = np.array([np.einsum("d,dp->p", sign, lowest) for sign in signs if sign.any()])
-    scale = 1 + float(np.linalg.norm(theta))
-    steps = np.concatenate([length * scale * ways for length in LENGTHS])
-    values = np.concatenate(
-        [oracle.value(theta + steps[k : k + LANE]) for k in range(0, len(steps), LANE)]
-    )
-    values[~np.isfinite(values)] = np.inf
-    best = int(np.argmin(values))
-    fall = F - float(values[best])
-    return (steps[best], fall) if fall > LOWER * (1 + abs(F)) else None
+    ways = ways[np.einsum("kp,pq,kq->k", ways, hessian, ways) <= flat]
+    lengths = (1 + float(np.linalg.norm(theta))) * LENGTHS
+    best: tuple[np.ndarray, float] | None = None
+    for way in ways:
+        along = np.outer(lengths, way)
+        reached, g = oracle.gradient(theta + along)
+        # A member that overflows has slopes that are not finite: they end the way.
+        falling = np.einsum("kp,p->k", g, way) < -noise
+        last = int(np.argmin(falling)) - 1 if not falling.all() else len(lengths) - 1
+        fall = F - float(reached[last]) if last >= 0 else 0.0
+        if fall > LOWER * (1 + abs(F)) and (best is None or fall > best[1]):
+            best = along[last], fall
+    return best

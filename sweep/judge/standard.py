@@ -23,6 +23,7 @@ from sweep.judge.deep_kinks import polish_deep
 from sweep.judge.escapes_scaling import settle_scaling
 from sweep.judge.escapes_smooth import settle_saturating
 from sweep.judge.exponential import settle_exponential
+from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.newton import polish_smooth
 from sweep.judge.polish_kinks import polish_kinks
 from sweep.judge.readings import BLOCK, read
@@ -147,6 +148,8 @@ class StandardJudge:
         for settle in CERTIFICATES:
             if found.open.any():
                 settle(found, objective, lam)
+        if isinstance(objective, DataObjective):
+            withdraw_unproven_limits(found, objective, lam)
         add_residuals(found, objective)
 
     def _settle_proven(

@@ -9,7 +9,7 @@ from typing import Any
 from sweep.errors import UserError
 from sweep.planning import canonical
 from sweep.rows import NUMERICS_VERSION, axis_values
-from sweep.spec import Block, Cell, Study
+from sweep.spec import Block, Cell, Store, Study
 from sweep.storage.layout import Layout
 from sweep.storage.study_file import read_study
 from sweep.study.composed import Composed
@@ -18,12 +18,13 @@ from sweep.study.resolve import resolve
 
 @dataclass(frozen=True)
 class StoredStudy:
-    """A study, its blocks of seeds, the device its rows were made on, and by which code.
+    """A study, where and what it stores, its blocks of seeds, the device and code of its rows.
 
     `provenance` holds one entry per environment that added rows, the first run's first.
     """
 
     study: Study
+    store: Store
     blocks: tuple[Block, ...]
     device: str
     provenance: tuple[Mapping[str, Any], ...]
@@ -41,14 +42,14 @@ def stored_study(layout: Layout) -> StoredStudy:
             f"'{layout.study_file}' has numerics {content.numerics}, this release makes the rows of"
             f" {NUMERICS_VERSION}: use the release that it was made with, or run the study again."
         )
-    study, *_ = resolve(Composed.from_resolved(content.header.config))
+    study, _, store, _ = resolve(Composed.from_resolved(content.header.config))
     if study.id != content.header.study_id:
         raise UserError(
             f"'{layout.study_file}' describes study {study.id} to this release, but says that it is"
             f" {content.header.study_id}: use the release and the data that it was made with."
         )
     provenance = (content.provenance, *content.later_provenance)
-    return StoredStudy(study, content.blocks, content.header.device, provenance)
+    return StoredStudy(study, store, content.blocks, content.header.device, provenance)
 
 
 def settings_in_words(cells: Sequence[Cell]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from sweep.problems import PROBLEMS
 from sweep.registry import require
 from sweep.rows import KEY, as_kind, axis_columns, axis_values
 from sweep.seeds import stream
-from sweep.spec import Cell, Job, Study
+from sweep.spec import Cell, Job, Store, Study
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import MERGED, checksums_of, read_file, row_paths
 from sweep.study.stored import stored_study
@@ -71,7 +71,7 @@ def verify(path: str | Path, sample: int | None = None) -> Verification:
     if sample is not None and sample < len(known):
         order = stream("audit", study.id).permutation(len(known))
         known = [known[i] for i in np.sort(order[:sample])]
-    _audit(rows, known, study, found)
+    _audit(rows, known, study, stored.store, found)
     return Verification(
         results=layout.root,
         files=len(row_paths(layout.rows)),
@@ -162,7 +162,9 @@ def _known(rows: Columns, study: Study) -> list[int]:
     ]
 
 
-def _audit(rows: Columns, chosen: Sequence[int], study: Study, found: Audited) -> None:
+def _audit(
+    rows: Columns, chosen: Sequence[int], study: Study, store: Store, found: Audited
+) -> None:
     groups: dict[tuple[str, str], list[int]] = {}
     for i in chosen:
         groups.setdefault((rows["cell"][i], rows["arm"][i]), []).append(i)
@@ -176,6 +178,5 @@ def _audit(rows: Columns, chosen: Sequence[int], study: Study, found: Audited) -
             index = groups.get((cell.id, arm.name), [])
             if index:
                 columns = {name: [values[i] for i in index] for name, values in rows.items()}
-                found.take(
-                    audit_arm(ArmRows(cell, arm, setting, columns), source, study.seeds.root)
-                )
+                some = ArmRows(cell, arm, setting, columns, store.params)
+                found.take(audit_arm(some, source, study.seeds.root))

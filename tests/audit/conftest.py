@@ -45,7 +45,7 @@ def build_cell(arm: Arm = PLAIN, loss: str = "hinge_power", **model: Any) -> Cel
         loss=Choice(loss, {"p": 3} if loss == "hinge_power" else {}),
         init=idle,
         optimizer=idle,
-        stopping=idle,
+        stopping=Choice("standard", {"max_steps": 10, "gradient": 0.0, "loss": -1.0}),
         judge=Choice("standard", {"tolerance": 1e-12}),
         arms=(arm,),
         data_digest="",
@@ -75,10 +75,15 @@ def build_rows(
     }
     for name in ("certificate_radius", "judged_min_eig", "limit_error", "limit_error_base"):
         found[name] = [None] * count
-    found["limit_objective"] = [None] * count
+    for name in ("limit_objective", "certificate_margin", "flat_dim", "lam_vector"):
+        found[name] = [None] * count
+    plain = {"evidence": "{}", "trainer": "torch", "stop": "steps", "steps": 10}
+    for name, value in (plain | {"polish_steps": 0, "moved": 0.0}).items():
+        found[name] = [value] * count
     for column, name in MEASURED.items():
         values = getattr(measures, name)
         found[column] = [None] * count if values is None else values.tolist()
+        found[column.replace("judged", "final")] = found[column]
     for name, value in columns.items():
         found[name] = list(value)
     return ArmRows(cell, arm, {}, found)

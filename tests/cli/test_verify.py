@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -87,6 +89,96 @@ def test_a_parameter_altered_by_a_thousandth_is_found(copy: Path, entry: int) ->
     assert "param_norm" in columns_found(copy)
 
 
+RADIUS = {"certificate_radius"}
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "found"),
+    [
+        ("certificate_radius", None, RADIUS),
+        ("certificate_radius", math.nan, RADIUS),
+        ("certificate_radius", -1.0, RADIUS),
+        ("certificate_radius", 0.0, RADIUS),
+        ("certificate_radius", math.inf, RADIUS),
+        ("certificate_radius", 1e300, RADIUS),
+        ("certificate_margin", -1.0, {"certificate_margin"}),
+        ("evidence", "[]", {"evidence"}),
+        ("evidence", "{", {"evidence"}),
+        ("trainer", "hand", {"trainer"}),
+        ("stop", "luck", {"stop"}),
+        ("stop", "overflow", {"stop"}),
+        ("steps", 399, {"stop"}),
+        ("steps", 401, {"steps"}),
+        ("steps", -1, {"steps"}),
+        ("final_error", 0.123, {"final_error"}),
+        ("final_error", 1.0, {"final_error"}),
+        ("final_error_base", None, {"final_error_base"}),
+        ("final_loss", math.nan, {"final_loss"}),
+        ("final_loss", 1e9, {"final_objective"}),
+        ("final_objective", 0.0, {"final_objective"}),
+        ("final_grad_norm", -1.0, {"final_grad_norm", "stop"}),
+        ("moved", -1.0, {"moved"}),
+        ("moved", None, {"moved"}),
+        ("polish_steps", -1, {"polish_steps"}),
+        ("flat_dim", 10, {"flat_dim"}),
+        ("lam", 0.5, {"lam"}),
+        ("lam", math.nan, {"lam"}),
+        ("lam_vector", [0.5], {"lam_vector"}),
+        ("augment_activity", 0.3, {"augment_activity"}),
+        ("judged_min_eig", math.inf, {"judged_min_eig"}),
+    ],
+)
+def test_what_no_minimum_of_a_plain_network_can_say_is_found(
+    copy: Path, column: str, value: object, found: set[str]
+) -> None:
+    def change(rows: Rows) -> None:
+        row = next(
+            row
+            for row in rows
+            if (row["arm"], row["verdict"], row["stop"]) == ("plain", "local_minimum", "steps")
+        )
+        row[column] = value
+
+    alter(copy, change)
+    assert columns_found(copy) == found
+
+
+def test_parameters_that_the_study_keeps_must_be_there(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(rows: Rows) -> None:
+        for row in rows:
+            row["params"] = None
+
+    alter(copy, change)
+    found = verify(copy).audited
+    assert (found.without_params, len(found.findings)) == (24, 24)
+    assert columns_found(copy) == {"params"}
+    assert main(["verify", str(copy)]) == 1
+    printed = capsys.readouterr().out
+    assert "24 of 48 judged again" in printed
+    assert "24 rows without parameters were not judged again" in printed
+
+
+def test_parameters_that_a_study_does_not_keep_may_be_absent(copy: Path) -> None:
+    settings = copy / "study.json"
+    content = json.loads(settings.read_text())
+    for kept, missing in (("none", 0), ("judged", 1)):
+
+        def change(rows: Rows) -> None:
+            for row in rows:
+                row["params"] = None
+
+        content["config"]["store"]["params"] = kept
+        settings.write_text(json.dumps(content))
+        alter(copy, change)
+        found = verify(copy).audited
+        assert found.without_params == 24
+        rows = pq.read_table(first_file(copy)).to_pylist()
+        judged = sum(row["verdict"] != "global_minimum" for row in rows)
+        assert len(found.findings) == missing * judged
+
+
 @pytest.mark.parametrize("certificate", ["none", "separates", "lower_bound"])
 def test_a_verdict_made_better_is_found(
     copy: Path, certificate: str, capsys: pytest.CaptureFixture[str]
@@ -94,7 +186,7 @@ def test_a_verdict_made_better_is_found(
     def change(rows: Rows) -> None:
         worse = next(row for row in rows if row["judged_error"] > 0)
         worse["verdict"], worse["certificate"] = "global_minimum", certificate
-        for name in ("limit_error", "limit_error_base", "limit_objective"):
+        for name in ("limit_error", "limit_error_base", "limit_objective", "certificate_radius"):
             worse[name] = None
 
     alter(copy, change)
@@ -110,7 +202,8 @@ def test_an_altered_number_is_found(copy: Path, column: str) -> None:
         row[column] *= 1 + 1e-6
 
     alter(copy, change)
-    assert columns_found(copy) == {column}
+    # A judged objective that is too high is also one above where training ended.
+    assert columns_found(copy) - {"final_objective"} == {column}
 
 
 def test_a_flipped_byte_is_found_and_the_other_file_still_read(copy: Path) -> None:

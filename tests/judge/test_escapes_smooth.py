@@ -69,13 +69,17 @@ def test_a_single_unit_saturates() -> None:
     y = np.array([-1.0, -1.0, 1.0, 1.0])
     task = Task(X, y, np.array([PLAIN]), np.zeros(4), TANH, 0, 3.0)
     z = X @ np.array([3.0, 0.0])
-    f = 0.9 * np.tanh(z)
-    assert falls_for_ever(task, PLAIN, 0.9, f, z, X[:, 0].copy()) == -1
+    f, none = 0.9 * np.tanh(z), np.zeros(4)
+    assert falls_for_ever(task, PLAIN, 0.9, np.stack([f, none]), z, X[:, 0].copy()) == -1
     # With wrong labels on the slowest points saturation costs.
     worse = task._replace(y=np.array([-1.0, 1.0, -1.0, 1.0]))
-    assert falls_for_ever(worse, PLAIN, 0.9, f, z, X[:, 0].copy()) >= 0
+    assert falls_for_ever(worse, PLAIN, 0.9, np.stack([f, none]), z, X[:, 0].copy()) >= 0
+    # Nor is a fall certain where outputs may err by more than they miss the margin.
+    assert falls_for_ever(task, PLAIN, 0.9, np.stack([f, none + 0.2]), z, X[:, 0].copy()) >= 0
     # Outputs beyond the margin pull nowhere: F does not fall.
-    assert falls_for_ever(task, PLAIN, 1.5, 1.5 * np.sign(z), z, X[:, 0].copy()) >= 0
+    assert (
+        falls_for_ever(task, PLAIN, 1.5, np.stack([1.5 * np.sign(z), none]), z, X[:, 0].copy()) >= 0
+    )
 
 
 def test_strict_minima_never_escape() -> None:
