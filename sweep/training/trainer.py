@@ -2,7 +2,8 @@
 
 The fused trainer serves multilayer perceptrons with the analytic parts of the registries; torch
 serves everything else. Which of the two follows from the configuration alone, never from timing or
-hardware, so that a study's rows are the same wherever it runs.
+hardware, so that a study's rows are the same wherever it runs. On a GPU the fused one is
+`sweep.training.fused.cuda`, imported by those who need it: numba's CUDA takes a while to load.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 from typing import Literal
 
 import numpy as np
+import torch
 
+from sweep.errors import UserError
 from sweep.models.objective import Objective
 from sweep.training.base import Ending, Optimizer, Stopping
 from sweep.training.batched import train_batched
@@ -29,7 +32,13 @@ def trainer_of(objective: Objective, optimizer: Optimizer) -> Trainer:
 def prepare(objective: Objective, optimizer: Optimizer) -> None:
     """Compile what `train` will need, or load it from the cache; does nothing for torch."""
     parts = fused_parts(objective, optimizer)
-    if parts is not None and objective.device.type == "cpu":
+    if parts is None:
+        return
+    if objective.device.type == "cuda":
+        from sweep.training.fused.cuda import prepare_fused_cuda
+
+        prepare_fused_cuda(parts)
+    else:
         prepare_fused(parts)
 
 
@@ -44,10 +53,22 @@ def train(
     """Train members from `start` (S, P), with λ (S, M), each until its own rule stops it.
 
     `order` is needed by an optimizer with a batch size. Raises `UserError` when mini-batches are
-    asked for without enough data.
+    asked for without enough data, or a GPU is asked for that numba cannot use.
     """
     parts = fused_parts(objective, optimizer)
-    # CUDA kernels of the fused programs are not wired in yet: torch serves that device.
-    if parts is None or objective.device.type != "cpu":
+    if parts is None:
         return train_batched(objective, start, lam, optimizer, stopping, order)
+    if objective.device.type == "cuda":
+        from sweep.training.fused.cuda import train_fused_cuda
+
+        return train_fused_cuda(parts, start, lam, stopping, order)
     return train_fused(parts, start, lam, stopping, order)
+
+
+def require_gpu() -> None:
+    """`UserError` unless both trainers can use a GPU here."""
+    if not torch.cuda.is_available():
+        raise UserError("compute.device is 'cuda', but no GPU is to be seen here: 'cpu' works.")
+    from sweep.training.fused.cuda import require_numba_cuda
+
+    require_numba_cuda()

@@ -126,9 +126,8 @@ def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) ->
     return found
 
 
-@cache
-def trainer(scheme: Scheme, machine: Machine = VECTORS) -> Callable[..., None]:
-    """`members.train_members`, or `train_members_in_batches`, for a scheme."""
+def loop(scheme: Scheme, machine: Machine) -> dict[str, Any]:
+    """The names of a scheme on a machine; `run` among them is the loop of `members`."""
     inline = _inline if machine is VECTORS else machine.part
     names = {**machine.names, **formula_names(scheme, machine.names, inline)}
     names["point_weights"] = inline(bind(program.point_weights, names))
@@ -139,9 +138,16 @@ def trainer(scheme: Scheme, machine: Machine = VECTORS) -> Callable[..., None]:
         own = {**names, "point_weights": inline(bind(program.member_weights, names))}
         names["evaluate_batch"] = specialise(program.PARTS, own, inline)["evaluate"]
     functions: Sequence[Callable[..., Any]] = members.BATCHED if scheme.batched else members.FULL
-    *inner, whole = functions
-    names |= specialise(inner, names, machine.part)
-    finished: Callable[..., None] = machine.whole(bind(whole, names, scheme.name))
+    names |= specialise(functions, names, machine.part)
+    return {**names, "run": names[functions[-1].__name__]}
+
+
+@cache
+def trainer(scheme: Scheme, machine: Machine = VECTORS) -> Callable[..., None]:
+    """`members.train_members` for a scheme."""
+    names = loop(scheme, machine)
+    names["zeros"] = machine.part(bind(members.zeros, names))
+    finished: Callable[..., None] = machine.whole(bind(members.train_members, names, scheme.name))
     return finished
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from sweep.training.base import STOPS, Ending, Stopping
 from sweep.training.batches import BatchOrder, batch_key
 from sweep.training.fused.build import trainer
-from sweep.training.fused.members import Queue, Results, Rule
+from sweep.training.fused.records import Queue, Results, Rule
 from sweep.training.fused.scheme import FusedParts
 
 
@@ -29,7 +29,7 @@ def train_fused(
         np.ascontiguousarray(start, dtype=np.float64),
         np.zeros((members, 0)) if lam is None else np.ascontiguousarray(lam, dtype=np.float64),
         np.full(members, float(parts.optimizer.lr)),
-        _keys(parts, order, members),
+        batch_keys(parts, order, members),
     )
     rule = Rule(int(stopping.max_steps), float(stopping.gradient), float(stopping.loss))
     tables = parts.tables(rule.max_steps)
@@ -51,7 +51,7 @@ class _AtOnce:
     max_steps, gradient, loss = 0, 0.0, 0.0
 
 
-def _keys(parts: FusedParts, order: BatchOrder | None, members: int) -> np.ndarray:
+def batch_keys(parts: FusedParts, order: BatchOrder | None, members: int) -> np.ndarray:
     """The Philox key of every member's stream of mini-batches, (S, 2); empty for full batches."""
     if parts.optimizer.batch_size is None:
         return np.zeros((0, 2), dtype=np.uint64)

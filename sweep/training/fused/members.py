@@ -1,9 +1,10 @@
 """A queue of members on the lanes of one vector: every member stops by its own rule.
 
 `train_members` is compiled for one scheme (`sweep.training.fused.build`), which binds `evaluate`,
-`evaluate_batch`, `norm` and `update`. A lane whose member has stopped records it and takes the next
-one, so that no lane waits for another; what a lane computes does not depend on the others, hence
-neither on the queue. Axis letters as in `sweep.training.fused.program`; S members.
+`evaluate_batch`, `norm`, `update` and `run`; a CUDA thread runs the same loop with one lane. A lane
+whose member has stopped records it and takes the next one, so that no lane waits for another; what
+a lane computes does not depend on the others, hence neither on the queue. Axis letters as in
+`sweep.training.fused.program`; S members.
 
 The order of one step is that of `sweep.training.batched`: evaluate where the members stand, decide
 which stop there, let the others take one step.
@@ -11,74 +12,20 @@ which stop there, let the others take one step.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from sweep.kernels.philox import shuffle
 from sweep.kernels.plain import LANES, TILE, Value, every, lanes, load, store, where
 from sweep.training.fused.program import Net
+from sweep.training.fused.records import Memory, Points, Queue, Results, Rule, Tables
 
 #: Numbers of `sweep.training.base.STOPS`.
 STEPS, GRADIENT, LOSS, OVERFLOW = 0, 1, 2, 3
-
-
-class Rule(NamedTuple):
-    """When a member stops: F ≤ loss, ‖∇F‖ ≤ gradient, or max_steps updates."""
-
-    max_steps: int
-    gradient: float
-    loss: float
-
-
-class Queue(NamedTuple):
-    """Members that wait: `start` (S, P), `lam` (S, M), learning rates `lr` (S,), `keys` (S, 2).
-
-    `keys` of the Philox streams that shuffle a member's mini-batches, (0, 2) for the full batch.
-    """
-
-    start: np.ndarray
-    lam: np.ndarray
-    lr: np.ndarray
-    keys: np.ndarray
-
-
-class Results(NamedTuple):
-    """Where members ended: `params` (S, P), `steps` (S,), `stop` (S,), numbers of `STOPS`."""
-
-    params: np.ndarray
-    steps: np.ndarray
-    stop: np.ndarray
-
-
-class Tables(NamedTuple):
-    """What an update's t-th step needs: `rate` and `spread`, (max_steps,), and constants.
-
-    `n_state` numbers are remembered per parameter.
-    """
-
-    n_state: int
-    rate: np.ndarray
-    spread: np.ndarray
-    constants: np.ndarray
-
-
-class Points(NamedTuple):
-    """Padded data as in `program`; `batch` is the batch of each position of an order, (N₀,).
-
-    `factor` (batches,) the weight of a point in its batch; N₀ is the number of points before
-    padding. Both are empty for the full batch.
-    """
-
-    x: np.ndarray
-    y: np.ndarray
-    weights: np.ndarray
-    batch: np.ndarray
-    factor: np.ndarray
-
-
 # Rows of the lanes' `scalars`.
 VALUE, SIZE, RATE, SPREAD, ACTIVE, LR = range(6)
+N_SCALARS = 6
 
 
 def evaluate(
@@ -155,9 +102,11 @@ def enter(
     for lane in range(LANES):
         if member[lane] >= 0 or waiting >= len(queue.start):
             continue
-        theta[:, lane] = queue.start[waiting]
-        before[:, lane] = queue.start[waiting]
-        state[:, lane] = 0.0
+        for p in range(queue.start.shape[1]):
+            theta[p, lane] = queue.start[waiting, p]
+            before[p, lane] = queue.start[waiting, p]
+        for p in range(len(state)):
+            state[p, lane] = 0.0
         for k in range(queue.lam.shape[1]):
             lam[k, lane] = queue.lam[waiting, k]
         scalars[LR, lane] = queue.lr[waiting]
@@ -190,7 +139,7 @@ def leave(
         back = 0
         if not (value < np.inf and size < np.inf):
             stop = OVERFLOW
-            back = min(1, taken[lane])
+            back = 1 if taken[lane] > 0 else 0
         elif whole and value <= rule.loss:
             stop = LOSS
         elif whole and size <= rule.gradient:
@@ -199,7 +148,8 @@ def leave(
             stop = STEPS
         else:
             continue
-        results.params[who] = before[:, lane] if back else theta[:, lane]
+        for p in range(results.params.shape[1]):
+            results.params[who, p] = before[p, lane] if back else theta[p, lane]
         results.steps[who] = taken[lane] - back
         results.stop[who] = stop
         member[lane] = -1
@@ -244,7 +194,7 @@ def occupied(member: np.ndarray) -> bool:
     return count > 0
 
 
-def train_members(
+def run_members(
     queue: Queue,
     points: Points,
     widths: np.ndarray,
@@ -252,15 +202,15 @@ def train_members(
     tables: Tables,
     rule: Rule,
     results: Results,
+    memory: Memory,
 ) -> None:
     """Train everyone in the queue on the full batch."""
     # Arrays are taken out of their tuples once: doing so costs more than a small network's step.
     x, y, weights = points.x, points.y, points.weights
     rate, spread, constants = tables.rate, tables.spread, tables.constants
-    theta, before, grad = zeros(net.n_params), zeros(net.n_params), zeros(net.n_params)
-    state, lam, scalars = zeros(tables.n_state * net.n_params), zeros(queue.lam.shape[1]), zeros(6)
-    h, s, delta = zeros(net.n_units * TILE), zeros(net.n_units * TILE), zeros(net.n_units * TILE)
-    member, taken = np.full(LANES, -1), np.zeros(LANES, np.int64)
+    theta, before, grad, state = memory.theta, memory.before, memory.grad, memory.state
+    lam, scalars, h, s, delta = memory.lam, memory.scalars, memory.h, memory.s, memory.delta
+    member, taken = memory.member, memory.taken
     waiting = enter(queue, theta, before, state, lam, scalars, member, taken, 0)
     while occupied(member):
         value = evaluate(theta, lam, x, y, weights, widths, net, h, s, delta, grad)
@@ -312,7 +262,7 @@ def weigh(number: int, factor: float, batch_of: np.ndarray, own: np.ndarray) -> 
             own[point, lane] = factor if batch_of[point, lane] == number else 0.0
 
 
-def train_members_in_batches(
+def run_members_in_batches(
     queue: Queue,
     points: Points,
     widths: np.ndarray,
@@ -320,16 +270,15 @@ def train_members_in_batches(
     tables: Tables,
     rule: Rule,
     results: Results,
+    memory: Memory,
 ) -> None:
     """Train everyone in the queue by mini-batches; the full batch is looked at between epochs."""
     x, y, weights = points.x, points.y, points.weights
     rate, spread, constants = tables.rate, tables.spread, tables.constants
-    theta, before, grad = zeros(net.n_params), zeros(net.n_params), zeros(net.n_params)
-    state, lam, scalars = zeros(tables.n_state * net.n_params), zeros(queue.lam.shape[1]), zeros(6)
-    h, s, delta = zeros(net.n_units * TILE), zeros(net.n_units * TILE), zeros(net.n_units * TILE)
-    member, taken = np.full(LANES, -1), np.zeros(LANES, np.int64)
-    order, blocks = np.zeros(len(points.batch), np.int64), np.zeros(LANES, np.uint64)
-    batch_of, own = np.zeros((len(points.batch), LANES), np.int64), zeros(net.n_points)
+    theta, before, grad, state = memory.theta, memory.before, memory.grad, memory.state
+    lam, scalars, h, s, delta = memory.lam, memory.scalars, memory.h, memory.s, memory.delta
+    member, taken = memory.member, memory.taken
+    order, blocks, batch_of, own = memory.order, memory.blocks, memory.batch_of, memory.own
     waiting = 0
     while True:
         waiting = enter(queue, theta, before, state, lam, scalars, member, taken, waiting)
@@ -362,5 +311,51 @@ def train_members_in_batches(
             )
 
 
-FULL = (zeros, enter, leave, someone_stops, schedule, occupied, train_members)
-BATCHED = (*FULL[:-1], deal, weigh, train_members_in_batches)
+def train_members(
+    queue: Queue,
+    points: Points,
+    widths: np.ndarray,
+    net: Net,
+    tables: Tables,
+    rule: Rule,
+    results: Results,
+) -> None:
+    """Train everyone in the queue with memory of its own; `run` is one of the two loops above."""
+    params, units, data = net.n_params, net.n_units * TILE, len(points.batch)
+    memory = Memory(
+        zeros(params),
+        zeros(params),
+        zeros(params),
+        zeros(tables.n_state * params),
+        zeros(queue.lam.shape[1]),
+        zeros(N_SCALARS),
+        zeros(units),
+        zeros(units),
+        zeros(units),
+        np.full(LANES, -1),
+        np.zeros(LANES, np.int64),
+        np.zeros(data, np.int64),
+        np.zeros(LANES, np.uint64),
+        np.zeros((data, LANES), np.int64),
+        zeros(net.n_points),
+    )
+    run(queue, points, widths, net, tables, rule, results, memory)
+
+
+def run(
+    queue: Queue,
+    points: Points,
+    widths: np.ndarray,
+    net: Net,
+    tables: Tables,
+    rule: Rule,
+    results: Results,
+    memory: Memory,
+) -> None:
+    """The loop of a scheme: bound by `build`."""
+    raise NotImplementedError
+
+
+# The functions of a loop, and the loop last.
+FULL = (enter, leave, someone_stops, schedule, occupied, run_members)
+BATCHED = (*FULL[:-1], deal, weigh, run_members_in_batches)
