@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -134,9 +135,13 @@ def run(study: str, seeds: int, workers: int, compute: str, store: Path) -> Reco
     with (store / "output.txt").open("w") as output:
         process = subprocess.Popen([*command, *words], stdout=output, stderr=subprocess.STDOUT)
         watch = Watch(process.pid, store, study)
-        while process.poll() is None:
-            watch.look()
-            time.sleep(TICK)
+        try:
+            while process.poll() is None:
+                watch.look()
+                time.sleep(TICK)
+        finally:
+            process.terminate()  # nothing to do unless this benchmark is interrupted
+            process.wait()
     ended = time.time()
     if process.returncode != 0 or watch.folder is None:
         raise SystemExit((store / "output.txt").read_text())
@@ -217,6 +222,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a new folder for the results")
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the study ends with us
     counts = [int(word) for word in (asked.seeds or SEEDS[asked.study]).split(",")]
     settings = asked.workers, asked.compute
     records = []
