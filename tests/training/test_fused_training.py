@@ -223,10 +223,10 @@ def test_an_overflow_ends_at_the_last_finite_point(name: str, rate: float) -> No
     assert Stop.OVERFLOW in found.stop[found.steps > 0]
     assert np.array_equal(found.stop == Stop.OVERFLOW, expected.stop == Stop.OVERFLOW)
     assert np.array_equal(found.steps, expected.steps)
-    measured = wild.objective.measure(found.params, wild.lam(12))
-    real = np.arange(12) != 3
-    assert np.isfinite(measured.objective[real]).all()
-    assert np.isfinite(measured.grad_norm[real]).all()
+    if wild.optimizer.batch_size is None:  # otherwise it is the batch's F that is finite
+        measured = wild.objective.measure(found.params)
+        assert np.isfinite(np.delete(measured.objective, 3)).all()
+        assert np.isfinite(np.delete(measured.grad_norm, 3)).all()
 
 
 @pytest.mark.parametrize("name", ["momentum", "adam", "adam, batches"])
