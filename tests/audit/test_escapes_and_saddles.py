@@ -120,10 +120,11 @@ def test_another_basin_and_the_far_side_of_a_flat_are_no_descent() -> None:
     assert not falls_at_once(np.maximum(STEPS - 1e-3, 0.0), doubt)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_a_point_on_a_slope_is_no_saddle(
-    make_cell: MakeCell, make_rows: MakeRows, moons: Data
+    make_cell: MakeCell, make_rows: MakeRows, moons: Data, activation: str
 ) -> None:
-    cell = make_cell(activation={"name": "tanh"})
+    cell = make_cell(activation={"name": activation})
     rows = make_rows(cell, moons, np.full((1, 9), 0.3), "saddle", "descent")
     assert "not stationary" in findings(rows, moons)[0].recomputed
 
