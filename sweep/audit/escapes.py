@@ -42,6 +42,8 @@ SMALL = 64
 # A limit below F by more than this share of 1 + |F| is a fall that small steps must show; steps
 # that end below the limit by more than this have left for somewhere else.
 VISIBLE = 1e-7
+# Losses that fall towards zero for ever as correct outputs grow.
+SCALED = ("hinge_power", "logistic")
 SATURATING = ("tanh", "sigmoid")
 
 
@@ -57,6 +59,7 @@ def check_escapes(points: Points, found: Audited) -> None:
     on_path = (points.lam > 0) & (points.theta[:, formula.n_base :][:, :1] != 0).any(axis=1)
     on_path &= formula.exponential and formula.penalised
     scaled = (points.certificate == Certificate.RAY.value) & (least > 0)
+    scaled &= formula.loss.name in SCALED
     done = attained(points)
     for i, where in enumerate(points.where):
         reason = _impossible(points, formula, i, bool(scaled[i]), bool(on_path[i]))

@@ -34,8 +34,8 @@ CURVED = (1.0, 1e-2, 1e-4)
 # neuron m = 4 (`_turned_on`); a factor is left to the terms of higher order.
 ORDER = 4
 FACTOR = 4.0
-# ‖∇F‖ of a smooth F, relative to 1 + |F|, above which nobody calls a point stationary: the judge
-# asks for 1e-8 in other units.
+# ‖∇F‖ of a smooth F relative to 1 + |F|, or the least subgradient relative to Σ|q|‖x̃‖, above which
+# nobody calls a point stationary: the judge asks for 1e-8 in other units.
 STATIONARY = 1e-6
 # A piecewise-linear network whose least subgradient is below this share of Σ|q|‖x̃‖ has no descent.
 NO_DESCENT = 1e-8
@@ -48,14 +48,18 @@ def check_saddles(points: Points, found: Audited) -> None:
     slopes = formula.activation.slopes if isinstance(formula, MlpFormula) else None
     for i, where in enumerate(points.where):
         condition = None
-        if slopes is not None and isinstance(formula, MlpFormula) and len(formula.widths) == 1:
-            condition = first_order(formula, points.theta[i])
+        if slopes is not None and isinstance(formula, MlpFormula):
+            shallow = len(formula.widths) == 1 and not formula.weight_decay
+            condition = first_order(formula, points.theta[i]) if shallow else None
         hessian = np.nan_to_num((second.hessian[i] + second.hessian[i].T) / 2)
         gradient = np.nan_to_num(second.gradient[i])
         steep = float(np.linalg.norm(second.gradient[i]))
         reason = None
         if slopes is None and not steep <= STATIONARY * (1 + abs(float(points.objective[i]))):
             reason = f"a point that is not stationary: ‖∇F‖ = {steep:.3g}"
+        elif condition is not None and condition.residual > STATIONARY * condition.scale:
+            share = condition.residual / condition.scale
+            reason = f"a point that is not stationary: a slope of {share:.3g} of Σ|q|‖x̃‖"
         elif _is_minimum(formula, condition) or not descends(
             formula, points.theta[i], float(points.lam[i]), gradient, hessian, condition
         ):

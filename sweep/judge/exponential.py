@@ -66,7 +66,7 @@ def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray |
     if shallow is None or shallow.weight_decay > 0:
         return
     ends = _ends(found, objective, shallow, np.zeros(len(free)) if lam is None else lam[:, 0])
-    _move(found, objective, lam, ends)
+    stored = _move(found, objective, lam, ends)
     settle_separated(found, objective, lam, read(objective, found.params, lam))
     bound = proven_bound(objective.loss, shallow.X[:, :-1], shallow.y)
     settle_attained(found, objective, lam, bound, AT_BOUND)
@@ -75,7 +75,9 @@ def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray |
         if not found.open[member] or not end.evidence:
             continue
         if not (free[member] and end.finite):
-            _settle(found, member, end)
+            # With λ > 0 any a ≠ 0 escapes; without, only the polished point is known to.
+            if member in stored or not free[member]:
+                _settle(found, member, end)
         # Without a regularizer a finite limit is no limit but a stationary point of F.
         elif end.minimum is not None and (found.params[member] == end.points[0]).all():
             _settle_minimum(found, member, end.minimum)
@@ -121,11 +123,15 @@ def _settle_minimum(found: Judgement, member: int, proof: Proof) -> None:
 
 def _move(
     found: Judgement, objective: DataObjective, lam: np.ndarray | None, ends: dict[int, End]
-) -> None:
-    """Make the polished points the judged ones, where F is known and no higher but for rounding."""
+) -> set[int]:
+    """Make the polished points the judged ones, where F is known and no higher but for rounding.
+
+    The members that it was done for.
+    """
     highest = read(objective, found.params, lam).objective
     highest = highest * (1 + SAFETY * (objective.n_data + 8) * UNIT)
     waiting = {member: list(end.points) for member, end in ends.items()}
+    stored: set[int] = set()
     while waiting:
         trial = found.params.copy()
         for member, points in waiting.items():
@@ -137,6 +143,8 @@ def _move(
             if lower and (after.sure[member] > 0 if ends[member].separates else known):
                 found.moved[member] += np.linalg.norm(trial[member] - found.params[member])
                 found.params[member] = trial[member]
+                stored.add(member)
                 del waiting[member]
             elif not waiting[member]:
                 del waiting[member]
+    return stored

@@ -70,6 +70,17 @@ def test_a_ray_needs_a_network_that_separates(
     assert "does not separate" in findings(rows, moons)[0].recomputed
 
 
+def test_a_saturating_unit_under_squared_loss_slides_without_being_scaled_up(
+    make_cell: MakeCell, make_rows: MakeRows
+) -> None:
+    # One tanh on three places: both ends want to saturate, and the place between keeps its loss.
+    data = Data(np.array([[-1.0], [0.0], [1.0]]), np.array([-1.0, 1.0, 1.0]))
+    cell = make_cell(loss="squared", width=1, activation={"name": "tanh"})
+    point = np.array([[4.0, 2.0, 1.0, 0.0]])
+    rows = make_rows(cell, data, point, "escaping", "ray", **HERE)
+    assert findings(rows, data) == []
+
+
 def test_a_global_minimum_is_no_escape(make_cell: MakeCell, make_rows: MakeRows) -> None:
     cell = make_cell(width=1, activation={"name": "tanh"})
     point = np.array([[1.0, 0.0, 4.0, 0.0]])
@@ -109,10 +120,11 @@ def test_another_basin_and_the_far_side_of_a_flat_are_no_descent() -> None:
     assert not falls_at_once(np.maximum(STEPS - 1e-3, 0.0), doubt)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "relu"])
 def test_a_point_on_a_slope_is_no_saddle(
-    make_cell: MakeCell, make_rows: MakeRows, moons: Data
+    make_cell: MakeCell, make_rows: MakeRows, moons: Data, activation: str
 ) -> None:
-    cell = make_cell(activation={"name": "tanh"})
+    cell = make_cell(activation={"name": activation})
     rows = make_rows(cell, moons, np.full((1, 9), 0.3), "saddle", "descent")
     assert "not stationary" in findings(rows, moons)[0].recomputed
 

@@ -11,6 +11,8 @@ import pytest
 import torch
 
 from sweep.judge.base import Judgement
+from sweep.judge.exponential import _move
+from sweep.judge.exponential_end import End
 from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.newton_kernels import project
 from sweep.judge.readings import read
@@ -116,6 +118,13 @@ def test_rounding_of_f_is_seen_where_the_neuron_and_the_bias_cancel() -> None:
     points = np.stack([theta, far])
     seen = read(f, points, None)
     assert seen.doubt[0] < 1e-12 * seen.objective[0] < 1e-6 * seen.objective[1] < seen.doubt[1]
+    # Such a point is not stored, however low its F looks; one whose F is known is.
+    high = theta.copy()
+    high[4] = 1e3
+    found = Judgement.unresolved(np.stack([high, high]))
+    ends = {k: End([point], False, 0) for k, point in enumerate((theta, far))}
+    assert _move(found, f, None, ends) == {0}
+    np.testing.assert_array_equal(found.params, [theta, high])
 
 
 @pytest.mark.parametrize("size", [0.0, 1e-17])
