@@ -130,11 +130,12 @@ def _panel(
 def _diamond(ax: Axes, step: float, value: float, colour: str) -> None:
     """The judged point; a zero that a log scale cannot show stands on its lower edge, with "0"."""
     off = ax.get_yscale() == "log" and value == 0
-    place = {"transform": ax.get_xaxis_transform()} if off else {}
-    (marker,) = ax.plot([step], [0.0 if off else value], clip_on=False, linestyle="none", **place)
+    edge = ax.get_xaxis_transform() if off else ax.transData
+    height = 0.0 if off else value
+    (marker,) = ax.plot([step], [height], clip_on=False, linestyle="none", transform=edge)
     marker.set(marker="D", markersize=4, color=colour, markeredgecolor=INK, zorder=5)
     if off:
-        ax.text(1.15 * step, 0.04, "0", size=7, transform=ax.get_xaxis_transform())
+        ax.text(1.15 * step, 0.04, "0", size=7, transform=edge)
 
 
 def _vertical(ax: Axes, names: Sequence[str], values: Sequence[float]) -> None:
