@@ -66,7 +66,7 @@ class Scheme:
         return "__" + re.sub(r"\W", "_", "__".join(parts).replace("-", "minus"))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Machine:
     """A backend: its names, and what makes a function its own.
 

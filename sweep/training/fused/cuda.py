@@ -15,6 +15,7 @@ the number of threads, its neighbours or its place.
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
@@ -22,6 +23,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import cuda as numba_cuda
 from numba import float64, int64, uint64
+from numba.core.errors import NumbaPerformanceWarning
 
 from sweep.errors import UserError
 from sweep.formulas.binding import bind, specialise
@@ -53,6 +55,12 @@ class Shape(NamedTuple):
     n_state: int
     n_lambda: int
     n_data: int
+
+
+def shape_of(parts: FusedParts, n_lambda: int) -> Shape:
+    """The shape of a configuration, with λ of so many numbers a member."""
+    state, data = parts.tables(1).n_state, len(parts.points.batch)
+    return Shape(parts.net, tuple(map(int, parts.widths)), state, n_lambda, data)
 
 
 def device_function(function: Any) -> Any:
@@ -102,20 +110,17 @@ def train_fused_cuda(
         np.full(members, float(parts.optimizer.lr)),
         batch_keys(parts, order, members),
     )
-    shape = Shape(
-        parts.net,
-        tuple(map(int, parts.widths)),
-        tables.n_state,
-        strengths.shape[1],
-        len(points.batch),
-    )
     results: Any = Results(
         cuda.device_array((members, n_params), np.float64),
         cuda.device_array(members, np.int64),
         cuda.device_array(members, np.int64),
     )
-    kernel = trainer_cuda(parts.scheme, shape)
-    kernel[grid or grid_for(members)](
+    kernel = trainer_cuda(parts.scheme, shape_of(parts, strengths.shape[1]))
+    with warnings.catch_warnings():
+        # That few members leave much of a GPU idle is known.
+        warnings.simplefilter("ignore", NumbaPerformanceWarning)
+        configured = kernel[grid or grid_for(members)]
+    configured(
         Queue(*map(cuda.to_device, queue)),
         Points(*map(cuda.to_device, points)),
         Tables(tables.n_state, *map(cuda.to_device, tables[1:])),
@@ -206,6 +211,10 @@ def train_thread(
         cuda.syncthreads()
     member, taken = cuda.local.array(1, int64), cuda.local.array(1, int64)
     member[0], taken[0] = -1, 0
+    # Nothing in local memory begins as zero, and nobody writes the weights of padding.
+    own = cuda.local.array(WEIGHTS, float64)
+    for i in range(WEIGHTS[0]):
+        own[i, 0] = 0.0
     memory = Memory(
         cuda.local.array(PARAMS, float64),
         cuda.local.array(PARAMS, float64),
@@ -221,7 +230,7 @@ def train_thread(
         cuda.local.array(ORDER, int64),
         cuda.local.array(1, uint64),
         cuda.local.array(BATCH, int64),
-        cuda.local.array(WEIGHTS, float64),
+        own,
     )
     run(
         Queue(
