@@ -158,6 +158,15 @@ def test_a_thread_trains_as_the_torch_trainer_does(case: Case) -> None:
 
 def simulate(path: str) -> None:
     """Train the simulated cases on every grid; runs with NUMBA_ENABLE_CUDASIM=1."""
+    from numba.cuda.simulator import kernelapi
+
+    def dirty(self: Any, shape: Any, dtype: Any) -> Any:
+        found = clean(self, shape, dtype)
+        found.fill(123)  # on a GPU, too, nothing says what is in new local memory
+        return found
+
+    clean = kernelapi.FakeCUDALocal.array
+    kernelapi.FakeCUDALocal.array = dirty
     found = {}
     for name, case in SIMULATED.items():
         for grid in GRIDS:
