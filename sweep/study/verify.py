@@ -17,6 +17,7 @@ import numpy as np
 
 from sweep.audit import ArmRows, Audited, audit_arm
 from sweep.errors import UserError
+from sweep.job import arm_objective
 from sweep.planning import jobs
 from sweep.problems import PROBLEMS
 from sweep.registry import require
@@ -26,6 +27,8 @@ from sweep.spec import Cell, Job, Store, Study
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import MERGED, checksums_of, read_file, row_paths
 from sweep.study.stored import stored_study
+from sweep.training.base import OPTIMIZERS
+from sweep.training.trainer import trainer_of
 
 Columns = dict[str, list[Any]]
 
@@ -174,9 +177,13 @@ def _audit(
         setting = {name: as_kind(given.get(name), kind) for name, kind in kinds.items()}
         setting["problem"] = cell.problem.name
         source = PROBLEMS.build(cell.problem).load()
+        optimizer = OPTIMIZERS.build(cell.optimizer)
         for arm in cell.arms:
             index = groups.get((cell.id, arm.name), [])
             if index:
                 columns = {name: [values[i] for i in index] for name, values in rows.items()}
-                some = ArmRows(cell, arm, setting, columns, store.params)
+                words = setting | {
+                    "trainer": trainer_of(arm_objective(cell, arm, source), optimizer)
+                }
+                some = ArmRows(cell, arm, words, columns, store.params)
                 found.take(audit_arm(some, source, study.seeds.root))
