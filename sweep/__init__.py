@@ -4,6 +4,7 @@
     >>> results = sweep.run(["study=quick", "seeds.count=200"])   # doctest: +SKIP
     >>> rows = sweep.load_rows(results.path)                      # doctest: +SKIP
     >>> sweep.summarise(rows).frequencies                         # doctest: +SKIP
+    >>> sweep.replay(results.path, arm="plain", seed=7).equal     # doctest: +SKIP
 
 Overrides are those of the command line. Imports are made when a function is first called, so that
 `import sweep` costs nothing.
@@ -20,10 +21,11 @@ if TYPE_CHECKING:
 
     from sweep.inference.summary import Summary
     from sweep.study.plan import Plan
+    from sweep.study.replay import Replay
     from sweep.study.results import Results
 
 __version__ = "0.1.0"
-__all__ = ["load_rows", "plan", "run", "summarise"]
+__all__ = ["load_rows", "plan", "replay", "run", "summarise"]
 
 
 def run(overrides: Sequence[str] = ()) -> Results:
@@ -62,3 +64,17 @@ def summarise(rows: pd.DataFrame) -> Summary:
     from sweep.inference.summary import summarise as summary_of
 
     return summary_of(rows)
+
+
+def replay(
+    path: str | Path, *, arm: str, seed: int, cell: str | None = None, draw: int | None = None
+) -> Replay:
+    """One member of a results folder trained and judged again, alone, and held against its row.
+
+    `cell` (an id) and `draw` (of λ) may be left out where there is only one. `equal` of what comes
+    back says whether all columns are the same bits. Writes a figure into the folder. Raises
+    `sweep.errors.UserError` when there is no such member, or the study is another release's.
+    """
+    from sweep.study.replay import replay as replay_member
+
+    return replay_member(path, arm=arm, seed=seed, cell=cell, draw=draw)

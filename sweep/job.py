@@ -27,11 +27,9 @@ from sweep.rows import axis_values
 from sweep.spec import Arm, Cell, Job
 from sweep.training.base import OPTIMIZERS, STOPPING, Ending
 from sweep.training.batches import BatchOrder
-from sweep.training.trainer import train
+from sweep.training.trainer import prepare, train, trainer_of
 from sweep.verdicts import Verdict
 
-#: Which trainer runs; a function of the scientific configuration alone.
-TRAINER = "torch"
 #: `store.params: auto` keeps parameter vectors up to this length (contract: default of 'all').
 KEPT_PARAMS = 256
 
@@ -53,7 +51,8 @@ class JobReport:
     """What a worker says of a finished job: small, picklable, enough for progress and tracking.
 
     `verdicts` and `stops` count members per arm; `mean_final_error` averages the members of an arm
-    that ended with a finite error. `seconds` maps the stages train, judge, commit to wall time.
+    that ended with a finite error. `seconds` maps the stages compile, train, judge, commit to wall
+    time.
     """
 
     job_id: str
@@ -192,46 +191,44 @@ def member_columns(
     cell = job.cell
     lambdas = arm_lambdas(arm, job.root, objective.n_lambda)
     # Members in the order draw by draw, all seeds within a draw.
-    start = np.tile(start, (arm.draws, 1))
-    member_lam = None if lambdas is None else np.repeat(lambdas, len(seeds), axis=0)
-    order = BatchOrder(job.root, np.tile(seeds, arm.draws).tolist())
+    draws = np.repeat(np.array(job.draws(arm)), len(seeds))
+    times = len(job.draws(arm))
+    start = np.tile(start, (times, 1))
+    member_lam = None if lambdas is None else lambdas[draws]
+    order = BatchOrder(job.root, np.tile(seeds, times).tolist())
+    optimizer, stopping = OPTIMIZERS.build(cell.optimizer), STOPPING.build(cell.stopping)
+    with clock.stage("compile"):
+        prepare(objective, optimizer)
     with clock.stage("train"):
-        ending = train(
-            objective,
-            start,
-            member_lam,
-            OPTIMIZERS.build(cell.optimizer),
-            STOPPING.build(cell.stopping),
-            order,
-        )
+        ending = train(objective, start, member_lam, optimizer, stopping, order)
         final = objective.measure(ending.params, member_lam)
     with clock.stage("judge"):
         judgement = JUDGES.build(cell.judge).judge(objective, ending, member_lam)
         judged = objective.measure(judgement.params, member_lam)
     return {
-        **_identity_columns(job, arm, seeds, lambdas),
+        **_identity_columns(job, arm, draws, order.seeds, member_lam),
         **_measured_columns(ending, final, judgement, judged),
+        "trainer": [trainer_of(objective, optimizer)] * len(start),
         "params": _kept_params(judgement, params),
     }
 
 
 def _identity_columns(
-    job: Job, arm: Arm, seeds: np.ndarray, lambdas: np.ndarray | None
+    job: Job, arm: Arm, draws: np.ndarray, seeds: Sequence[int], lam: np.ndarray | None
 ) -> dict[str, Values]:
-    n, cell = len(seeds) * arm.draws, job.cell
-    draws = np.repeat(np.arange(arm.draws), len(seeds))
-    vector = lambdas is not None and lambdas.shape[1] > 1
+    n, cell = len(seeds), job.cell
+    vector = lam is not None and lam.shape[1] > 1
     return {
         "study": [job.study_id] * n,
         "cell": [cell.id] * n,
         "arm": [arm.name] * n,
         "draw": draws.tolist(),
-        "seed": np.tile(seeds, arm.draws).tolist(),
+        "seed": list(seeds),
         "job": [job.id] * n,
         "problem": [cell.problem.name] * n,
         **{name: [value] * n for name, value in axis_values(cell).items()},
-        "lam": [None] * n if lambdas is None else lambdas.mean(axis=1)[draws],
-        "lam_vector": list(lambdas[draws]) if lambdas is not None and vector else [None] * n,
+        "lam": [None] * n if lam is None else lam.mean(axis=1),
+        "lam_vector": list(lam) if lam is not None and vector else [None] * n,
     }
 
 
@@ -253,7 +250,6 @@ def _measured_columns(
         "certificate_radius": judgement.certificate_radius,
         "certificate_margin": judgement.certificate_margin,
         "evidence": [json.dumps(e, sort_keys=True) for e in judgement.evidence],
-        "trainer": [TRAINER] * n,
         "stop": ending.stop,
         "steps": ending.steps,
         "final_error": or_null(final.error),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sweep.errors import UserError
 from sweep.rows import NUMERICS_VERSION
-from sweep.spec import Block, Job, Study
+from sweep.spec import Arm, Block, Cell, Job, Study
 
 #: Each job is an entry in memory, a file of rows and a run of MLflow.
 MOST_JOBS = 1_000_000
@@ -85,6 +86,13 @@ def reference_jobs(study: Study, starts: int) -> list[Job]:
         Job(f"{cell.id}-reference", study.id, study.seeds.root, cell, Block(0, starts), True)
         for cell in study.cells
     ]
+
+
+def member_job(study: Study, cell: Cell, arm: Arm, draw: int, seed: int) -> Job:
+    """The job of one member alone, through the same door as all others."""
+    block = Block(seed, 1)
+    alone = replace(cell, arms=(arm,))
+    return Job(job_id(cell.id, block), study.id, study.seeds.root, alone, block, draw=draw)
 
 
 def job_id(cell: str, block: Block) -> str:

@@ -24,12 +24,37 @@ paired), and a λ draw is the same treatment for every seed, arm and cell.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 
 def stream(purpose: str, *key: int | str) -> np.random.Generator:
     """A fresh generator for the stream of this purpose and key; equal keys, equal numbers."""
+    return np.random.Generator(np.random.Philox(key=_hashed(purpose, *key)))
+
+
+def stream_key(purpose: str, *key: int | str) -> np.ndarray:
+    """The Philox key (2,) uint64 of `stream(purpose, *key)`, for kernels that draw themselves."""
+    number = _hashed(purpose, *key)
+    return np.array([number & 0xFFFF_FFFF_FFFF_FFFF, number >> 64], dtype=np.uint64)
+
+
+def member_streams(purpose: str, root: int, seeds: Iterable[int]) -> Iterator[np.random.Generator]:
+    """`stream(purpose, root, seed)` for one seed after the other.
+
+    One generator is turned from key to key, five times as fast as making them: take a stream's
+    numbers before asking for the next.
+    """
+    bits = np.random.Philox(key=0)
+    generator, unused = np.random.Generator(bits), bits.state
+    for seed in seeds:
+        unused["state"]["key"] = stream_key(purpose, root, int(seed))
+        bits.state = unused
+        yield generator
+
+
+def _hashed(purpose: str, *key: int | str) -> int:
+    """The 128-bit key of a stream."""
     text = "\x1f".join([purpose, *(f"{type(part).__name__}:{part}" for part in key)])
-    digest = hashlib.sha256(text.encode()).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest[:16], "little")))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:16], "little")

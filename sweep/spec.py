@@ -152,7 +152,8 @@ class Job:
     """One unit of work: one cell × one block of seeds, with all arms and λ draws.
 
     A `reference` job is a search for a witness instead: its block counts starting points of a
-    stream of its own, and its rows never count as the study's.
+    stream of its own, and its rows never count as the study's. With a `draw` only that λ draw of
+    every arm is trained, as in a replay.
     """
 
     id: str
@@ -161,11 +162,18 @@ class Job:
     cell: Cell
     block: Block
     reference: bool = False
+    draw: int | None = None
 
     @property
     def members(self) -> int:
         """Networks trained, which is also the number of rows."""
-        return self.block.count * self.cell.members_per_seed
+        if self.draw is None:
+            return self.block.count * self.cell.members_per_seed
+        return self.block.count * len(self.cell.arms)
+
+    def draws(self, arm: Arm) -> range:
+        """The λ draws of an arm of the cell that the job trains."""
+        return range(arm.draws) if self.draw is None else range(self.draw, self.draw + 1)
 
 
 @dataclass(frozen=True)

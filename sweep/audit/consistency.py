@@ -59,7 +59,6 @@ _NUMBERS = (
     *("lam", "certificate_radius", "certificate_margin", "judged_min_eig", "moved"),
 )
 _TRAINING = frozenset({*FINAL, "stop", "steps", "trainer"})
-TRAINERS = frozenset({"torch"})
 # F at the judged point and where training ended are sums that rounded differently: the polish does
 # not raise F, but the two differ by this share of it where it did not move.
 ROUNDED = 1e-12
@@ -154,10 +153,6 @@ def _is_object(text: object) -> bool:
         return False
 
 
-def _known_trainer(word: object) -> bool:
-    return word in TRAINERS
-
-
 def _counts(value: Any) -> bool:
     return value is not None and value >= 0
 
@@ -168,7 +163,6 @@ def _no_less_than_zero(value: Any) -> bool:
 
 _RANGES: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "evidence": (_is_object, "a JSON object"),
-    "trainer": (_known_trainer, ", ".join(sorted(TRAINERS))),
     "polish_steps": (_counts, "a whole number ≥ 0"),
     "moved": (_no_less_than_zero, "a number ≥ 0"),
     "certificate_margin": (_no_less_than_zero, "null or a number ≥ 0"),

@@ -15,8 +15,8 @@ from sweep.spec import Arm, Cell
 class ArmRows:
     """Rows of one arm of one cell, column by column; nulls are None.
 
-    `setting` is what the columns `problem` and the grid's axes must hold in every row, `kept` the
-    study's `store.params`.
+    `setting` is what the columns `problem`, `trainer` and the grid's axes must hold in every row,
+    `kept` the study's `store.params`.
     """
 
     cell: Cell

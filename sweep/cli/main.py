@@ -24,6 +24,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
   sweep plan [OVERRIDES]     show what `run` would do, and what it would cost
   sweep status RESULTS       done and missing jobs, verdict counts so far, from disk alone
   sweep report RESULTS…      summaries, figures and page again, from rows alone
+  sweep replay RESULTS       train one stored member alone, compare it bit by bit, draw its course
   sweep verify RESULTS       check every file, and judge every stored row again by a second route
   sweep controls             judge points of known truth; truth against verdict in one table
 
@@ -144,6 +145,31 @@ def _report(words: list[str]) -> int:
     return 0
 
 
+def _replay(words: list[str]) -> int:
+    """`sweep replay`: one member, alone."""
+    parser = _Parser("replay")
+    for name in ("--arm", "--cell"):
+        parser.add_argument(name)
+    for name in ("--seed", "--draw"):
+        parser.add_argument(name, type=int)
+    found, rest = parser.parse_known_args(words)
+    does = "train one member alone: --arm A --seed N [--cell C] [--draw K]"
+    folders = _folders("replay", rest, does)
+    if not folders:
+        return 0
+    if len(folders) > 1 or found.arm is None or found.seed is None:
+        raise UserError(
+            "sweep replay needs one results folder, an arm and a seed, for example"
+            f" 'sweep replay {folders[0]} --arm plain --seed 0'."
+        )
+    from sweep.cli.replay_view import show_replay
+    from sweep.study.replay import replay
+
+    replayed = replay(folders[0], arm=found.arm, seed=found.seed, cell=found.cell, draw=found.draw)
+    show_replay(replayed)
+    return 1 if replayed.equal is False else 0
+
+
 def _verify(words: list[str]) -> int:
     """`sweep verify`: files and rows, by the second route."""
     parser = _Parser("verify")
@@ -230,6 +256,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "plan": _plan,
     "status": _status,
     "report": _report,
+    "replay": _replay,
     "verify": _verify,
     "controls": _controls,
 }

@@ -32,7 +32,7 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
         ("jobs", f"{len(plan.jobs):,}, {len(plan.jobs) - len(plan.todo):,} of them on disk"),
         ("rows", f"{plan.rows:,}, one per network"),
         ("memory", f"{plan.bytes_per_job / 1e6:,.1f} MB per job at most, for parameters"),
-        ("trainer", f"{plan.trainer}, {plan.workers} at a time"),
+        ("trainer", f"{', '.join(plan.trainers)}; {plan.workers} at a time"),
         ("time", _estimate(plan)),
         ("results", str(plan.results)),
     ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from sweep.inference.canonical import canonical
@@ -10,10 +12,10 @@ from sweep.rows import columns
 _ADDED = ("outcome",)
 
 
-def axis_names(rows: pd.DataFrame) -> list[str]:
-    """The row columns that are grid axes: those that belong to no other part of the schema."""
+def axis_names(names: Iterable[str]) -> list[str]:
+    """Those column names that are grid axes: they belong to no other part of the schema."""
     known = {column.name for column in columns([])}
-    return [name for name in rows.columns if name not in known and name not in _ADDED]
+    return [name for name in names if name not in known and name not in _ADDED]
 
 
 def cells(rows: pd.DataFrame) -> pd.DataFrame:
@@ -22,7 +24,7 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
     `setting` is a readable name: the problem and every axis that differs between the cells, made
     unique by the cell's id where that is not enough.
     """
-    axes = axis_names(rows)
+    axes = axis_names(rows.columns)
     members = canonical(rows, ["problem", *axes])
     groups = members.groupby(["study", "cell"], observed=True, sort=True)
     found = groups[["problem", *axes]].first()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
@@ -47,6 +48,12 @@ class Summary:
         return f"{title}\n{shown.to_string(index=False)}"
 
 
+def summary_columns(names: Iterable[str]) -> list[str]:
+    """What `summarise` needs of rows with columns of these names, whether it is there or not."""
+    read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS} - {"outcome"}
+    return [*KEY, *sorted(read), *axis_names(names)]
+
+
 def summarise(
     rows: pd.DataFrame,
     references: pd.DataFrame | None = None,
@@ -62,11 +69,9 @@ def summarise(
     """
     if rows.empty:
         raise UserError("There are no rows to summarise: at least one finished job is needed.")
-    axes = axis_names(rows)
-    needed = {*KEY, "problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS, *axes}
-    needed.discard("outcome")
-    require_columns(rows, sorted(needed))
-    members = rows.loc[:, [name for name in rows.columns if name in needed]]
+    needed = summary_columns(rows.columns)
+    require_columns(rows, needed)
+    members = rows.loc[:, needed]
     best = witnesses(members, references)
     members = members.assign(outcome=outcome(members, best))
     return Summary(

@@ -42,7 +42,7 @@ def settle_affine(found: Judgement, objective: Objective, lam: np.ndarray | None
         return
     assert isinstance(objective, DataObjective)
     x, y = _data(objective)
-    for member in np.flatnonzero(found.open).tolist():
+    for member in np.flatnonzero(found.open & _maybe_affine(found, objective, x, slopes)).tolist():
         here = affine_map(Layers.of(objective, found.params[member]), x, slopes)
         if here is None:
             continue
@@ -88,7 +88,7 @@ def polish_affine(found: Judgement, objective: Objective, lam: np.ndarray | None
         return
     assert isinstance(objective, DataObjective)
     x, y = _data(objective)
-    for member in np.flatnonzero(found.open).tolist():
+    for member in np.flatnonzero(found.open & _maybe_affine(found, objective, x, slopes)).tolist():
         start = found.params[member].copy()
         point, passes = _descend(objective, start, x, y, slopes)
         if passes:
@@ -107,6 +107,26 @@ def _eligible(objective: Objective) -> tuple[float, float] | None:
         return None
     network = objective.network
     return network.activation.slopes if isinstance(network, MlpNetwork) else None
+
+
+def _maybe_affine(
+    found: Judgement, objective: DataObjective, x: np.ndarray, slopes: tuple[float, float]
+) -> np.ndarray:
+    """Members (S,) whose first hidden layer may be in one piece; False only where it is not.
+
+    A unit with computed preactivations on both sides of its kink (or on it) is beyond doubt in no
+    single piece: `affine_map` asks for a distance of twice what either computation can err by.
+    Deeper networks may still be affine, below a flat layer: they are not told apart here.
+    """
+    network = objective.network
+    assert isinstance(network, MlpNetwork)
+    if slopes[0] == slopes[1] or len(network.widths) > 1:
+        return np.ones(len(found.params), dtype=bool)
+    width, n_inputs = network.widths[0], network.n_inputs
+    weights = found.params[:, : width * n_inputs].reshape(-1, width, n_inputs)
+    biases = found.params[:, width * n_inputs : width * (n_inputs + 1)]
+    z = np.einsum("skd,nd->skn", weights, x) + biases[:, :, None]
+    return np.asarray(~((z.min(axis=2) <= 0) & (z.max(axis=2) >= 0)).any(axis=1))
 
 
 def _data(objective: DataObjective) -> tuple[np.ndarray, np.ndarray]:

@@ -69,6 +69,9 @@ def prove(place: Place) -> Proof | str:
     if not gradient <= STATIONARY * place.scale + place.gradient_doubt:
         return "residual"
     epsilon = gradient + place.gradient_doubt
+    # A point just at a margin of 1 fails on every ball: no singular values are needed to tell.
+    if not _settled(place, 0.0):
+        return "curvature"
     radius = _radius(place)
     shape = _shape(place)
     if shape is None:

@@ -11,10 +11,10 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD, neuron
 from sweep.judge.exponential_step import Place, Scene, Seen, at_zero, look
 from sweep.judge.kernel_losses import SQUARED, loss_terms
+from sweep.kernels.compiled import compiled
 
 # The span of w·x below which FLAT is the better chart, and above which EXP is: far enough apart
 # that no step leads from one to the other and back.

@@ -31,7 +31,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linprog
 
-from sweep.judge.compiled import compiled
 from sweep.judge.kernel_losses import loss_terms
 from sweep.judge.smooth_kernels import (
     PLAIN,
@@ -43,6 +42,7 @@ from sweep.judge.smooth_kernels import (
     preactivation,
 )
 from sweep.judge.strict_kernels import UNIT, forward_doubt
+from sweep.kernels.compiled import compiled
 
 # Preactivations below these count as tied; the first gives the unit's own direction.
 TIES = (0.0, 0.5, 2.0, 5.0, 10.0, 20.0)

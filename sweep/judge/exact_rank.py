@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 
 # The second largest prime below 2³¹: products of residues fit int64, and unlike modulo 2³¹ − 1 no
 # small power of two is 1.

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD, neuron
+from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD, neurons
 from sweep.judge.exponential_polish import TAIL, polish_limit
 from sweep.judge.exponential_step import Place
-from sweep.judge.kernel_losses import code_of, loss_terms
+from sweep.judge.kernel_losses import code_of, loss_rows
 from sweep.judge.kinks import SEPARATES
 from sweep.judge.kinks_search import Task
 from sweep.judge.shallow import Shallow, Units
@@ -80,12 +80,7 @@ class Setting:
 
     def pulls(self, f: np.ndarray) -> np.ndarray:
         """∂ℓ_i/∂f_i, (N,)."""
-        return np.array(
-            [
-                -y * loss_terms(self.code, self.p, -y * out)[1]
-                for y, out in zip(self.y, f, strict=True)
-            ]
-        )
+        return np.asarray(-self.y * loss_rows(self.code, self.p, -self.y * f)[1])
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +121,7 @@ class Limit:
         used = place.omega if place.chart == EXP else np.append(place.omega[:-1], 0.0)
         r = self.setting.centred @ used
         f = self.setting.base(place.V, place.c, self.start.s)
-        f += [neuron(place.chart, sigma, float(out), place.eps) for out in r]
+        f += neurons(place.chart, sigma, r, float(place.eps))
         return np.where(place.live, f, np.inf * self.setting.y)
 
     def error(self) -> float:

@@ -9,12 +9,15 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
-from sweep.judge.exponential_neuron import FLAT, GONE, neuron, neuron_slope, seen_by
+from sweep.judge.exponential_neuron import FLAT, GONE, neuron_along, seen_by
 from sweep.judge.exponential_step import Place, Scene, Seen
-from sweep.judge.kernel_losses import loss_terms
-from sweep.judge.kinks_search import AT_KINK, breakpoints
+from sweep.judge.kernel_losses import add_losses
+from sweep.judge.kinks_search import AT_KINK, Task, breakpoints
 from sweep.judge.kinks_search import Line as KinkLine
+from sweep.kernels.compiled import compiled
+
+# Secants enclose the zero to a millionth in some eight steps; beyond this plain halves are safer.
+MOST_SECANTS = 12
 
 
 class Line(NamedTuple):
@@ -44,41 +47,127 @@ def line_of(place: Place, seen: Seen, d: np.ndarray, held: np.ndarray, scene: Sc
     return Line(seen.Z, dZ, d[H * n], dr, deps)
 
 
+class Slopes(NamedTuple):
+    """Room for what the data see at one t, (N,) each; the slopes of f to the left and right."""
+
+    z: np.ndarray
+    f: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    loss: np.ndarray
+    pull: np.ndarray
+
+
+@compiled
+def room(N: int) -> Slopes:
+    """Memory for `along`."""
+    kept = np.empty((6, N))
+    return Slopes(kept[0], kept[1], kept[2], kept[3], kept[4], kept[5])
+
+
+@compiled
+def see_neuron(line: Line, place: Place, seen: Seen, t: float, scene: Scene, at: Slopes) -> None:
+    """Write what c and the neuron add to f and to its slopes."""
+    eps = place.eps + t * line.d_eps
+    for i in range(at.f.size):
+        value, slope = 0.0, 0.0
+        if place.live[i]:
+            r = seen.r[i] + t * line.d_r[i]
+            value, slope = neuron_along(place.chart, scene.sigma, r, line.d_r[i], eps, line.d_eps)
+        at.f[i] = place.c + t * line.d_c + value
+        at.left[i] = at.right[i] = line.d_c + slope
+
+
+@compiled
+def see_unit(line: Line, j: int, t: float, task: Task, at: Slopes) -> None:
+    """Add what unit j adds. Free of branches: this loop runs on vectors."""
+    Z, dZ, s, lo, hi = line.Z[j], line.d_z[j], task.s[j], task.lo, task.hi
+    for i in range(at.f.size):
+        d = dZ[i]
+        step = t * d
+        z = Z[i] + step
+        on = abs(z) <= AT_KINK * (abs(Z[i]) + abs(step))
+        ahead, up = d > 0.0, z > 0.0
+        part = s * (hi if (ahead if on else up) else lo)
+        back = s * (hi if (not ahead if on else up) else lo)
+        at.f[i] += part * (0.0 if on else z)
+        at.right[i] += part * d
+        at.left[i] += back * d
+
+
 @compiled
 def along(
-    line: Line, place: Place, seen: Seen, t: float, scene: Scene, right: bool
-) -> tuple[float, float]:
-    """(F, F′) at t: the derivative to the right of t, or to the left."""
+    line: Line, place: Place, seen: Seen, t: float, scene: Scene, at: Slopes
+) -> tuple[float, float, float]:
+    """(F, F′ to the left, F′ to the right) at t."""
     task = scene.task
-    H, N = line.Z.shape
-    F, slope = 0.0, 0.0
-    eps = place.eps + t * line.d_eps
-    for i in range(N):
-        if not place.live[i]:
+    see_neuron(line, place, seen, t, scene, at)
+    for j in range(line.Z.shape[0]):
+        see_unit(line, j, t, task, at)
+    for i in range(at.f.size):
+        at.z[i] = -task.y[i] * at.f[i]
+    add_losses(task.code, task.p, at.z, at.loss, at.pull)
+    F, left, right = 0.0, 0.0, 0.0
+    for i in range(at.f.size):
+        if place.live[i]:
+            pull = task.y[i] * at.pull[i]
+            F += at.loss[i]
+            left -= pull * at.left[i]
+            right -= pull * at.right[i]
+    return F, left, right
+
+
+@compiled
+def halve(
+    line: Line,
+    place: Place,
+    seen: Seen,
+    a: float,
+    b: float,
+    down: float,
+    up: float,
+    scene: Scene,
+    at: Slopes,
+) -> float:
+    """Where bisection of [a, b] to six digits ends, with slopes `down` < 0 at a, `up` ≥ 0 at b.
+
+    Most of its questions are not asked: the zero is first enclosed in (low, high) by the Illinois
+    rule, a few evaluations, and a middle outside that interval has a known sign.
+    """
+    low, high, asked, side = a, b, 0, 0
+    while b - a > 1e-6 * b:
+        middle = 0.5 * (a + b)
+        if middle <= low:
+            a = middle
             continue
-        r = seen.r[i] + t * line.d_r[i]
-        f = place.c + t * line.d_c + neuron(place.chart, scene.sigma, r, eps)
-        df = line.d_c + neuron_slope(place.chart, scene.sigma, r, line.d_r[i], eps, line.d_eps)
-        for j in range(H):
-            d = line.d_z[j, i]
-            z = line.Z[j, i] + t * d
-            if abs(z) <= AT_KINK * (abs(line.Z[j, i]) + abs(t * d)):
-                z = 0.0
-                up = (d > 0.0) == right
-            else:
-                up = z > 0.0
-            part = task.s[j] * (task.hi if up else task.lo)
-            f += part * z
-            df += part * d
-        loss, first, _ = loss_terms(task.code, task.p, -task.y[i] * f)
-        F += loss
-        slope -= task.y[i] * first * df
-    return F, slope
+        if middle >= high:
+            b = middle
+            continue
+        t = (low * up - high * down) / (up - down)
+        if asked >= MOST_SECANTS or not low < t < high:
+            t = middle
+        asked += 1
+        slope = along(line, place, seen, t, scene, at)[2]
+        if slope < 0.0:
+            low, down = t, slope
+            up = 0.5 * up if side < 0 else up
+            side = -1
+        else:
+            high, up = t, slope
+            down = 0.5 * down if side > 0 else down
+            side = 1
+    return a if a > 0.0 else b
 
 
 @compiled
 def walk(
-    line: Line, place: Place, seen: Seen, held: np.ndarray, t_max: float, scene: Scene
+    line: Line,
+    place: Place,
+    seen: Seen,
+    held: np.ndarray,
+    t_max: float,
+    scene: Scene,
+    at: Slopes,
 ) -> tuple[float, int]:
     """Go down from t = 0 to the first minimum, or to t_max: (t, the pair landed on or −1).
 
@@ -87,18 +176,12 @@ def walk(
     """
     kinks = KinkLine(line.Z, line.d_z, place.c, line.d_c)
     t, pair = breakpoints(kinks, held, t_max, 4)
-    before = 0.0
+    before, falling = 0.0, along(line, place, seen, 0.0, scene, at)[2]
     for k in range(t.size):
-        if along(line, place, seen, t[k], scene, False)[1] >= 0.0:
-            a, b = before, t[k]
-            while b - a > 1e-6 * b:
-                middle = 0.5 * (a + b)
-                if along(line, place, seen, middle, scene, True)[1] < 0.0:
-                    a = middle
-                else:
-                    b = middle
-            return (a if a > 0.0 else b), -1
-        if pair[k] >= 0 and along(line, place, seen, t[k], scene, True)[1] >= 0.0:
+        _, left, right = along(line, place, seen, t[k], scene, at)
+        if left >= 0.0:
+            return halve(line, place, seen, before, t[k], falling, left, scene, at), -1
+        if pair[k] >= 0 and right >= 0.0:
             return t[k], pair[k]
-        before = t[k]
+        before, falling = t[k], right
     return t_max, -1

@@ -17,7 +17,7 @@ import numpy as np
 from sweep.judge.exact_rank import exact_rank, rank_on_manifold
 from sweep.judge.exponential_limit import Limit
 from sweep.judge.exponential_neuron import FLAT, MAX_EXPONENT
-from sweep.judge.kernel_losses import loss_terms
+from sweep.judge.kernel_losses import loss_rows
 from sweep.judge.rounding import UNIT
 
 # Singular values are nothing below this share of the largest and something above GAP; a value in
@@ -80,8 +80,7 @@ class Manifold:
             1 + np.abs(setting.centred) @ np.abs(self.omega)
         )
         self.doubt = (setting.X.shape[1] + len(self.V) + 8) * UNIT * size
-        terms = [loss_terms(setting.code, setting.p, z) for z in (-setting.y * self.f).tolist()]
-        _, first, second = (np.array(column) for column in zip(*terms, strict=True))
+        _, first, second = loss_rows(setting.code, setting.p, -setting.y * self.f)
         self.q, self.k = -setting.y * first, second
         self.misfit = first != 0
 

@@ -35,7 +35,7 @@ from sweep.judge.exponential_limit import Limit
 from sweep.judge.exponential_manifold import GAP, Manifold
 from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD
 from sweep.judge.exponential_step import Place
-from sweep.judge.kernel_losses import HINGE, LOGISTIC, loss_terms
+from sweep.judge.kernel_losses import HINGE, LOGISTIC, loss_rows
 from sweep.judge.rounding import UNIT
 from sweep.judge.spectra import eigen, least_squares, singular_values
 
@@ -173,8 +173,7 @@ def _third(around: Manifold, J: np.ndarray, T: np.ndarray, r: float) -> float:
     reach = G * r + around.doubt
     setting = around.setting
     worst = -setting.y * around.f + reach
-    terms = [loss_terms(setting.code, setting.p, z) for z in worst.tolist()]
-    _, first, second = (np.array(column) for column in zip(*terms, strict=True))
+    _, first, second = loss_rows(setting.code, setting.p, worst)
     first, second = np.maximum(np.abs(first), np.abs(around.q)), np.maximum(second, around.k)
     if setting.code == LOGISTIC:
         second = np.full(len(second), 0.25 / np.log(2))

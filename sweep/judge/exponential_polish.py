@@ -11,8 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from sweep.judge.charts import bend, keep_linear, pin, rename, vanish
-from sweep.judge.compiled import compiled
-from sweep.judge.exponential_line import along, line_of, walk
+from sweep.judge.exponential_line import along, line_of, room, walk
 from sweep.judge.exponential_neuron import EXP, FLAT
 from sweep.judge.exponential_step import (
     Place,
@@ -35,6 +34,7 @@ from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import Point
 from sweep.judge.kinks_step import Seen as KinkSeen
 from sweep.judge.spectra import eigen_kernel
+from sweep.kernels.compiled import compiled
 
 # A change of F below this share of it is rounding (N terms, 1e-16 each).
 ROUNDING = 1e-14
@@ -64,14 +64,15 @@ def attempt(
     ε stops at 0 and is pinned there: σ does not change.
     """
     line = line_of(place, seen, d, held, scene)
-    slope = along(line, place, seen, 0.0, scene, True)[1]
+    at = room(on.shape[1])
+    slope = along(line, place, seen, 0.0, scene, at)[2]
     if not slope < 0.0:
         return place, seen.F, 0.0, slope
     stop = np.inf
     if line.d_eps * scene.sigma < 0.0:
         stop = -place.eps / line.d_eps
-    t, hit = walk(line, place, seen, held, min(t_max, stop), scene)
-    F = along(line, place, seen, t, scene, True)[0]
+    t, hit = walk(line, place, seen, held, min(t_max, stop), scene, at)
+    F = along(line, place, seen, t, scene, at)[0]
     if not F <= seen.F * (1.0 + ROUNDING):
         return place, seen.F, 0.0, slope
     N = on.shape[1]

@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.exponential_neuron import (
     EXP,
     FLAT,
@@ -33,6 +32,7 @@ from sweep.judge.kernel_losses import loss_terms
 from sweep.judge.kinks_geometry import basis
 from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import reduce_by_kinks, shifted_newton
+from sweep.kernels.compiled import compiled
 
 
 class Place(NamedTuple):

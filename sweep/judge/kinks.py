@@ -28,7 +28,6 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.kernel_losses import HINGE, LOGISTIC
 from sweep.judge.kinks_corner import corner_direction
 from sweep.judge.kinks_geometry import project
@@ -42,6 +41,7 @@ from sweep.judge.kinks_step import (
     moved,
     subgradient,
 )
+from sweep.kernels.compiled import compiled
 
 # Why a polish ended.
 BUDGET, SEPARATES, STATIONARY, STALLED, GROWING = 0, 1, 2, 3, 4

@@ -19,9 +19,9 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import Seen
+from sweep.kernels.compiled import compiled
 
 # Steps of length 1/2, 1/3, … on the unit sphere. Measured on 300 random corners: one in a hundred
 # ways down is missed.

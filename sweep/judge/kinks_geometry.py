@@ -20,7 +20,7 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 
 # A row that keeps less than this share of its length after projection is taken as dependent on the
 # rows before: twice-repeated Gram-Schmidt is accurate to some 1e-15, data are not that parallel.

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.kinks_geometry import basis
 from sweep.judge.kinks_search import Task
 from sweep.judge.kinks_step import Seen, shifted_newton
+from sweep.kernels.compiled import compiled
 
 
 @compiled

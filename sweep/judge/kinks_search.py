@@ -20,8 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.kernel_losses import loss_terms
+from sweep.kernels.compiled import compiled
 
 # z = Z + t·dZ at a breakpoint t = −Z/dZ is three roundings away from zero.
 AT_KINK = 1e-15

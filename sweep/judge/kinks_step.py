@@ -16,11 +16,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.kernel_losses import loss_terms
 from sweep.judge.kinks_geometry import bounded_least_squares
 from sweep.judge.kinks_search import Line, Task
 from sweep.judge.spectra import eigen_kernel
+from sweep.kernels.compiled import compiled
 
 # Curvatures below this share of the largest are taken as this share: F is flat there, and what
 # the gradient says in such a direction is little more than rounding (1e-16 of the largest terms).

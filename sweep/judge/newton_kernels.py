@@ -11,7 +11,6 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.kernel_losses import SQUARED
 from sweep.judge.smooth_kernels import (
     BARE,
@@ -24,6 +23,7 @@ from sweep.judge.smooth_kernels import (
     total,
 )
 from sweep.judge.spectra import eigen_kernel
+from sweep.kernels.compiled import compiled
 
 # How a polish ends.
 BUDGET, SEPARATED, STATIONARY, STALLED = 0, 1, 2, 3

@@ -32,6 +32,7 @@ from sweep.judge.newton_kernels import (
     WIDEST,
     trust_step,
 )
+from sweep.judge.second_order import gradient_and_hessian, served
 from sweep.judge.spectra import eigen
 from sweep.models.lanes import LANE, one_thread, to_lanes
 from sweep.models.objective import Objective
@@ -63,6 +64,7 @@ class Oracle:
     """F and its derivatives at points (S, P), S ≤ LANE, for fixed λ (S, M)."""
 
     objective: Objective
+    strengths: np.ndarray | None
     lam: torch.Tensor | None
     like: torch.Tensor
 
@@ -70,7 +72,7 @@ class Oracle:
     def of(cls, objective: Objective, lam: np.ndarray | None) -> Oracle:
         """The oracle of one block."""
         like = torch.empty(0, dtype=objective.dtype, device=objective.device)
-        return cls(objective, None if lam is None else to_lanes(lam, LANE, like), like)
+        return cls(objective, lam, None if lam is None else to_lanes(lam, LANE, like), like)
 
     def value(self, theta: np.ndarray) -> np.ndarray:
         """F, (S,)."""
@@ -85,7 +87,9 @@ class Oracle:
         return value.cpu().numpy()[:count], np.ascontiguousarray(grad.cpu().numpy()[:, :count].T)
 
     def hessian(self, theta: np.ndarray) -> np.ndarray:
-        """∇²F, (S, P, P), symmetrised."""
+        """∇²F, (S, P, P), symmetrised; compiled for networks that `second_order` serves."""
+        if served(self.objective):
+            return gradient_and_hessian(self.objective, theta, self.strengths)[2]
         point, grad = self._graph(theta)
         rows = [_rows(torch.autograd.grad, grad[k], point) for k in range(len(grad))]
         found = torch.stack(rows)[:, :, : len(theta)].permute(2, 0, 1).cpu().numpy()

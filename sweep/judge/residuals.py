@@ -33,6 +33,8 @@ from sweep.seeds import stream
 POWERS = (0, 1, 2, 3)
 # Enough to span the moments of low order in few dimensions; p = 0 needs none.
 DIRECTIONS = 16
+# Members whose terms (·, N, DIRECTIONS) are formed at once: few enough to stay in cache.
+TOGETHER = 32
 
 
 def add_residuals(found: Judgement, objective: Objective) -> None:
@@ -55,26 +57,32 @@ def lemma_residuals(objective: DataObjective, params: np.ndarray) -> list[dict[s
     moments = [along**p for p in POWERS]
     slopes = _slopes(objective, params)
     neurons = params[:, objective.n_base :]
-    found: list[dict[str, Any]] = []
-    for slope, (a, *w, b) in zip(slopes, neurons, strict=True):
-        exponent = x @ np.array(w) + b
-        if not (np.isfinite(slope).all() and np.isfinite(exponent).all() and np.isfinite(a)):
-            found.append({})
-            continue
+    # One product per member and no matrix product: bits must not depend on the neighbours.
+    exponent = np.array([x @ w for w in neurons[:, 1:-1]]).reshape(-1, len(x)) + neurons[:, -1:]
+    finite = np.isfinite(slopes).all(axis=1) & np.isfinite(exponent).all(axis=1)
+    finite &= np.isfinite(neurons[:, 0])
+    found: list[dict[str, Any]] = [{} for _ in params]
+    for first in range(0, int(finite.sum()), TOGETHER):
+        members = np.flatnonzero(finite)[first : first + TOGETHER]
         # The largest exponential is taken as 1: relative residuals do not feel a common factor.
-        weights = slope * y * np.exp(exponent - exponent.max())
+        raised = np.exp(exponent[members] - exponent[members].max(axis=1, keepdims=True))
+        weights = slopes[members] * y * raised
         # A power of two is taken out, which rounds nothing: sums of terms near 1e308 overflow.
-        weights = np.ldexp(weights, -np.frexp(np.abs(weights).max())[1])
-        found.append({"a": abs(float(a)), "lemma_1": [_relative(weights, m) for m in moments]})
+        largest = np.frexp(np.abs(weights).max(axis=1, keepdims=True))[1]
+        weights = np.ldexp(weights, -largest)
+        residuals = np.stack([_relative(weights, m) for m in moments], axis=1).tolist()
+        for member, residual in zip(members.tolist(), residuals, strict=True):
+            found[member] = {"a": abs(float(neurons[member, 0])), "lemma_1": residual}
     return found
 
 
-def _relative(weights: np.ndarray, moments: np.ndarray) -> float:
-    """The largest |Σᵢ weightsᵢ·momentsᵢ| / Σᵢ |…| over the directions; 0 where all terms are 0."""
-    terms = weights[:, None] * moments
-    size = np.abs(terms).sum(axis=0)
-    total = np.abs(terms.sum(axis=0))
-    return float(np.max(np.divide(total, size, out=np.zeros_like(total), where=size > 0)))
+def _relative(weights: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    """Per member the largest |Σᵢ weightsᵢ·momentsᵢ| / Σᵢ |…| over the directions; 0 for 0/0."""
+    terms = weights[:, :, None] * moments
+    size = np.abs(terms).sum(axis=1)
+    total = np.abs(terms.sum(axis=1))
+    share = np.divide(total, size, out=np.zeros_like(total), where=size > 0)
+    return np.asarray(share.max(axis=1))
 
 
 def _directions(x: np.ndarray, y: np.ndarray) -> np.ndarray:

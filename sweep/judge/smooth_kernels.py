@@ -26,8 +26,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.kernel_losses import loss_terms
+from sweep.kernels.compiled import compiled
 from sweep.models.activations import Activation, Sigmoid, Softplus, Tanh
 
 TANH, SIGMOID, SOFTPLUS = 0, 1, 2

@@ -12,7 +12,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
+from sweep.kernels.compiled import compiled
 
 
 @compiled

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.spectra import least_eigenvalue
 from sweep.judge.strict_kernels import UNIT
+from sweep.kernels.compiled import compiled
 
 # How much of the computed least eigenvalue is tried as the proven one, in this order.
 SHARES = (0.999, 0.9, 0.5)

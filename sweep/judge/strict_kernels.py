@@ -27,7 +27,6 @@ import math
 
 import numpy as np
 
-from sweep.judge.compiled import compiled
 from sweep.judge.kernel_losses import HINGE, SQUARED, loss_terms
 from sweep.judge.smooth_kernels import (
     PLAIN,
@@ -37,6 +36,7 @@ from sweep.judge.smooth_kernels import (
     activate,
     preactivation,
 )
+from sweep.kernels.compiled import compiled
 
 UNIT = 2.0**-53
 # Error of a smooth activation and its derivatives, in units u of their size: exp (8), two sums and

@@ -1,28 +1,39 @@
 """Activation functions, with what a certificate needs to know about them.
 
-A piecewise-linear activation declares its slopes (s₋, s₊) left and right of its kink at zero;
+The mathematics is in `sweep.formulas.activations`; here it is registered and given to torch. A
+piecewise-linear activation declares its slopes (s₋, s₊) left and right of its kink at zero;
 `positively_homogeneous` means σ(cz) = cσ(z) for c > 0.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from typing import ClassVar, Protocol
 
 import torch
 
+from sweep.formulas.activations import ACTIVATION_FORMULAS, ActivationFormula
+from sweep.formulas.binding import bind
+from sweep.models.torch_primitives import TORCH
 from sweep.registry import Registry, require
-
-# Beyond this softplus(z) = z: exp(-40) is below half an ulp of 40 in float64 (and in float32).
-SOFTPLUS_THRESHOLD = 40.0
 
 
 class Activation(Protocol):
-    """An elementwise function σ; `slopes` is None unless it is piecewise linear."""
+    """An elementwise function σ; `slopes` is None unless it is piecewise linear.
 
+    `formula` with `settings` after its arguments is σ for any backend.
+    """
+
+    formula: ClassVar[ActivationFormula]
     piecewise_linear: ClassVar[bool]
     positively_homogeneous: ClassVar[bool]
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """The constants of the formula."""
+        ...
 
     @property
     def slopes(self) -> tuple[float, float] | None:
@@ -38,21 +49,36 @@ ACTIVATIONS: Registry[Activation] = Registry("activation")
 
 
 @dataclass(frozen=True)
-class _Smooth:
-    """What the smooth activations share: no kink, hence no slopes."""
+class _Formula:
+    """What all activations share; the smooth ones need nothing else."""
 
+    formula: ClassVar[ActivationFormula]
+    on_tensors: ClassVar[Callable[..., torch.Tensor]]
     piecewise_linear: ClassVar[bool] = False
     positively_homogeneous: ClassVar[bool] = False
+
+    def __init_subclass__(cls, formula: str) -> None:
+        cls.formula = ACTIVATION_FORMULAS[formula]
+        cls.on_tensors = staticmethod(bind(cls.formula.value, TORCH))
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """The constants of the formula, in the order of the fields."""
+        return astuple(self)
 
     @property
     def slopes(self) -> tuple[float, float] | None:
         """None: not piecewise linear."""
         return None
 
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """σ(z), same shape."""
+        return type(self).on_tensors(z, *self.settings)
+
 
 @ACTIVATIONS.add("relu")
 @dataclass(frozen=True)
-class Relu:
+class Relu(_Formula, formula="relu"):
     """max(z, 0)."""
 
     piecewise_linear: ClassVar[bool] = True
@@ -63,14 +89,10 @@ class Relu:
         """(0, 1)."""
         return (0.0, 1.0)
 
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """max(z, 0)."""
-        return torch.relu(z)
-
 
 @ACTIVATIONS.add("leaky_relu")
 @dataclass(frozen=True)
-class LeakyRelu:
+class LeakyRelu(_Formula, formula="leaky_relu"):
     """z for z > 0, else negative_slope·z (torch's default slope)."""
 
     negative_slope: float = 0.01
@@ -90,14 +112,10 @@ class LeakyRelu:
         """(negative_slope, 1)."""
         return (self.negative_slope, 1.0)
 
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """Z where positive, else negative_slope·z."""
-        return torch.nn.functional.leaky_relu(z, self.negative_slope)
-
 
 @ACTIVATIONS.add("identity")
 @dataclass(frozen=True)
-class Identity:
+class Identity(_Formula, formula="identity"):
     """z itself: a linear network."""
 
     piecewise_linear: ClassVar[bool] = True
@@ -108,36 +126,20 @@ class Identity:
         """(1, 1)."""
         return (1.0, 1.0)
 
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """Z."""
-        return z
-
 
 @ACTIVATIONS.add("tanh")
 @dataclass(frozen=True)
-class Tanh(_Smooth):
+class Tanh(_Formula, formula="tanh"):
     """Hyperbolic tangent."""
-
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """tanh(z)."""
-        return torch.tanh(z)
 
 
 @ACTIVATIONS.add("sigmoid")
 @dataclass(frozen=True)
-class Sigmoid(_Smooth):
+class Sigmoid(_Formula, formula="sigmoid"):
     """Logistic function 1/(1+e^−z)."""
-
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """1/(1+e^−z)."""
-        return torch.sigmoid(z)
 
 
 @ACTIVATIONS.add("softplus")
 @dataclass(frozen=True)
-class Softplus(_Smooth):
+class Softplus(_Formula, formula="softplus"):
     """ln(1+e^z)."""
-
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """ln(1+e^z), accurate to rounding for every z."""
-        return torch.nn.functional.softplus(z, threshold=SOFTPLUS_THRESHOLD)

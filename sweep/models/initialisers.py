@@ -19,7 +19,7 @@ import numpy as np
 
 from sweep.models.base import Network, Piece
 from sweep.registry import Registry, require
-from sweep.seeds import stream
+from sweep.seeds import member_streams
 
 AUGMENT_SCALE = 0.1
 
@@ -167,7 +167,8 @@ def _standard(
     purpose: str, draw: Literal["uniform", "normal"], root: int, seeds: Sequence[int], size: int
 ) -> np.ndarray:
     found = np.empty((len(seeds), size))
-    for row, seed in zip(found, seeds, strict=True):
-        rng = stream(purpose, root, int(seed))
+    if not size:
+        return found
+    for row, rng in zip(found, member_streams(purpose, root, seeds), strict=True):
         row[:] = rng.standard_normal(size) if draw == "normal" else rng.uniform(-1, 1, size)
     return found

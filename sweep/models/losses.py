@@ -1,17 +1,20 @@
 """Univariate losses ℓ(z) of z = −y·f, y in {−1, +1}: elementwise, any shape.
 
-Every loss here is convex with infimum 0, which proves a lower bound of the objective.
+The mathematics is in `sweep.formulas.losses`; here it is registered and given to torch. Every loss
+is convex with infimum 0, which proves a lower bound of the objective.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import astuple, dataclass
 from typing import ClassVar, Protocol
 
 import torch
 
-from sweep.models.activations import SOFTPLUS_THRESHOLD
+from sweep.formulas.binding import bind
+from sweep.formulas.losses import LOSS_FORMULAS, LossFormula
+from sweep.models.torch_primitives import TORCH
 from sweep.registry import Registry, require
 
 #: Far beyond any power of use; 2^p and its derivatives stay far within float64.
@@ -19,10 +22,19 @@ LARGEST_POWER = 100
 
 
 class Loss(Protocol):
-    """An elementwise loss with a proven lower bound."""
+    """An elementwise loss with a proven lower bound.
 
+    `formula` with `settings` after its arguments is ℓ for any backend.
+    """
+
+    formula: ClassVar[LossFormula]
     lower_bound: ClassVar[float]
     convex: ClassVar[bool]
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """The constants of the formula."""
+        ...
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """ℓ(z), same shape."""
@@ -32,45 +44,48 @@ class Loss(Protocol):
 LOSSES: Registry[Loss] = Registry("loss")
 
 
+@dataclass(frozen=True)
+class _Formula:
+    """What all losses share."""
+
+    formula: ClassVar[LossFormula]
+    on_tensors: ClassVar[Callable[..., torch.Tensor]]
+    lower_bound: ClassVar[float] = 0.0
+    convex: ClassVar[bool] = True
+
+    def __init_subclass__(cls, formula: str) -> None:
+        cls.formula = LOSS_FORMULAS[formula]
+        cls.on_tensors = staticmethod(bind(cls.formula.value, TORCH))
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """The constants of the formula, in the order of the fields."""
+        return astuple(self)
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """ℓ(z), same shape."""
+        return type(self).on_tensors(z, *self.settings)
+
+
 @LOSSES.add("hinge_power")
 @dataclass(frozen=True)
-class HingePower:
+class HingePower(_Formula, formula="hinge_power"):
     """max(z+1, 0)^p, 3 ≤ p ≤ 100 ([A] Assumption 1): twice differentiable; zero means separated."""
 
     p: int | float = 3
-    lower_bound: ClassVar[float] = 0.0
-    convex: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         accepted = f"a number ≥ 3 and ≤ {LARGEST_POWER}"
         require(3 <= self.p <= LARGEST_POWER, "loss.p", self.p, accepted)
 
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """max(z+1, 0)^p."""
-        return torch.relu(z + 1).pow(self.p)
-
 
 @LOSSES.add("logistic")
 @dataclass(frozen=True)
-class Logistic:
+class Logistic(_Formula, formula="logistic"):
     """log₂(1+e^z) ([B] Assumption 1)."""
-
-    lower_bound: ClassVar[float] = 0.0
-    convex: ClassVar[bool] = True
-
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """log₂(1+e^z), without overflow for any finite z."""
-        return torch.nn.functional.softplus(z, threshold=SOFTPLUS_THRESHOLD) / math.log(2)
 
 
 @LOSSES.add("squared")
 @dataclass(frozen=True)
-class Squared:
+class Squared(_Formula, formula="squared"):
     """(1+z)², which is (y−f)² because y = ±1."""
-
-    lower_bound: ClassVar[float] = 0.0
-    convex: ClassVar[bool] = True
-
-    def __call__(self, z: torch.Tensor) -> torch.Tensor:
-        """(1+z)²."""
-        return (z + 1).square()

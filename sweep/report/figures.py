@@ -1,18 +1,12 @@
-"""Pictures of a summary, as `Figure` objects that share no state with pyplot.
+"""Pictures of a summary, as `Figure` objects. Equal summaries give equal bytes.
 
-Colours are those of Okabe and Ito (distinct to colour-blind readers); hatches and lightness carry
-the same distinctions, so that grey prints read as well. Figures are narrow (4.4 inches), so that
-their letters stay legible on a telephone. Equal summaries give equal bytes.
+Hatches and lightness carry the same distinctions as colours, so that grey prints read as well.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
-from contextlib import AbstractContextManager
-from typing import Any
 
-import matplotlib.style
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,15 +14,12 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter
 
 from sweep.inference.summary import Summary
+from sweep.report.drawing import INK, PALETTE, WIDTH, saved, styled
 from sweep.report.wording import percent
-
-INK = "#111213"
-"""Colour of everything that is text or line; the page replaces it by the reader's text colour."""
 
 MAX_PANELS = 12
 """Cells that a figure shows; a title says when there are more. The tables have all of them."""
 
-_PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 _OUTCOMES = {
     "global_minimum": ("#009E73", "", "global minimum"),
     "good_minimum": ("#56B4E9", "\\\\\\\\", "good minimum"),
@@ -39,21 +30,6 @@ _OUTCOMES = {
     "bad_minimum": ("#A63A00", "xxx", "bad minimum"),
     "failed": ("#4D4D4D", "", "failed"),
 }
-_STYLE = {
-    "font.family": "DejaVu Sans",  # bundled with matplotlib: the layout is the same everywhere
-    "font.size": 9,
-    "hatch.linewidth": 0.6,
-    "axes.titlesize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "sweep",
-    **dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor"), INK),
-    **dict.fromkeys(("xtick.color", "ytick.color", "axes.titlecolor"), INK),
-}
-_NO_DATE = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def frequency_figure(summary: Summary) -> Figure:
@@ -85,30 +61,12 @@ FIGURES: dict[str, Callable[[Summary], Figure]] = {
 
 
 def figure_files(summary: Summary) -> dict[str, bytes]:
-    """File name → content of every figure, drawn once and saved twice.
-
-    .svg has a transparent ground, text kept as text and no date; .png is on white.
-    """
+    """File name → content of every figure, drawn once and saved twice (`drawing.saved`)."""
     files = {}
-    with _styled():
+    with styled():
         for name, draw in FIGURES.items():
-            figure = draw(summary)
-            files[f"{name}.svg"] = _saved(figure, "svg", metadata=_NO_DATE)
-            files[f"{name}.png"] = _saved(
-                figure, "png", dpi=200, facecolor="white", metadata={"Software": None}
-            )
+            files.update(saved(name, draw(summary)))
     return files
-
-
-def _saved(figure: Figure, kind: str, **settings: Any) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, **settings)
-    return buffer.getvalue()
-
-
-def _styled() -> AbstractContextManager[None]:
-    """Our settings on top of matplotlib's defaults, whatever the reader's matplotlibrc says."""
-    return matplotlib.style.context(["default", _STYLE])
 
 
 def _panels(summary: Summary, draw: Callable[[Axes, pd.DataFrame], None], label: str) -> Figure:
@@ -120,7 +78,7 @@ def _panels(summary: Summary, draw: Callable[[Axes, pd.DataFrame], None], label:
         for cell in cells.itertuples()
     ]
     lines = sum(len(part) for part in parts)
-    figure = Figure(figsize=(4.4, 1.1 + 0.55 * len(parts) + 0.3 * lines), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 1.1 + 0.55 * len(parts) + 0.3 * lines), layout="constrained")
     axes = figure.subplots(
         len(parts), 1, sharex=True, squeeze=False, height_ratios=[len(part) + 0.4 for part in parts]
     )[:, 0]
@@ -142,7 +100,7 @@ def _frequency_panel(ax: Axes, part: pd.DataFrame) -> None:
     for position, row in enumerate(part.to_dict("records")):
         low, high = row["interval_low"], row["interval_high"]
         ends = sorted({row["bad_minimum_frequency"], row["bad_minimum_frequency_upper"]})
-        colour = _PALETTE[position % len(_PALETTE)]
+        colour = PALETTE[position % len(PALETTE)]
         ax.barh(position, high - low, left=low, height=0.62, color=colour, alpha=0.55)
         if len(ends) == 2:
             ax.barh(

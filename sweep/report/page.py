@@ -10,7 +10,7 @@ from sweep.inference.summary import Summary
 from sweep.report.figures import figure_files
 from sweep.report.render import render
 from sweep.report.tables import table_files
-from sweep.storage.durable import make_folder, replace, writing
+from sweep.storage.durable import replace_files
 from sweep.storage.layout import Layout
 
 
@@ -27,15 +27,7 @@ def write_report(summary: Summary, study: Mapping[str, Any], layout: Layout) -> 
     # this machine in it and stays true when the folder moves.
     page = render(summary, study, f"{layout.store.name}/{layout.root.name}", svgs)
     return [
-        *_write(layout.summary, table_files(summary)),
-        *_write(layout.figures, figures),
-        *_write(layout.root, {layout.report.name: page.encode()}),
+        *replace_files(layout.summary, table_files(summary)),
+        *replace_files(layout.figures, figures),
+        *replace_files(layout.root, {layout.report.name: page.encode()}),
     ]
-
-
-def _write(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
-    with writing(folder):
-        make_folder(folder)
-        for name, content in files.items():
-            replace(folder / name, content)
-    return [folder / name for name in files]

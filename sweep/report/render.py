@@ -14,7 +14,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from sweep.inference.summary import Summary
-from sweep.report.figures import INK
+from sweep.report.drawing import INK
 from sweep.report.wording import Statement, findings, opening, percent
 
 MAX_CELLS = 40
@@ -92,7 +92,7 @@ def render(
         count_command=lambda statement: count_command(results, statement),
         figures=[(name, _CAPTIONS[name], inline_svg(svg, name)) for name, svg in svgs.items()],
         tables=_tables(summary),
-        commands=_commands(results),
+        commands=_commands(results, summary, study),
         config=_json(study.get("config", {})),
         provenance=_json({k: study[k] for k in _PROVENANCE if k in study}),
     )
@@ -144,11 +144,15 @@ def _facts(summary: Summary, study: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [(name, str(value)) for name, value in facts.items() if value]
 
 
-def _commands(results: str) -> list[tuple[str, str]]:
+def _commands(results: str, summary: Summary, study: Mapping[str, Any]) -> list[tuple[str, str]]:
     place = shlex.quote(results)
+    member = summary.frequencies[summary.frequencies["level"] == "cell"].iloc[0]
+    first, _ = (study.get("blocks") or [(0, 1)])[0]
+    chosen = f"--cell {member['cell']} --arm {shlex.quote(member['arm'])} --draw 0 --seed {first}"
     return [
         ("this page, its tables and figures, from the rows", f"sweep report {place}"),
         ("every verdict judged again by a second route", f"sweep verify {place}"),
+        ("one network trained again and compared bit by bit", f"sweep replay {place} {chosen}"),
     ]
 
 

@@ -11,7 +11,7 @@ import fcntl
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sweep.errors import UserError
@@ -81,6 +81,18 @@ def replace(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+def replace_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
+    """The paths of files (name → bytes) written into a folder, which is made where it lacks.
+
+    Each is replaced whole. Raises `UserError` when the folder cannot be written.
+    """
+    with writing(folder):
+        make_folder(folder)
+        for name, data in files.items():
+            replace(folder / name, data)
+    return [folder / name for name in files]
 
 
 def append_line(path: Path, line: str) -> None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,6 +26,15 @@ JOBS_KEY = b"jobs"
 STUDY_KEY = b"study"
 MERGED = "merged-"
 """Files of that prefix hold several jobs, listed in their footer; no job id begins with it."""
+
+Columns = Sequence[str] | Callable[[Sequence[str]], Sequence[str]] | None
+
+
+class _File(NamedTuple):
+    """A row file: its whole schema, and what was asked of its rows."""
+
+    schema: pa.Schema
+    rows: pa.Table
 
 
 def commit(layout: Layout, job_id: str, table: pa.Table, *, reference: bool = False) -> bool:
@@ -85,13 +94,17 @@ def row_paths(folder: Path) -> list[Path]:
 
 def read_rows(
     source: Layout | Path,
-    columns: Sequence[str] | None = None,
+    columns: Columns = None,
     filters: Any = None,
+    *,
+    encoded: bool = False,
 ) -> pa.Table:
     """All rows of a results folder (or of a bare folder of row files) that pass `filters`.
 
-    Words come back as plain strings. Every byte is checked before a number is used: each file
-    against its SHA-256 where one is kept, each page against its checksum. `filters` as in
+    `columns` are names, or choose names from all of a file's; None stands for all. Words come back
+    as plain strings, or dictionary-encoded, the same for all files, where `encoded` asks for it: a
+    million rows then take a tenth of the memory. Every byte is checked before a number is used:
+    each file against its SHA-256 where one is kept, each page against its checksum. `filters` as in
     `pyarrow.parquet.read_table`. Raises `UserError` naming the file that is damaged, foreign or of
     a newer schema, and when there are no rows.
     """
@@ -99,19 +112,33 @@ def read_rows(
     paths = row_paths(folder)
     if not paths:
         raise UserError(f"'{folder}' holds no row files: run the study first.")
-    tables = [_read(path, columns, filters) for path in paths]
-    first = tables[0].schema
-    for path, table in zip(paths, tables, strict=True):
-        if table.schema.metadata[STUDY_KEY] != first.metadata[STUDY_KEY]:
+    parts = [_read(path, columns, filters) for path in paths]
+    first = parts[0].schema
+    for path, part in zip(paths, parts, strict=True):
+        if part.schema.metadata[STUDY_KEY] != first.metadata[STUDY_KEY]:
             raise UserError(f"'{path}' belongs to another study than the files beside it.")
-        if not table.schema.equals(first):
+        if not part.schema.equals(first):
             raise UserError(f"'{path}' has other columns than the files beside it.")
-    return _decoded(pa.concat_tables(table.replace_schema_metadata(None) for table in tables))
+    rows = pa.concat_tables(part.rows.replace_schema_metadata(None) for part in parts)
+    return rows.unify_dictionaries() if encoded else _decoded(rows)
 
 
 def read_file(path: Path) -> pa.Table:
     """The rows of one file, checked as `read_rows` checks it; words come back as plain strings."""
-    return _decoded(_read(path, None, None))
+    return _decoded(_read(path, None, None).rows)
+
+
+def read_job(layout: Layout, job_id: str) -> pa.Table | None:
+    """The rows of one job, checked as `read_rows` checks them; None if it is not finished."""
+    path = layout.row_file(job_id)
+    if not path.exists():
+        merged = (p for p in row_paths(layout.rows) if p.stem.startswith(MERGED))
+        found = next((p for p in merged if job_id in json.loads(_footer(p)[JOBS_KEY])), None)
+        if found is None:
+            return None
+        path = found
+    table = read_file(path)
+    return table.filter(pc.equal(table["job"], job_id))
 
 
 def checksums_of(layout: Layout, path: Path) -> set[str]:
@@ -145,7 +172,7 @@ def _require_own_rows(plain: pa.Table, jobs: Sequence[str]) -> None:
         raise ValueError("rows share a key")
 
 
-def _read(path: Path, columns: Sequence[str] | None, filters: Any) -> pa.Table:
+def _read(path: Path, columns: Columns, filters: Any) -> _File:
     data = path.read_bytes()
     layout = Layout(path.parent.parent)
     known = checksums_of(layout, path)
@@ -161,12 +188,15 @@ def _read(path: Path, columns: Sequence[str] | None, filters: Any) -> pa.Table:
                 f"'{path}' has schema {version}, this release reads up to {SCHEMA_VERSION}: "
                 "use a newer sweep."
             )
-        return pq.read_table(
+        schema = pq.read_schema(pa.BufferReader(data))
+        chosen = columns(schema.names) if callable(columns) else columns
+        rows = pq.read_table(
             pa.BufferReader(data),
-            columns=None if columns is None else list(columns),
+            columns=None if chosen is None else list(chosen),
             filters=filters,
             page_checksum_verification=True,
         )
+        return _File(schema, rows)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"'{path}' is no intact row file ({str(error).splitlines()[0]}): "

@@ -40,13 +40,14 @@ class StudyFile:
     """The content of `study.json`.
 
     `config` and `provenance` are those of the first run; `later_provenance` lists every different
-    one that added blocks or rows since.
+    one that added blocks or rows since. `numerics` is the version that decided the rows' bits.
     """
 
     header: Header
     blocks: tuple[Block, ...]
     provenance: Mapping[str, Any]
     later_provenance: tuple[Mapping[str, Any], ...] = ()
+    numerics: int = NUMERICS_VERSION
 
 
 def read_study(layout: Layout) -> StudyFile:
@@ -124,7 +125,7 @@ def _merge(known: StudyFile | None, header: Header, blocks: tuple[Block, ...]) -
     if made_by != known.provenance and made_by not in later:
         later = (*later, made_by)
     settled = dataclasses.replace(known.header, device=header.device)  # differs only without rows
-    return StudyFile(settled, blocks, known.provenance, later)
+    return StudyFile(settled, blocks, known.provenance, later, known.numerics)
 
 
 def _plain(header: Header) -> Header:
@@ -140,7 +141,7 @@ def _text(content: StudyFile) -> str:
         json.dumps(
             {
                 "schema_version": SCHEMA_VERSION,
-                "numerics": NUMERICS_VERSION,
+                "numerics": content.numerics,
                 "study": header.study_id,
                 "name": header.name,
                 "device": header.device,
@@ -176,6 +177,7 @@ def _parse(layout: Layout, text: str) -> StudyFile:
             blocks,
             found["provenance"],
             tuple(found["later_provenance"]),
+            int(found["numerics"]),
         )
     except KeyError as error:
         raise _damaged(layout, f"the key {error} is missing") from error

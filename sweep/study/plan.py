@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep.job import TRAINER, arm_lambdas, arm_objective
+from sweep.job import arm_lambdas, arm_objective
 from sweep.models.initialisers import INITIALISERS
 from sweep.problems import PROBLEMS, Data, Landscape
 from sweep.registry import Choice
@@ -19,26 +19,28 @@ from sweep.storage.row_files import finished_jobs
 from sweep.study.run import planned_jobs
 from sweep.training.base import OPTIMIZERS, STOPPING
 from sweep.training.batches import BatchOrder
-from sweep.training.trainer import preferred_lanes, train
+from sweep.training.trainer import prepare, train, trainer_of
 
-#: Steps of the calibration run: enough to time a step, short enough not to be noticed.
-CALIBRATION_STEPS = 48
+#: Members and steps of the calibration run: enough to time a step, too few to be noticed.
+CALIBRATION_MEMBERS = 64
+CALIBRATION_STEPS = 200
 
 
 @dataclass(frozen=True)
 class Plan:
     """A study as it would be run: jobs, those on disk already, and where results go.
 
-    `seconds` estimates the work still to do on this machine, all workers together, when every
-    member uses all its steps; members that stop early make it less. None if not calibrated.
-    `bytes_per_job` is the memory that a job's parameters and lanes need at most.
+    `trainers` are those that some arm of some cell needs. `seconds` estimates the work still to do
+    on this machine, all workers together, when every member uses all its steps; members that stop
+    early make it less. None if not calibrated. `bytes_per_job` is the memory that a job's
+    parameters need at most.
     """
 
     study: Study
     jobs: tuple[Job, ...]
     done: frozenset[str]
     results: Path
-    trainer: str
+    trainers: tuple[str, ...]
     workers: int
     seconds: float | None
     bytes_per_job: int
@@ -70,11 +72,21 @@ def plan_study(study: Study, compute: Compute, store: Store, calibrated: bool = 
         jobs=planned,
         done=done,
         results=layout.root,
-        trainer=TRAINER,
+        trainers=_trainers(study),
         workers=workers,
         seconds=seconds,
         bytes_per_job=max(map(_job_bytes, _largest(planned)), default=0),
     )
+
+
+def _trainers(study: Study) -> tuple[str, ...]:
+    """The names of the trainers, sorted."""
+    found = set()
+    for cell in study.cells:
+        source, optimizer = PROBLEMS.build(cell.problem).load(), OPTIMIZERS.build(cell.optimizer)
+        for arm in cell.arms:
+            found.add(trainer_of(arm_objective(cell, arm, source), optimizer))
+    return tuple(sorted(found))
 
 
 def calibrate(study: Study) -> dict[str, float]:
@@ -88,11 +100,10 @@ def calibrate(study: Study) -> dict[str, float]:
 
 def _seconds_per_seed(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> float:
     objective = arm_objective(cell, arm, source)
-    lanes = preferred_lanes(objective)
-    seeds = np.arange(lanes)
+    seeds = np.arange(CALIBRATION_MEMBERS)
     start = objective.initial(INITIALISERS.build(cell.init), study.seeds.root, seeds.tolist())
     lambdas = arm_lambdas(arm, study.seeds.root, objective.n_lambda)
-    lam = None if lambdas is None else np.repeat(lambdas[:1], lanes, axis=0)
+    lam = None if lambdas is None else np.repeat(lambdas[:1], len(seeds), axis=0)
     steps = int(cell.stopping.settings["max_steps"])
     short = min(CALIBRATION_STEPS, steps)
     limited = Choice(cell.stopping.name, {**cell.stopping.settings, "max_steps": short})
@@ -100,10 +111,11 @@ def _seconds_per_seed(study: Study, cell: Cell, arm: Arm, source: Data | Landsca
         OPTIMIZERS.build(cell.optimizer),
         BatchOrder(study.seeds.root, seeds.tolist()),
     )
+    prepare(objective, optimizer)
     started = time.perf_counter()
     train(objective, start, lam, optimizer, STOPPING.build(limited), order)
     elapsed = time.perf_counter() - started
-    return elapsed / lanes * steps / max(short, 1) * arm.draws
+    return elapsed / len(seeds) * steps / max(short, 1) * arm.draws
 
 
 def _largest(planned: tuple[Job, ...]) -> list[Job]:

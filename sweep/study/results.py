@@ -11,11 +11,11 @@ import pandas as pd
 
 from sweep.errors import UserError
 from sweep.inference.outcomes import outcome, witnesses
-from sweep.inference.summary import Summary, summarise
+from sweep.inference.summary import Summary, summarise, summary_columns
 from sweep.job import JobFailure
 from sweep.report.page import write_report
 from sweep.storage.layout import Layout
-from sweep.storage.row_files import read_rows, row_paths
+from sweep.storage.row_files import Columns, read_rows, row_paths
 from sweep.storage.study_file import read_study
 
 
@@ -43,13 +43,13 @@ def load_rows(path: str | Path) -> pd.DataFrame:
     Words are categories. Raises `UserError` when there are no rows, or a file is damaged.
     """
     layout = Layout.at(path)
-    rows = _frame(layout)
+    rows = _frame(layout, None)
     return rows.assign(outcome=outcome(rows, witnesses(rows, _references(layout))))
 
 
 def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Results:
     """Summary tables, figures and page of a results folder, from its rows alone."""
-    summary = summarise(_frame(layout), _references(layout))
+    summary = summarise(_frame(layout, summary_columns), _references(layout))
     study = read_study(layout).header.study_id
     if study not in summary.cells["study"].to_numpy():
         raise UserError(
@@ -63,11 +63,11 @@ def _references(layout: Layout) -> pd.DataFrame | None:
     """Rows of the witness searches, if there are any."""
     if not row_paths(layout.references):
         return None
-    found: pd.DataFrame = read_rows(layout.references).to_pandas()
-    return found
+    return _frame(layout.references, summary_columns)
 
 
-def _frame(layout: Layout) -> pd.DataFrame:
-    table = read_rows(layout)
-    frame: pd.DataFrame = table.to_pandas()
+def _frame(source: Layout | Path, columns: Columns) -> pd.DataFrame:
+    """Rows with words as categories, which keeps a million of them small."""
+    table = read_rows(source, columns, encoded=True)
+    frame: pd.DataFrame = table.to_pandas(split_blocks=True)
     return frame

@@ -6,9 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import torch
-
-from sweep.errors import CheckError, UserError
+from sweep.errors import CheckError
 from sweep.execution.base import Executor, open_executor
 from sweep.job import JobFailure, JobReport
 from sweep.planning import jobs, plan_blocks, reference_jobs
@@ -22,6 +20,7 @@ from sweep.study.observer import Ending, Observer
 from sweep.study.results import Results, write_summary
 from sweep.study.tracking import Tracker, tracked
 from sweep.study.work import CommitRows, SeesResults
+from sweep.training.trainer import require_gpu
 
 #: Members in one job when `compute.block_size` is null: long enough that starting a job costs
 #: little, short enough that a lost one does.
@@ -122,8 +121,8 @@ def _ready(compute: Compute, layout: Layout, needed: bool) -> Iterator[Executor 
     if not needed:
         yield None
         return
-    if compute.device == "cuda" and compute.name != "cluster" and not torch.cuda.is_available():
-        raise UserError("compute.device is 'cuda', but no GPU is to be seen here: 'cpu' works.")
+    if compute.device == "cuda" and compute.name != "cluster":
+        require_gpu()
     token = probe(layout)
     try:
         with open_executor(compute, SeesResults(layout, token)) as executor:

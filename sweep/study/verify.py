@@ -17,6 +17,7 @@ import numpy as np
 
 from sweep.audit import ArmRows, Audited, audit_arm
 from sweep.errors import UserError
+from sweep.job import arm_objective
 from sweep.planning import jobs
 from sweep.problems import PROBLEMS
 from sweep.registry import require
@@ -25,9 +26,9 @@ from sweep.seeds import stream
 from sweep.spec import Cell, Job, Store, Study
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import MERGED, checksums_of, read_file, row_paths
-from sweep.storage.study_file import read_study
-from sweep.study.composed import Composed
-from sweep.study.resolve import resolve
+from sweep.study.stored import stored_study
+from sweep.training.base import OPTIMIZERS
+from sweep.training.trainer import trainer_of
 
 Columns = dict[str, list[Any]]
 
@@ -63,37 +64,26 @@ def verify(path: str | Path, sample: int | None = None) -> Verification:
     require(sample is None or sample >= 1, "--sample", sample, "a whole number ≥ 1")
     started = time.perf_counter()
     layout = Layout.at(path)
-    study, store, planned = _study(layout)
+    stored = stored_study(layout)
+    study, planned = stored.study, {job.id: job for job in jobs(stored.study, stored.blocks)}
     found = Audited()
     rows = _read(layout, study, found)
     done = _check_jobs(rows, study, planned, found)
-    stored = len(rows["seed"])
+    on_disk = len(rows["seed"])
     known = _known(rows, study)
     if sample is not None and sample < len(known):
         order = stream("audit", study.id).permutation(len(known))
         known = [known[i] for i in np.sort(order[:sample])]
-    _audit(rows, known, study, store, found)
+    _audit(rows, known, study, stored.store, found)
     return Verification(
         results=layout.root,
         files=len(row_paths(layout.rows)),
-        stored=stored,
+        stored=on_disk,
         jobs_done=done,
         jobs_planned=len(planned),
         audited=found,
         seconds=time.perf_counter() - started,
     )
-
-
-def _study(layout: Layout) -> tuple[Study, Store, dict[str, Job]]:
-    """The study that study.json describes, composed and typed again, its store, its jobs by id."""
-    content = read_study(layout)
-    study, _, store, _ = resolve(Composed.from_resolved(content.header.config))
-    if study.id != content.header.study_id:
-        raise UserError(
-            f"'{layout.study_file}' describes study {study.id} to this release, but says that it is"
-            f" {content.header.study_id}: use the release and the data that it was made with."
-        )
-    return study, store, {job.id: job for job in jobs(study, content.blocks)}
 
 
 def _read(layout: Layout, study: Study, found: Audited) -> Columns:
@@ -187,9 +177,13 @@ def _audit(
         setting = {name: as_kind(given.get(name), kind) for name, kind in kinds.items()}
         setting["problem"] = cell.problem.name
         source = PROBLEMS.build(cell.problem).load()
+        optimizer = OPTIMIZERS.build(cell.optimizer)
         for arm in cell.arms:
             index = groups.get((cell.id, arm.name), [])
             if index:
                 columns = {name: [values[i] for i in index] for name, values in rows.items()}
-                some = ArmRows(cell, arm, setting, columns, store.params)
+                words = setting | {
+                    "trainer": trainer_of(arm_objective(cell, arm, source), optimizer)
+                }
+                some = ArmRows(cell, arm, words, columns, store.params)
                 found.take(audit_arm(some, source, study.seeds.root))

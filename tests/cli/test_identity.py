@@ -149,6 +149,7 @@ def test_settings_are_typed_and_complete() -> None:
         "beta2": 0.999,
         "eps": 1e-8,
         "batch_size": None,
+        "schedule": {"name": "constant"},
     }
     assert (compute.name, store.root, tracking.enabled) == ("local", "results", True)
 
@@ -173,7 +174,7 @@ def test_a_missing_group_is_named() -> None:
 
 def test_the_default_study_keeps_its_id() -> None:
     """Golden: a change here makes every stored default study a stranger to this release."""
-    assert resolve(compose())[0].id == "0fa658af25e7"
+    assert resolve(compose())[0].id == "b0e23e18c169"
 
 
 def test_a_users_module_is_known_by_its_version_and_source(

@@ -14,6 +14,7 @@ from sweep.models.objective import build_objective
 from sweep.models.regularizers import NoRegularizer
 from sweep.problems.base import Data
 from sweep.registry import Choice
+from sweep.seeds import member_streams, stream, stream_key
 
 DATA = Data(np.zeros((4, 5)), np.array([1.0, -1, 1, -1]))
 WIDTH = 8
@@ -24,6 +25,17 @@ def initial(name: str, augmentation: Augmentation, seeds: range, root: int = 0) 
     settings = {"std": 0.3} if name == "normal" else {}
     objective = build_objective(DATA, Mlp(WIDTH), augmentation, HingePower(), NoRegularizer())
     return objective.initial(INITIALISERS.build(Choice(name, settings)), root, seeds)
+
+
+def test_streams_member_by_member_are_the_streams_one_at_a_time() -> None:
+    for seed, generator in enumerate(member_streams("initial", 3, range(50))):
+        alone = stream("initial", 3, seed)
+        assert np.array_equal(
+            stream_key("initial", 3, seed), alone.bit_generator.state["state"]["key"]
+        )
+        # A half-used word and a half-used block must not reach the next member.
+        assert generator.integers(2**32, dtype=np.uint32) == alone.integers(2**32, dtype=np.uint32)
+        assert np.array_equal(generator.standard_normal(5), alone.standard_normal(5))
 
 
 @pytest.mark.parametrize("name", INITIALISERS.names())

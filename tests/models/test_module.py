@@ -21,8 +21,8 @@ from sweep.models.regularizers import Augment, NoRegularizer
 from sweep.problems.base import Data
 from sweep.registry import Choice
 from sweep.training.base import Standard
+from sweep.training.batched import train_batched as train
 from sweep.training.optimizers import Adam
-from sweep.training.trainer import train
 
 SOURCE = """
 import torch

@@ -22,9 +22,9 @@ from sweep.problems.base import Data
 from sweep.registry import Choice
 from sweep.seeds import stream
 from sweep.training.base import Optimizer, Standard
+from sweep.training.batched import train_batched as train
 from sweep.training.batches import BatchOrder
 from sweep.training.optimizers import Adam, GradientDescent, Momentum
-from sweep.training.trainer import train
 
 STEPS, SEEDS, DECAY, ROOT = 100, (4, 9, 11), 0.05, 2
 RNG = np.random.default_rng(8)
@@ -56,6 +56,18 @@ class Twin(torch.nn.Module):
         return torch.cat([p.detach().reshape(-1) for p in self.parts]).numpy()
 
 
+def shuffled(n: int, words: np.random.BitGenerator) -> list[int]:
+    """Fisher and Yates from the top, a word modulo i a swap; whole blocks of four words."""
+    order = list(range(n))
+    swaps = range(n - 1, 0, -1)
+    blocks_of_four = -(-len(swaps) // 4)
+    drawn = [int(word) for word in words.random_raw(4 * blocks_of_four)]
+    for i, word in zip(swaps, drawn, strict=False):
+        j = word % (i + 1)
+        order[i], order[j] = order[j], order[i]
+    return order
+
+
 def twin_path(start: np.ndarray, lam: float, seed: int, optimizer: Optimizer) -> np.ndarray:
     """θ̃ after 0, 1, …, STEPS updates, (STEPS+1, P)."""
     net = Twin(start)
@@ -69,14 +81,14 @@ def twin_path(start: np.ndarray, lam: float, seed: int, optimizer: Optimizer) ->
             steps = torch.optim.Adam(net.parameters(), optimizer.lr, betas, optimizer.eps)
         case GradientDescent():
             steps = torch.optim.SGD(net.parameters(), optimizer.lr)
-    rng = stream("batches", ROOT, seed)
-    waiting: list[np.ndarray] = []
+    words = stream("batches", ROOT, seed).bit_generator
+    waiting: list[list[int]] = []
     path = [net.flat()]
     for _ in range(STEPS):
         chosen = np.arange(len(y))
         if optimizer.batch_size is not None:
             if not waiting:
-                order = rng.permutation(len(y))
+                order = shuffled(len(y), words)
                 size = optimizer.batch_size
                 waiting = [order[i : i + size] for i in range(0, len(y), size)]
             chosen = waiting.pop(0)

@@ -15,8 +15,8 @@ from sweep.models.regularizers import NoRegularizer
 from sweep.problems.base import Data
 from sweep.registry import Choice
 from sweep.training.base import Standard
+from sweep.training.batched import train_batched as train
 from sweep.training.lbfgs import C_CURVATURE, C_DECREASE, Lbfgs
-from sweep.training.trainer import train
 from sweep.verdicts import Stop
 
 RNG = np.random.default_rng(8)

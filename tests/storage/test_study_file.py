@@ -13,6 +13,7 @@ import pytest
 
 from sweep.errors import UserError
 from sweep.planning import plan_blocks
+from sweep.rows import NUMERICS_VERSION
 from sweep.spec import Block
 from sweep.storage import study_file
 from sweep.storage.durable import locked
@@ -50,7 +51,7 @@ def test_what_is_written(layout, monkeypatch):
     text = layout.study_file.read_text()
     written = json.loads(text)
     assert written["schema_version"] == 1
-    assert written["numerics"] == 1
+    assert written["numerics"] == NUMERICS_VERSION
     assert written["study"] == "0123456789ab"
     assert written["device"] == "cpu"
     assert written["blocks"] == [[0, 2], [2, 2]]

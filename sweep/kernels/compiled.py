@@ -20,6 +20,9 @@ from typing import Any, TypeVar, cast
 import numba
 from numba import njit
 
+# Folders all of whose code may end up inside a kernel.
+BOUND = ("formulas", "kernels", "fused")
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -29,7 +32,8 @@ def cache_folder() -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
     for source in sorted(package.rglob("*.py")):
         text = source.read_bytes()
-        if b"compiled" in text:  # a kernel's file imports it from here
+        # A kernel's file imports `compiled` from here; formulas and programs are bound elsewhere.
+        if b"compiled" in text or source.parent.name in BOUND:
             digest.update(source.relative_to(package).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(text).digest())
     home = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"

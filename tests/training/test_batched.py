@@ -19,10 +19,11 @@ from sweep.models.regularizers import Augment, NoRegularizer
 from sweep.problems.base import Data
 from sweep.registry import Choice
 from sweep.training.base import OPTIMIZERS, STOPPING, Ending, Optimizer, Standard
+from sweep.training.batched import preferred_lanes
+from sweep.training.batched import train_batched as train
 from sweep.training.batches import BatchOrder
 from sweep.training.lbfgs import Lbfgs
 from sweep.training.optimizers import Adam, GradientDescent, Momentum
-from sweep.training.trainer import preferred_lanes, train
 from sweep.verdicts import Stop
 
 ROOT = 3

@@ -1,0 +1,133 @@
+"""Activation functions σ with their first two derivatives.
+
+Each entry is three functions of the preactivation z: `value`, `slope` = σ′ and `bend` = σ″, of
+which the last two are also given h = σ(z). At the kink of a piecewise-linear σ the slope is the
+one on the left, as in torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sweep.formulas.primitives import Value, exp, positive_part, sigmoid, softplus, tanh, where
+
+
+@dataclass(frozen=True)
+class ActivationFormula:
+    """σ, σ′, σ″: functions of (z, *settings), (z, h, *settings) and (z, h, *settings).
+
+    `by_output`: the slope is the same when it is given h in place of z, so that whoever keeps h
+    need not keep z.
+    """
+
+    value: Callable[..., Value]
+    slope: Callable[..., Value]
+    bend: Callable[..., Value]
+    by_output: bool = True
+
+
+def relu(z: Value) -> Value:
+    """max(z, 0)."""
+    return positive_part(z)
+
+
+def relu_slope(z: Value, h: Value) -> Value:
+    """1 where z > 0, else 0."""
+    return where(z > 0.0, 1.0, 0.0)
+
+
+def flat(z: Value, h: Value) -> Value:
+    """0: the second derivative of a piecewise-linear function."""
+    return z * 0.0
+
+
+def leaky_relu(z: Value, negative_slope: float) -> Value:
+    """Z where positive, else negative_slope·z."""
+    return where(z > 0.0, z, z * negative_slope)
+
+
+def leaky_relu_slope(z: Value, h: Value, negative_slope: float) -> Value:
+    """1 where z > 0, else negative_slope."""
+    return where(z > 0.0, 1.0, negative_slope)
+
+
+def leaky_relu_bend(z: Value, h: Value, negative_slope: float) -> Value:
+    """0."""
+    return z * 0.0
+
+
+def identity(z: Value) -> Value:
+    """Z."""
+    return z
+
+
+def identity_slope(z: Value, h: Value) -> Value:
+    """1."""
+    return z * 0.0 + 1.0
+
+
+def hyperbolic(z: Value) -> Value:
+    """tanh(z)."""
+    return tanh(z)
+
+
+def hyperbolic_slope(z: Value, h: Value) -> Value:
+    """1 − h²."""
+    return 1.0 - h * h
+
+
+def hyperbolic_bend(z: Value, h: Value) -> Value:
+    """−2h(1 − h²)."""
+    return h * (h * h - 1.0) * 2.0
+
+
+def logistic(z: Value) -> Value:
+    """1/(1+e^−z)."""
+    return sigmoid(z)
+
+
+def logistic_slope(z: Value, h: Value) -> Value:
+    """h(1 − h)."""
+    return h * (1.0 - h)
+
+
+def logistic_bend(z: Value, h: Value) -> Value:
+    """h(1 − h)(1 − 2h)."""
+    return h * (1.0 - h) * (1.0 - 2.0 * h)
+
+
+def soft_relu(z: Value) -> Value:
+    """ln(1+e^z)."""
+    return softplus(z)
+
+
+def soft_relu_slope(z: Value, h: Value) -> Value:
+    """1/(1+e^−z)."""
+    return sigmoid(z)
+
+
+def soft_relu_bend(z: Value, h: Value) -> Value:
+    """The sigmoid's slope."""
+    return sigmoid(z) * sigmoid(-z)
+
+
+def exponential(z: Value) -> Value:
+    """e^z: the added neuron of [A] eq. 3."""
+    return exp(z)
+
+
+def exponential_slope(z: Value, h: Value) -> Value:
+    """e^z again."""
+    return h
+
+
+ACTIVATION_FORMULAS = {
+    "relu": ActivationFormula(relu, relu_slope, flat),
+    "leaky_relu": ActivationFormula(leaky_relu, leaky_relu_slope, leaky_relu_bend, by_output=False),
+    "identity": ActivationFormula(identity, identity_slope, flat),
+    "tanh": ActivationFormula(hyperbolic, hyperbolic_slope, hyperbolic_bend),
+    "sigmoid": ActivationFormula(logistic, logistic_slope, logistic_bend),
+    "softplus": ActivationFormula(soft_relu, soft_relu_slope, soft_relu_bend, by_output=False),
+}
+EXPONENTIAL = ActivationFormula(exponential, exponential_slope, exponential_slope)

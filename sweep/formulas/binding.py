@@ -1,0 +1,40 @@
+"""The same function over other primitives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from types import FunctionType
+from typing import Any
+
+Names = Mapping[str, Any]
+Jit = Callable[[FunctionType], Any]
+
+
+def bind(function: Callable[..., Any], names: Names, suffix: str = "") -> FunctionType:
+    """A copy of a plain function whose global names mean what `names` says.
+
+    Names that are not given keep their meaning. `suffix` is added to the copy's name: compilers
+    that keep code on disk by name must not take one copy for another.
+    """
+    assert isinstance(function, FunctionType)
+    code = function.__code__
+    if suffix:
+        code = code.replace(co_name=code.co_name + suffix, co_qualname=code.co_qualname + suffix)
+    copy = FunctionType(
+        code, {**function.__globals__, **names}, None, function.__defaults__, function.__closure__
+    )
+    copy.__module__, copy.__doc__ = function.__module__, function.__doc__
+    return copy
+
+
+def specialise(
+    functions: Iterable[Callable[..., Any]], names: Names, jit: Jit, suffix: str = ""
+) -> dict[str, Any]:
+    """Copies of functions that call each other, each passed through `jit`; by name.
+
+    A function may call those before it in the list: it gets their finished copies.
+    """
+    found: dict[str, Any] = {}
+    for function in functions:
+        found[function.__name__] = jit(bind(function, {**names, **found}, suffix))
+    return found

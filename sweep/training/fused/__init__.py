@@ -1,0 +1,1 @@
+"""Fused training: the whole loop of a member inside one compiled function."""

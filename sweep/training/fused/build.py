@@ -1,0 +1,154 @@
+"""From a scheme, the names of its formulas, to compiled training.
+
+`program` and `members` are written for any machine; here their functions are copied with the names
+of one machine and one scheme bound to them, and compiled. The finished trainers carry the scheme in
+their name, under which numba keeps their machine code on disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from numba import njit
+
+from sweep.formulas.activations import EXPONENTIAL, ActivationFormula
+from sweep.formulas.binding import Names, bind, specialise
+from sweep.formulas.losses import LossFormula
+from sweep.kernels import elementary, plain, vectors
+from sweep.kernels.compiled import compiled
+from sweep.training.fused import members, program
+
+MACHINE = (
+    "load store load_tile store_tile points lanes tile total dot fma sqrt absolute where every"
+)
+PRIMITIVES = "exp tanh sigmoid softplus positive_part power"
+
+# By whether a formula's slope can be told from its output.
+KEEPING = {
+    True: (program.keep_nothing, program.recall_output),
+    False: (program.keep_tile, program.recall_tile),
+}
+
+Settings = tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What must be compiled anew: formulas with their constants, the optimizer, mini-batches.
+
+    `exponential`: the added neurons are exponential, not the network's own kind.
+    """
+
+    activation: ActivationFormula
+    activation_settings: Settings
+    loss: LossFormula
+    loss_settings: Settings
+    exponential: bool
+    optimizer: str
+    batched: bool
+
+    @property
+    def name(self) -> str:
+        """A word that tells schemes apart, fit for a function's name."""
+        parts = [
+            self.activation.value.__name__,
+            *map(repr, self.activation_settings),
+            self.loss.value.__name__,
+            *map(repr, self.loss_settings),
+            "exp" if self.exponential else "own",
+            self.optimizer,
+            "batched" if self.batched else "full",
+        ]
+        return "__" + re.sub(r"\W", "_", "__".join(parts).replace("-", "minus"))
+
+
+@dataclass(frozen=True, eq=False)
+class Machine:
+    """A backend: its names, and what makes a function its own.
+
+    `part` is for functions that others call, `whole` for finished trainers.
+    """
+
+    names: Names
+    part: Callable[[Any], Any]
+    whole: Callable[[Any], Any]
+
+
+def _names(module: Any, words: str) -> dict[str, Any]:
+    return {word: getattr(module, word) for word in words.split()}
+
+
+def _inline(function: Any) -> Any:
+    return njit(forceinline=True, error_model="numpy")(function)
+
+
+def _part(function: Any) -> Any:
+    return njit(error_model="numpy", nogil=True)(function)
+
+
+VECTORS = Machine({**_names(vectors, MACHINE), **_names(elementary, PRIMITIVES)}, _part, compiled)
+
+
+def _fixed(function: Callable[..., Any], arguments: int, settings: Settings) -> Callable[..., Any]:
+    """The formula as a function of its first arguments alone."""
+    if not settings:
+        return function
+    (constant,) = (int(c) if float(c).is_integer() else c for c in settings)
+    if arguments == 1:
+        return lambda z: function(z, constant)
+    return lambda z, h: function(z, h, constant)
+
+
+def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) -> dict[str, Any]:
+    """`activate`, `neuron`, `loss` and their slopes on a machine with these names."""
+    activation = (scheme.activation, scheme.activation_settings)
+    neuron = (EXPONENTIAL, ()) if scheme.exponential else activation
+
+    def of(function: Callable[..., Any], arguments: int, settings: Settings) -> Any:
+        finished = inline(bind(function, names))
+        fixed = _fixed(finished, arguments, settings)
+        return finished if fixed is finished else inline(fixed)
+
+    found = {}
+    for name, (formula, settings) in {"activate": activation, "neuron": neuron}.items():
+        found[name] = of(formula.value, 1, settings)
+        found[f"{name}_slope"] = of(formula.slope, 2, settings)
+        keep, recall = KEEPING[formula.by_output]
+        ending = "_neuron" if name == "neuron" else ""
+        found[f"keep{ending}"] = inline(bind(keep, names))
+        found[f"recall{ending}"] = inline(bind(recall, names))
+    found["loss"] = of(scheme.loss.value, 1, scheme.loss_settings)
+    found["loss_slope"] = of(scheme.loss.slope, 1, scheme.loss_settings)
+    return found
+
+
+def loop(scheme: Scheme, machine: Machine) -> dict[str, Any]:
+    """The names of a scheme on a machine; `run` among them is the loop of `members`."""
+    inline = _inline if machine is VECTORS else machine.part
+    names = {**machine.names, **formula_names(scheme, machine.names, inline)}
+    names["point_weights"] = inline(bind(program.point_weights, names))
+    parts = specialise(program.PARTS, names, inline)
+    update = machine.part(bind(program.OPTIMIZERS[scheme.optimizer], names))
+    names |= {"evaluate": parts["evaluate"], "norm": parts["norm"], "update": update}
+    if scheme.batched:
+        own = {**names, "point_weights": inline(bind(program.member_weights, names))}
+        names["evaluate_batch"] = specialise(program.PARTS, own, inline)["evaluate"]
+    functions: Sequence[Callable[..., Any]] = members.BATCHED if scheme.batched else members.FULL
+    names |= specialise(functions, names, machine.part)
+    return {**names, "run": names[functions[-1].__name__]}
+
+
+@cache
+def trainer(scheme: Scheme, machine: Machine = VECTORS) -> Callable[..., None]:
+    """`members.train_members` for a scheme."""
+    names = loop(scheme, machine)
+    names["zeros"] = machine.part(bind(members.zeros, names))
+    finished: Callable[..., None] = machine.whole(bind(members.train_members, names, scheme.name))
+    return finished
+
+
+assert (plain.LANES, plain.TILE) == (vectors.LANES, vectors.TILE)

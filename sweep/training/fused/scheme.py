@@ -1,0 +1,122 @@
+"""Which configurations the fused trainer serves, and what it needs of them as plain numbers.
+
+Axis letters as in `sweep.training.fused.program`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sweep.kernels.plain import TILE
+from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
+from sweep.models.mlp import MlpNetwork
+from sweep.models.objective import DataObjective, Objective
+from sweep.models.regularizers import Augment, NoRegularizer
+from sweep.training.base import Optimizer
+from sweep.training.batches import batch_plan
+from sweep.training.fused.build import Scheme
+from sweep.training.fused.program import Net
+from sweep.training.fused.records import Points, Tables
+from sweep.training.optimizers import Adam, GradientDescent, Momentum
+from sweep.training.schedules import SCHEDULES
+
+#: Hidden layers, and units in one of them, up to which members stay in cache.
+DEEPEST, WIDEST = 4, 64
+
+FirstOrder = GradientDescent | Momentum | Adam
+_NAMES = {GradientDescent: "gd", Momentum: "momentum", Adam: "adam"}
+
+
+@dataclass(frozen=True, eq=False)
+class FusedParts:
+    """An objective and an optimizer that the fused trainer serves."""
+
+    objective: DataObjective
+    network: MlpNetwork
+    optimizer: FirstOrder
+
+    @property
+    def scheme(self) -> Scheme:
+        """The formulas to compile."""
+        return Scheme(
+            self.network.activation.formula,
+            self.network.activation.settings,
+            self.objective.loss.formula,
+            self.objective.loss.settings,
+            # For a network without added neurons either would do: one kernel less to compile.
+            not isinstance(self.objective.augmentation, ExtraNeuron),
+            _NAMES[type(self.optimizer)],
+            self.optimizer.batch_size is not None,
+        )
+
+    @property
+    def widths(self) -> np.ndarray:
+        """Widths of the hidden layers, (L,)."""
+        return np.array(self.network.widths, dtype=np.int64)
+
+    @property
+    def net(self) -> Net:
+        """Shapes and constants; the points are padded to whole tiles."""
+        objective, n_inputs = self.objective, self.objective.x.shape[1]
+        n_added = (objective.n_params - objective.n_base) // (n_inputs + 2)
+        return Net(
+            n_points=-(-objective.n_data // TILE) * TILE,
+            n_inputs=n_inputs,
+            n_base=objective.n_base,
+            n_added=n_added,
+            n_params=objective.n_params,
+            n_units=sum(self.network.widths) + n_added,
+            decayed=objective.n_params if objective.augmentation.decayed else objective.n_base,
+            decay=float(objective.weight_decay),
+            penalised=int(isinstance(objective.regularizer, Augment)),
+        )
+
+    @property
+    def points(self) -> Points:
+        """The data in the program's layout. Padding repeats the last point with weight 0."""
+        x, y = self.objective.x.cpu().numpy(), self.objective.y.cpu().numpy()
+        padding = -len(y) % TILE
+        batch, factor = batch_plan(len(y), self.optimizer.batch_size)
+        return Points(
+            np.ascontiguousarray(np.pad(x, ((0, padding), (0, 0)), mode="edge").T).ravel(),
+            np.pad(y, (0, padding), mode="edge"),
+            np.pad(np.ones(len(y)), (0, padding)),
+            batch,
+            factor,
+        )
+
+    def tables(self, max_steps: int) -> Tables:
+        """What the t-th update needs besides the learning rate, t = 1 … max_steps."""
+        t = np.arange(1, max(1, max_steps) + 1, dtype=np.float64)
+        ones = np.ones_like(t)
+        optimizer = self.optimizer
+        factor = SCHEDULES.build(optimizer.schedule).factor(t - 1)
+        if isinstance(optimizer, Adam):
+            rate, spread = factor / (1 - optimizer.beta1**t), 1 / (1 - optimizer.beta2**t)
+            constants = np.array([optimizer.beta1, optimizer.beta2, optimizer.eps])
+            return Tables(2, rate, spread, constants)
+        if isinstance(optimizer, Momentum):
+            return Tables(1, factor, ones, np.array([optimizer.momentum]))
+        return Tables(0, factor, ones, np.zeros(1))
+
+
+def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None:
+    """What the fused trainer needs, or None where it does not serve and torch does."""
+    if not isinstance(objective, DataObjective) or not isinstance(objective.network, MlpNetwork):
+        return None
+    if not isinstance(optimizer, GradientDescent | Momentum | Adam):
+        return None
+    network = objective.network
+    served = (
+        len(network.widths) <= DEEPEST
+        and max(network.widths) <= WIDEST
+        # Powers are products: whole exponents only.
+        and all(float(value).is_integer() for value in objective.loss.settings)
+        and isinstance(objective.augmentation, NoAugmentation | ExpSkip | ExtraNeuron)
+        and isinstance(objective.regularizer, NoRegularizer | Augment)
+        and objective.dtype.is_floating_point
+        and objective.dtype.itemsize == 8
+    )
+    return FusedParts(objective, network, optimizer) if served else None

@@ -1,0 +1,67 @@
+"""The benchmarks run at tiny sizes, and what they print is what they write."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def benchmark(name: str, *words: str, folder: Path) -> tuple[str, dict[str, Any]]:
+    """What a benchmark prints, and its JSON."""
+    file = folder / "found.json"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / name), *words, f"--json={file}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout, json.loads(file.read_text())
+
+
+def test_training_benchmark_shows_what_it_measured(tmp_path: Path) -> None:
+    words = ("--quick", "--shapes=relu", "--peers=autograd,vmap eager", "--threads=1")
+    text, found = benchmark("benchmark_training.py", *words, folder=tmp_path)
+    (record,) = found["shapes"]
+    # By hand: 12 weights, 5 biases, 40 points; 8 weights need no gradient of their input.
+    assert record["flops"] == 40 * (6 * 12 - 2 * 8 + 2 * 5 + 5) + 12 * 17
+    assert record["parameters"] == 17
+    rates = {name: one["rate"] for name, one in record["contenders"].items()}
+    assert set(rates) == {"fused", "autograd", "vmap eager"}
+    for name, ratio in record["ratios"].items():
+        assert ratio == pytest.approx(rates["fused"] / rates[name])
+        row = next(line for line in text.splitlines() if line.startswith(f"relu       {name}"))
+        assert row.split()[-2:] == [f"{rates[name] / 1e3:.4g}", f"{ratio:.1f}"]
+    one = record["fused_by_threads"]["1"]
+    assert one["share"] == pytest.approx(one["gflops"] / one["dgemm_gflops"])
+    assert [row["found"] for row in found["bars"]] == [
+        record["ratios"]["vmap eager"],
+        one["share"],
+        min(record["ratios"].values()),
+    ]
+
+
+def test_end_to_end_benchmark_accounts_for_every_second(tmp_path: Path) -> None:
+    words = ("--study=xor", "--seeds=5", "--compute=serial", "--cold")
+    text, found = benchmark("benchmark_end_to_end.py", *words, folder=tmp_path)
+    (run,) = found["runs"]
+    assert run["rows"] == 5
+    assert sum(run["phases"].values()) == pytest.approx(run["seconds"])
+    assert min(run["phases"].values()) >= 0
+    assert run["phases"]["train"] > 0
+    assert run["phases"]["judge"] > 0
+    assert run["seeds_per_second"] == pytest.approx(run["seeds"] / run["seconds"])
+    assert 100 < run["driver_peak_mib"] < 4000
+    assert f"{run['seeds_per_second']:.4g} seeds/s" in text
+    for name, seconds in run["phases"].items():
+        assert any(line.split()[:2] == [name, f"{seconds:.2f}"] for line in text.splitlines())
