@@ -31,7 +31,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
 'sweep run --help' lists what can be chosen. Exit status: 0 complete, 1 a check found a difference
 or a job failed for good, 2 bad input, 130 interrupted (the same command resumes)."""
 
-INTERRUPTED = "sweep: interrupted; finished jobs are on disk, and the same command resumes."
+INTERRUPTED = "sweep: interrupted; what was finished is on disk, and the same command resumes."
 
 
 class _Parser(argparse.ArgumentParser):

@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from sweep.cli.tally import counted
 from sweep.study.verify import Verification
 
 # Beyond these a list of differences is read by nobody; the count says the rest.
@@ -44,12 +45,13 @@ def show_verification(found: Verification, console: Console | None = None) -> No
         console.print(f"All agree ({found.seconds:.1f} s).", highlight=False)
         return
     for finding in audited.findings[:SHOWN]:
-        text = f"{finding.where}: {finding.column} is {finding.stored}, "
-        text += f"the second route says {finding.recomputed}"
+        text = f"{finding.where} {finding.stored}: {finding.recomputed}"
+        if finding.column != "file":
+            text = f"{finding.where}: {finding.column} is {finding.stored}, "
+            text += f"the second route says {finding.recomputed}"
         console.print(text, soft_wrap=True, markup=False, highlight=False)
     hidden = len(audited.findings) - SHOWN
     if hidden > 0:
         console.print(f"… and {hidden:,} more", highlight=False)
-    console.print(
-        f"{len(audited.findings):,} differences ({found.seconds:.1f} s).", highlight=False
-    )
+    said = counted(len(audited.findings), "difference")
+    console.print(f"{said} ({found.seconds:.1f} s).", highlight=False)

@@ -5,20 +5,26 @@ has one thread; executors give the parallelism).
 
 numba looks only at a function's own file to decide whether its machine code is still good, not at
 the files of the functions it calls. So the cache lies in a folder named after the sources of all
-kernels: changed code never meets old machine code.
+kernels: changed code never meets old machine code. A cache is a convenience: one that is damaged
+or full costs a compilation, never a run.
 """
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import os
+import pickle
+import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 from numba import njit
+from numba.core.caching import FunctionCache
 
 # Folders all of whose code may end up inside a kernel.
 BOUND = ("formulas", "kernels", "fused")
@@ -32,8 +38,10 @@ def cache_folder() -> Path:
     digest = hashlib.sha256(numba.__version__.encode())
     for source in sorted(package.rglob("*.py")):
         text = source.read_bytes()
-        # A kernel's file imports `compiled` from here; formulas and programs are bound elsewhere.
-        if b"compiled" in text or source.parent.name in BOUND:
+        # A kernel's file imports `compiled` from here; formulas, programs and what is named so are
+        # bound elsewhere.
+        bound = source.parent.name in BOUND or source.stem.endswith("_kernels")
+        if bound or b"compiled" in text:
             digest.update(source.relative_to(package).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(text).digest())
     home = os.environ.get("NUMBA_CACHE_DIR") or os.environ.get("XDG_CACHE_HOME") or "~/.cache"
@@ -50,12 +58,37 @@ def _use_cache_folder() -> None:
     if not writable:
         # A home that cannot be written: compiled again in every process, but it works.
         folder = Path(tempfile.mkdtemp(prefix="sweep-kernels-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # made at run time
 
 
 _use_cache_folder()
 
 
+#: What reading a file raises that was cut short or overwritten.
+DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, AttributeError)
+
+
+class ForgivingCache(FunctionCache):
+    """numba's cache of a function, where no file can be so wrong that the function cannot run."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """The machine code of a signature, or None; damaged files are forgotten."""
+        try:
+            return super().load_overload(sig, target_context)
+        except (*DAMAGED, OSError):
+            with suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep the machine code of a signature, if the folder takes it."""
+        with suppress(*DAMAGED, OSError):
+            super().save_overload(sig, data)
+
+
 def compiled(function: F) -> F:
     """The same function as machine code, built at the first call of each signature."""
-    return cast(F, njit(cache=True, nogil=True, error_model="numpy")(function))
+    dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
+    dispatcher._cache = ForgivingCache(dispatcher.py_func)
+    return cast(F, dispatcher)

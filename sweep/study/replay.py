@@ -33,6 +33,8 @@ from sweep.study.trajectory import trajectory
 
 #: A sentence that names more cells or blocks is read by nobody.
 NAMED = 8
+#: Shown in place of a value whose column the file does not have.
+MISSING = "no such column"
 _ENVIRONMENT = ("sweep", "git_commit", "python", "platform", "packages")
 
 
@@ -191,9 +193,12 @@ def _stored_row(layout: Layout, job: Job, block: Block) -> Mapping[str, Any] | N
         return None
     member = {"arm": job.cell.arms[0].name, "draw": job.draw, "seed": job.block.first}
     found = [row for row in table.to_pylist() if member.items() <= row.items()]
-    if not found:
+    if len(found) != 1:
         said = ", ".join(f"{key} {value}" for key, value in member.items())
-        raise CheckError(f"job {name} in '{layout.root}' is finished, but has no row of {said}.")
+        has = (
+            f"has {len(found)} rows of {said} instead of one" if found else f"has no row of {said}"
+        )
+        raise CheckError(f"job {name} in '{layout.root}' is finished, but {has}.")
     return dict(found[0])
 
 
@@ -203,12 +208,14 @@ def _compare(
     """The columns that were compared, and those that differ."""
     if stored is None:
         return (), ()
-    left_out = {"job"} if stored.get("params") is not None else {"job", "params"}
+    # Whether parameters are kept is a setting of the store, and may change from run to run.
+    unkept = "params" in stored and stored["params"] is None
+    left_out = {"job", "params"} if unkept else {"job"}
     names = tuple(name for name in {**replayed, **stored} if name not in left_out)
     return names, tuple(
-        Difference(name, stored.get(name), replayed.get(name))
+        Difference(name, stored.get(name, MISSING), replayed.get(name, MISSING))
         for name in names
-        if _bits(stored.get(name)) != _bits(replayed.get(name))
+        if _bits(stored.get(name, MISSING)) != _bits(replayed.get(name, MISSING))
     )
 
 

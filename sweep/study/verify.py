@@ -94,14 +94,14 @@ def _read(layout: Layout, study: Study, found: Audited) -> Columns:
         try:
             table = read_file(path)
         except UserError as error:
-            found.add(path.name, "file", "a row file", str(error))
+            found.add(path.name, "file", "cannot be read", str(error))
             continue
         if not checksums_of(layout, path):
-            found.add(path.name, "file", "no SHA-256", "one in checksums/")
+            found.add(path.name, "file", "has no SHA-256", "one in checksums/ is wanted")
         columns: Columns = table.to_pydict()
         names = names or list(columns)
         if list(columns) != names:
-            found.add(path.name, "file", "other columns", "those of the files beside it")
+            found.add(path.name, "file", "has other columns", "its neighbours' are wanted")
             continue
         if not path.name.startswith(MERGED):
             for job in sorted(set(columns["job"]) - {path.stem}):

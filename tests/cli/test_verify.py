@@ -192,7 +192,7 @@ def test_a_verdict_made_better_is_found(
     alter(copy, change)
     assert columns_found(copy) == {"certificate" if certificate == "none" else "verdict"}
     assert main(["verify", str(copy)]) == 1
-    assert "1 differences" in capsys.readouterr().out
+    assert "1 difference (" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("column", ["judged_objective", "judged_grad_norm", "lam", "judged_error"])

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 import sweep
-from sweep.errors import UserError
+from sweep.errors import CheckError, UserError
 from sweep.rows import KEY, columns
 from sweep.storage.arrow_schema import row_schema
 from sweep.storage.layout import Layout
@@ -157,6 +158,22 @@ def test_rows_in_a_merged_file_and_rows_without_parameters(tmp_path: Path) -> No
         file.unlink()
     (layout.rows / "merged-0.parquet").write_bytes(merged)
     assert sweep.replay(path, arm="plain", seed=3).equal is True
+
+
+def test_a_lost_column_is_a_difference_and_a_second_row_is_an_error(tmp_path: Path) -> None:
+    path = run(tmp_path, *QUICK, "seeds.count=1", "store.params=none")
+    layout = Layout.at(path)
+    (file,) = layout.rows.glob("*.parquet")
+    for checksum in layout.checksums.glob("*"):
+        checksum.unlink()
+    table = read_rows(layout)
+    lost = table.drop_columns(["limit_error", "params"])
+    file.write_bytes(serialise(lost, [file.stem]))
+    found = sweep.replay(path, arm="plain", seed=0)
+    assert {d.column for d in found.differences} == {"limit_error", "params"}
+    file.write_bytes(serialise(pa.concat_tables([table, table]), [file.stem]))
+    with pytest.raises(CheckError, match="has 2 rows of arm plain, draw 0, seed 0, not one"):
+        sweep.replay(path, arm="plain", seed=0)
 
 
 def test_a_problem_without_data_has_no_errors_to_show(tmp_path: Path) -> None:
