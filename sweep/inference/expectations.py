@@ -21,9 +21,10 @@ that the unresolved rows leave open, undecided when at some.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,29 @@ EXAMPLES = 3
 
 
 @dataclass(frozen=True)
+class Answer:
+    """A study's claim and what its rows say of it.
+
+    `study` is the study's name, `results` its folder. `fault` is the sentence that says why there
+    are no findings, when no job of the study succeeded.
+    """
+
+    study: str
+    results: Path
+    claim: Claim
+    findings: tuple[Finding, ...] = ()
+    fault: str | None = None
+
+    @property
+    def status(self) -> Status:
+        """All findings together: does not hold when one does not, holds when all do."""
+        statuses = {finding.status for finding in self.findings}
+        if Status.FAILS in statuses:
+            return Status.FAILS
+        return Status.HOLDS if statuses == {Status.HOLDS} else Status.UNDECIDED
+
+
+@dataclass(frozen=True)
 class _Share:
     """k to k+u of n rows, worth `trials` independent ones."""
 
@@ -106,13 +130,6 @@ def judge_claim(claim: Claim, rows: pd.DataFrame) -> list[Finding]:
     ordered = rows.sort_values([name for name in KEY if name in rows], ignore_index=True)
     found = [_judge(expectation, ordered) for expectation in claim.expect]
     return _published(found, ordered)
-
-
-def summary_status(statuses: Sequence[Status]) -> Status:
-    """All together: does not hold when one does not, holds when all do."""
-    if Status.FAILS in statuses:
-        return Status.FAILS
-    return Status.HOLDS if set(statuses) == {Status.HOLDS} else Status.UNDECIDED
 
 
 def _judge(asked: Expectation, rows: pd.DataFrame) -> Finding:
