@@ -16,7 +16,7 @@ from sweep.cli.library import Library
 from sweep.errors import UserError, unknown
 
 if TYPE_CHECKING:
-    from sweep.inference.expectations import Answer
+    from sweep.inference.answers import Answer
     from sweep.job import JobFailure, JobReport
     from sweep.study.claims import Claiming
     from sweep.study.observer import Ending
@@ -133,6 +133,10 @@ class _Line:
         self._say(f"job {failure.job_id} failed: {failure.reason}")
 
     def warning(self, sentence: str) -> None:
+        """Prints the sentence."""
+        self._say(sentence)
+
+    def note(self, sentence: str) -> None:
         """Prints the sentence."""
         self._say(sentence)
 

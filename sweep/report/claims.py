@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweep.inference.answers import Answer, Finding
 from sweep.inference.claims import Expectation
-from sweep.inference.expectations import Answer, Finding
 from sweep.storage.durable import replace_files
 
 HEADS = ("study", "claim", "expected", "observed", "95 % interval", "result")

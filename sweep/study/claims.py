@@ -8,8 +8,9 @@ from pathlib import Path
 
 from sweep.errors import CheckError
 from sweep.execution.shared import SharedExecutor
+from sweep.inference.answers import Answer
 from sweep.inference.claims import Claim
-from sweep.inference.expectations import Answer, judge_claim
+from sweep.inference.expectations import judge_claim
 from sweep.report.claims import write_claims
 from sweep.spec import Compute, Store, Study, Tracking
 from sweep.storage.layout import Layout

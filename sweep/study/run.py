@@ -41,9 +41,9 @@ def run_study(
     """Everything of the study that is not on disk yet, then its summary and report.
 
     `resolved` is the composed configuration, kept in study.json; `opener` gives the executor, when
-    there is work. Running it again finishes what
-    is missing, or does nothing. Raises `UserError` for bad input, before anything is written but
-    an empty results folder; `CheckError` when not a single job succeeded.
+    there is work. Running it again finishes what is missing, or does nothing. Raises `UserError`
+    for bad input, before anything but an empty results folder is written; `CheckError` when not a
+    single job succeeded.
     """
     layout = Layout.for_study(store.root, study.name, study.id)
     unfinished = _missing(planned_jobs(study, compute, layout), layout) or _searches(study, layout)
@@ -61,8 +61,7 @@ def run_study(
             if not machine_code_at_hand():
                 observer.note(COMPILING)
             work = CommitRows(layout, study.cells, compute.device, store.params)
-            searches = _searches(study, layout)
-            failures = _execute(executor, work, todo, searches, track, observer)
+            failures = _execute(executor, work, todo, _searches(study, layout), track, observer)
         if failures and not row_paths(layout.rows):
             raise CheckError(
                 f"all {len(failures)} jobs failed for good; the first: {failures[0].reason}"

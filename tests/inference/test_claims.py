@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from sweep.errors import UserError
+from sweep.inference.answers import Finding, Status
 from sweep.inference.claims import Claim, parse_claim
-from sweep.inference.expectations import Finding, Status, judge_claim
+from sweep.inference.expectations import judge_claim
 from sweep.inference.selection import numbers, words
 from sweep.rows import columns
 
