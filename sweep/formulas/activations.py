@@ -112,6 +112,37 @@ def soft_relu_bend(z: Value, h: Value) -> Value:
     return sigmoid(z) * sigmoid(-z)
 
 
+def requ(z: Value) -> Value:
+    """max(z, 0)² ([B] section 2)."""
+    u = positive_part(z)
+    return u * u
+
+
+def requ_slope(z: Value, h: Value) -> Value:
+    """2·max(z, 0)."""
+    return positive_part(z) * 2.0
+
+
+def requ_bend(z: Value, h: Value) -> Value:
+    """2 where z > 0, else 0."""
+    return where(z > 0.0, 2.0, 0.0)
+
+
+def square(z: Value) -> Value:
+    """z² ([B] section 4.2)."""
+    return z * z
+
+
+def square_slope(z: Value, h: Value) -> Value:
+    """2z."""
+    return z * 2.0
+
+
+def square_bend(z: Value, h: Value) -> Value:
+    """2."""
+    return z * 0.0 + 2.0
+
+
 def exponential(z: Value) -> Value:
     """e^z: the added neuron of [A] eq. 3."""
     return exp(z)
@@ -129,5 +160,7 @@ ACTIVATION_FORMULAS = {
     "tanh": ActivationFormula(hyperbolic, hyperbolic_slope, hyperbolic_bend),
     "sigmoid": ActivationFormula(logistic, logistic_slope, logistic_bend),
     "softplus": ActivationFormula(soft_relu, soft_relu_slope, soft_relu_bend, by_output=False),
+    "requ": ActivationFormula(requ, requ_slope, requ_bend, by_output=False),
+    "square": ActivationFormula(square, square_slope, square_bend, by_output=False),
 }
 EXPONENTIAL = ActivationFormula(exponential, exponential_slope, exponential_slope)

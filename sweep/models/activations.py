@@ -143,3 +143,15 @@ class Sigmoid(_Formula, formula="sigmoid"):
 @dataclass(frozen=True)
 class Softplus(_Formula, formula="softplus"):
     """ln(1+e^z)."""
+
+
+@ACTIVATIONS.add("requ")
+@dataclass(frozen=True)
+class Requ(_Formula, formula="requ"):
+    """max(z, 0)², the rectified quadratic unit of [B]."""
+
+
+@ACTIVATIONS.add("square")
+@dataclass(frozen=True)
+class Square(_Formula, formula="square"):
+    """z², the quadratic neuron of [B] Prop. 2."""

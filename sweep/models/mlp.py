@@ -1,8 +1,8 @@
 """Multilayer perceptrons with one output, of any depth and width.
 
 Layout of θ: hidden layers in order, each its weight matrix (out × in) row by row, then its bias;
-the output weights; the output bias. Axis letters as in `sweep.models.base`; K units of a layer, H
-units of the layer before.
+the output weights; the output bias, unless the network has none. Axis letters as in
+`sweep.models.base`; K units of a layer, H units of the layer before.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ WIDEST = 4096
 
 @dataclass(frozen=True)
 class MlpNetwork:
-    """f(x; θ) = v·h_L + c, h_l = σ(W_l h_{l−1} + b_l), h_0 = x."""
+    """f(x; θ) = v·h_L + c, h_l = σ(W_l h_{l−1} + b_l), h_0 = x; c = 0 without `output_bias`."""
 
     n_inputs: int
     widths: tuple[int, ...]
     activation: Activation
+    output_bias: bool = True
     fixed_lanes: ClassVar[bool] = False
 
     @cached_property
@@ -42,7 +43,8 @@ class MlpNetwork:
             found.append(Piece(f"b{i}", (width,), fan_in, "bias"))
             fan_in = width
         found.append(Piece("v", (1, fan_in), fan_in, "weight"))
-        found.append(Piece("c", (1,), fan_in, "bias"))
+        if self.output_bias:
+            found.append(Piece("c", (1,), fan_in, "bias"))
         return tuple(found)
 
     @cached_property
@@ -51,12 +53,17 @@ class MlpNetwork:
         return sum(piece.size for piece in self.pieces)
 
     def layers(self, theta: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Views of θ: per layer, output last, weights (K, H, S) and bias (K, S)."""
+        """Views of θ: per layer, output last, weights (K, H, S) and bias (K, S).
+
+        A network without output bias has a zero there.
+        """
         parts = torch.split(theta, [piece.size for piece in self.pieces])
         shaped = [
             part.view(*piece.shape, theta.shape[-1])
             for part, piece in zip(parts, self.pieces, strict=True)
         ]
+        if not self.output_bias:
+            shaped.append(theta.new_zeros(1, theta.shape[-1]))
         return list(zip(shaped[::2], shaped[1::2], strict=True))
 
     def hidden(self, theta: torch.Tensor, x: torch.Tensor) -> list[torch.Tensor]:

@@ -190,7 +190,7 @@ class DataObjective:
     ) -> torch.Tensor:
         base, extra = theta[: self.n_base], theta[self.n_base :]
         total = loss
-        penalty = self.regularizer.value(lam, base, extra, self.augmentation)
+        penalty = self.regularizer.value(lam, base, extra, self.network, self.augmentation)
         if penalty is not None:
             total = total + penalty
         if self.weight_decay > 0:

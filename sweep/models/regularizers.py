@@ -36,6 +36,7 @@ class Regularizer(Protocol):
         lam: torch.Tensor | None,
         base: torch.Tensor,
         extra: torch.Tensor,
+        network: Network,
         augmentation: Augmentation,
     ) -> torch.Tensor | None:
         """The regularizer: λ (M, S), base (P, S), extra (E, S) → (S,); None stands for zero."""
@@ -64,6 +65,7 @@ class NoRegularizer:
         lam: torch.Tensor | None,
         base: torch.Tensor,
         extra: torch.Tensor,
+        network: Network,
         augmentation: Augmentation,
     ) -> torch.Tensor | None:
         """None."""
@@ -94,6 +96,7 @@ class Augment:
         lam: torch.Tensor | None,
         base: torch.Tensor,
         extra: torch.Tensor,
+        network: Network,
         augmentation: Augmentation,
     ) -> torch.Tensor | None:
         """λ times the augmentation's penalty, (S,)."""

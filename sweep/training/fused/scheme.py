@@ -111,6 +111,7 @@ def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None
     network = objective.network
     served = (
         len(network.widths) <= DEEPEST
+        and network.output_bias
         and max(network.widths) <= WIDEST
         # Powers are products: whole exponents only.
         and all(float(value).is_integer() for value in objective.loss.settings)
