@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from sweep.judge.base import Judgement
+from sweep.judge.coercive_plain import coordinates_of
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
@@ -39,12 +40,15 @@ DIRECTIONS = 3
 def handles(objective: Objective) -> bool:
     """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
 
-    One-hidden-layer networks with the exponential neuron have a polish of their own.
+    One-hidden-layer networks with the exponential neuron and coercive networks have a polish of
+    their own.
     """
     if not isinstance(objective, DataObjective):
         return True
     shallow = Shallow.of(objective)
     if shallow is not None and shallow.exponential:
+        return False
+    if coordinates_of(objective) is not None:
         return False
     activation = objective.network.activation
     return plain_task(objective) is None and (activation is None or activation.slopes is None)
