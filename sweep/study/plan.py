@@ -17,6 +17,7 @@ from sweep.spec import Arm, Cell, Compute, Job, Store, Study
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs
 from sweep.study.run import planned_jobs
+from sweep.study.theory import theory_bounds, with_bounds
 from sweep.training.base import OPTIMIZERS, STOPPING
 from sweep.training.batches import BatchOrder
 from sweep.training.trainer import prepare, train, trainer_of
@@ -59,6 +60,7 @@ class Plan:
 def plan_study(study: Study, compute: Compute, store: Store, calibrated: bool = True) -> Plan:
     """The plan of a study; `calibrated` False skips timing."""
     layout = Layout.for_study(store.root, study.name, study.id)
+    study = with_bounds(study, theory_bounds(study, layout))
     planned = tuple(planned_jobs(study, compute, layout))
     done = frozenset(finished_jobs(layout))
     workers = compute.workers or (1 if compute.name == "serial" else os.cpu_count() or 1)

@@ -180,15 +180,29 @@ def _arm(name: str, value: object) -> Arm:
     for key in settings:
         if key not in ARM_KEYS:
             raise unknown(f"{where} setting", str(key), ARM_KEYS)
+    regularizer = _part(REGULARIZERS, settings.get("regularizer", NONE), f"{where}.regularizer")
+    law = _law(settings.get("lambda"), f"{where}.lambda")
+    if law is not None and law.settings.get("high") == "theory":
+        _require_bounded(regularizer, f"{where}.lambda.high")
     return Arm(
         name,
         augment=_part(AUGMENTATIONS, settings.get("augment", NONE), f"{where}.augment"),
-        regularizer=_part(REGULARIZERS, settings.get("regularizer", NONE), f"{where}.regularizer"),
+        regularizer=regularizer,
         weight_decay=registry.coerce(
             settings.get("weight_decay", 0.0), float, f"{where}.weight_decay"
         ),
-        lam=_law(settings.get("lambda"), f"{where}.lambda"),
+        lam=law,
     )
+
+
+def _require_bounded(regularizer: Choice, where: str) -> None:
+    """Refuse the word `theory` beside a regularizer whose theorem bounds no λ."""
+    if not REGULARIZERS.entry(regularizer.name).bounded:
+        names = [name for name in REGULARIZERS.names() if REGULARIZERS.entry(name).bounded]
+        raise UserError(
+            f"{where} is 'theory': a number > 0 is accepted for regularizer '{regularizer.name}', "
+            f"because only {' and '.join(map(repr, names))} has a bound from theory."
+        )
 
 
 def _law(value: object, where: str) -> Choice | None:
@@ -203,13 +217,7 @@ def _law(value: object, where: str) -> Choice | None:
             f" {', '.join(LAWS.names())}."
         )
     settings = {str(k): v for k, v in value.items() if k != "law"}
-    choice = _part(LAWS, Choice(value["law"], settings), where)
-    if choice.settings.get("high") == "theory":
-        raise UserError(
-            f"{where}.high is 'theory': a number > 0 is accepted, because no registered"
-            " regularizer has a bound from theory."
-        )
-    return choice
+    return _part(LAWS, Choice(value["law"], settings), where)
 
 
 def _part(entries: Registry[Any], value: object, where: str) -> Choice:
