@@ -102,6 +102,7 @@ def test_every_option_composes_and_resolves(
     needed = {
         ("problem", "table"): [f"problem.path={table}"],
         ("model", "module"): [f"model.factory={installed_factory}", "~arms.extra_neuron"],
+        ("model", "convolution"): ["~arms.extra_neuron"],
     }
     words = [f"{group}={option}", *needed.get((group, option), [])]
     base = [] if group in ("study", "problem") else ["problem=xor"]
