@@ -53,13 +53,13 @@ def output_errors(
 
 def _mlp_error(network: MlpNetwork, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Error bound of f, (N, S)."""
-    growth = _growth(network.activation)
+    growth, offset = _growth(network.activation), _offset(network.activation)
     bound = x.t().abs().unsqueeze(-1)
     error = torch.zeros_like(bound)
     *hidden, last = network.layers(theta)
     for weight, bias in hidden:
         bound, error = _affine(weight, bias, bound, error)
-        bound = 1 + growth * bound
+        bound = offset + growth * bound
         error = growth * error + FUNCTION_ULPS * UNIT * bound
     return _affine(*last, bound, error)[1][0]
 
@@ -73,12 +73,18 @@ def _affine(
 
 
 def _growth(activation: object) -> float:
-    """A Lipschitz constant g of σ with |σ(z)| ≤ 1 + g|z|: the largest slope, at least 1.
+    """A Lipschitz constant g of σ: the largest slope, at least 1, that of tanh and softplus."""
+    pieces = getattr(activation, "pieces", None)
+    return 1.0 if pieces is None else max(1.0, float(abs(pieces.slopes).max()))
 
-    tanh, sigmoid and softplus have slopes up to 1 and |σ(0)| ≤ 1.
+
+def _offset(activation: object) -> float:
+    """An o with |σ(z)| ≤ o + g|z|, and o + g|z| no less than any number met on the way to σ(z).
+
+    tanh, sigmoid and softplus have |σ(0)| ≤ 1; a piece s·z + t has |t|.
     """
-    slopes = getattr(activation, "slopes", None) or ()
-    return max(1.0, *(abs(slope) for slope in slopes)) if slopes else 1.0
+    pieces = getattr(activation, "pieces", None)
+    return 1.0 if pieces is None else max(1.0, float(abs(pieces.constants).max()))
 
 
 def _added_error(objective: DataObjective, extra: torch.Tensor) -> torch.Tensor:
@@ -92,11 +98,12 @@ def _added_error(objective: DataObjective, extra: torch.Tensor) -> torch.Tensor:
         return torch.where(extra[0] == 0, torch.zeros_like(size), value * relative)
     if isinstance(objective.augmentation, ExtraNeuron):
         growth = _growth(objective.network.activation)
+        offset = _offset(objective.network.activation)
         neurons = torch.chunk(extra, objective.augmentation.k)
         total = extra.new_zeros(len(objective.x), extra.shape[-1])
         for neuron in neurons:
             size, error = _preactivation_error(neuron, objective.x)
-            size = 1 + growth * size
+            size = offset + growth * size
             error = growth * error + (FUNCTION_ULPS + len(neurons) + 2) * UNIT * size
             total = total + neuron[0].abs() * error
         return total

@@ -49,7 +49,8 @@ def handles(objective: Objective) -> bool:
     if shallow is not None and shallow.exponential:
         return False
     activation = objective.network.activation
-    return plain_task(objective) is None and (activation is None or activation.slopes is None)
+    smooth = activation is None or not activation.piecewise_linear
+    return plain_task(objective) is None and smooth
 
 
 def polish_generic(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:

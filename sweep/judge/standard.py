@@ -32,6 +32,7 @@ from sweep.judge.residuals import add_residuals
 from sweep.judge.saddle import polish_generic, settle_saddles
 from sweep.judge.separates import settle_separated
 from sweep.judge.strict import settle_strict
+from sweep.models.landscape import LandscapeObjective
 from sweep.models.objective import DataObjective, Objective
 from sweep.registry import require
 from sweep.verdicts import Certificate, Stop, Verdict
@@ -165,7 +166,7 @@ class StandardJudge:
             start = read(objective, found.params, lam)
             settle_separated(found, objective, lam, start)
             settle_attained(found, objective, lam, bound, self.tolerance)
-        elif objective.lower_bound is not None:
+        elif isinstance(objective, LandscapeObjective) and objective.lower_bound is not None:
             measured = objective.measure(found.params, lam).objective
             self._settle_landscape(found, measured, objective.lower_bound)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sweep.problems import (
     bundled,
+    several,
     shells,
     simplex,
     synthetic,
@@ -25,6 +26,7 @@ __all__ = [
     "Raw",
     "Tabular",
     "bundled",
+    "several",
     "shells",
     "simplex",
     "synthetic",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sweep.constructions import INITIALISERS
 from sweep.job import arm_lambdas, arm_objective
-from sweep.models.initialisers import INITIALISERS
 from sweep.problems import PROBLEMS, Data, Landscape
 from sweep.registry import Choice
 from sweep.spec import Arm, Cell, Compute, Job, Store, Study
@@ -103,9 +103,10 @@ def calibrate(study: Study) -> dict[str, float]:
 def _seconds_per_seed(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> float:
     objective = arm_objective(cell, arm, source)
     seeds = np.arange(CALIBRATION_MEMBERS)
-    start = objective.initial(INITIALISERS.build(cell.init), study.seeds.root, seeds.tolist())
     lambdas = arm_lambdas(arm, study.seeds.root, objective.n_lambda)
     lam = None if lambdas is None else np.repeat(lambdas[:1], len(seeds), axis=0)
+    init = INITIALISERS.build(cell.init)
+    start = objective.initial(init, study.seeds.root, seeds.tolist(), lam)
     steps = int(cell.stopping.settings["max_steps"])
     short = min(CALIBRATION_STEPS, steps)
     limited = Choice(cell.stopping.name, {**cell.stopping.settings, "max_steps": short})

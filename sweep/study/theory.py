@@ -13,7 +13,7 @@ from typing import Any
 
 from sweep.errors import UserError
 from sweep.models.base import MODELS
-from sweep.models.losses import LOSSES
+from sweep.models.losses import LOSSES, Loss
 from sweep.models.regularizers import REGULARIZERS
 from sweep.models.strengths import StrengthBound
 from sweep.planning import canonical
@@ -83,10 +83,9 @@ def _key(cell: Cell, arm: Arm) -> str:
 
 def _bound(cell: Cell, arm: Arm) -> StrengthBound:
     data = PROBLEMS.build(cell.problem).load()
-    found = None
-    if isinstance(data, Data):
+    loss, found = LOSSES.build(cell.loss), None
+    if isinstance(data, Data) and isinstance(loss, Loss):
         network = MODELS.build(cell.model).network(data.x.shape[1])
-        loss = LOSSES.build(cell.loss)
         found = REGULARIZERS.build(arm.regularizer).strength_bound(network, data, loss)
     if found is None:
         raise UserError(

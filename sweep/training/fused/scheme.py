@@ -122,6 +122,7 @@ def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None
     served = (
         len(network.widths) <= DEEPEST
         and max(network.widths) <= WIDEST
+        and network.activation.compiles
         # Powers are products: whole exponents only.
         and all(float(value).is_integer() for value in objective.loss.settings)
         and isinstance(objective.augmentation, NoAugmentation | ExpSkip | ExtraNeuron)
