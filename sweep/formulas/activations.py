@@ -57,6 +57,45 @@ def leaky_relu_bend(z: Value, h: Value, negative_slope: float) -> Value:
     return z * 0.0
 
 
+def two_piece(z: Value, negative_slope: float, positive_slope: float) -> Value:
+    """positive_slope·z where z is positive, else negative_slope·z ([C] eq. 4)."""
+    return where(z > 0.0, z * positive_slope, z * negative_slope)
+
+
+def two_piece_slope(z: Value, h: Value, negative_slope: float, positive_slope: float) -> Value:
+    """positive_slope where z > 0, else negative_slope."""
+    return where(z > 0.0, positive_slope, negative_slope)
+
+
+def two_piece_bend(z: Value, h: Value, negative_slope: float, positive_slope: float) -> Value:
+    """0."""
+    return z * 0.0
+
+
+def piecewise_linear(z: Value, *pieces: float) -> Value:
+    """Slope and constant left of all breakpoints, then breakpoint, slope, constant of each piece.
+
+    Any number of breakpoints: for numpy and torch, which do not compile.
+    """
+    found = z * pieces[0] + pieces[1]
+    for k in range(2, len(pieces), 3):
+        found = where(z > pieces[k], z * pieces[k + 1] + pieces[k + 2], found)
+    return found
+
+
+def piecewise_linear_slope(z: Value, h: Value, *pieces: float) -> Value:
+    """The slope of the piece that z lies in."""
+    found = z * 0.0 + pieces[0]
+    for k in range(2, len(pieces), 3):
+        found = where(z > pieces[k], pieces[k + 1], found)
+    return found
+
+
+def piecewise_linear_bend(z: Value, h: Value, *pieces: float) -> Value:
+    """0."""
+    return z * 0.0
+
+
 def identity(z: Value) -> Value:
     """Z."""
     return z
@@ -156,6 +195,10 @@ def exponential_slope(z: Value, h: Value) -> Value:
 ACTIVATION_FORMULAS = {
     "relu": ActivationFormula(relu, relu_slope, flat),
     "leaky_relu": ActivationFormula(leaky_relu, leaky_relu_slope, leaky_relu_bend, by_output=False),
+    "two_piece": ActivationFormula(two_piece, two_piece_slope, two_piece_bend, by_output=False),
+    "piecewise_linear": ActivationFormula(
+        piecewise_linear, piecewise_linear_slope, piecewise_linear_bend, by_output=False
+    ),
     "identity": ActivationFormula(identity, identity_slope, flat),
     "tanh": ActivationFormula(hyperbolic, hyperbolic_slope, hyperbolic_bend),
     "sigmoid": ActivationFormula(logistic, logistic_slope, logistic_bend),

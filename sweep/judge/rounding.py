@@ -79,17 +79,23 @@ def _activated(
         square = bound.square()
         return square, error * (2 * bound + error) + ulps * UNIT * square
     growth = _growth(activation)
-    size = 1 + growth * bound
+    size = _offset(activation) + growth * bound
     return size, growth * error + ulps * UNIT * size
 
 
 def _growth(activation: object) -> float:
-    """A Lipschitz constant g of σ with |σ(z)| ≤ 1 + g|z|: the largest slope, at least 1.
+    """A Lipschitz constant g of σ: the largest slope, at least 1, that of tanh and softplus."""
+    pieces = getattr(activation, "pieces", None)
+    return 1.0 if pieces is None else max(1.0, float(abs(pieces.slopes).max()))
 
-    tanh, sigmoid and softplus have slopes up to 1 and |σ(0)| ≤ 1.
+
+def _offset(activation: object) -> float:
+    """An o with |σ(z)| ≤ o + g|z|, and o + g|z| no less than any number met on the way to σ(z).
+
+    tanh, sigmoid and softplus have |σ(0)| ≤ 1; a piece s·z + t has |t|.
     """
-    slopes = getattr(activation, "slopes", None) or ()
-    return max(1.0, *(abs(slope) for slope in slopes)) if slopes else 1.0
+    pieces = getattr(activation, "pieces", None)
+    return 1.0 if pieces is None else max(1.0, float(abs(pieces.constants).max()))
 
 
 def _added_error(objective: DataObjective, extra: torch.Tensor) -> torch.Tensor:

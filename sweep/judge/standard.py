@@ -29,11 +29,13 @@ from sweep.judge.exponential import settle_exponential
 from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.newton import polish_smooth
 from sweep.judge.polish_kinks import polish_kinks
+from sweep.judge.population_stages import polish_population, settle_population
 from sweep.judge.readings import BLOCK, read
 from sweep.judge.residuals import add_residuals
 from sweep.judge.saddle import polish_generic, settle_saddles
 from sweep.judge.separates import settle_separated
 from sweep.judge.strict import settle_strict
+from sweep.models.landscape import LandscapeObjective
 from sweep.models.objective import DataObjective, Objective
 from sweep.registry import require
 from sweep.verdicts import Certificate, Stop, Verdict
@@ -46,6 +48,7 @@ POLISHES: tuple[Stage, ...] = (
     polish_deep,
     polish_affine,
     polish_smooth,
+    polish_population,
     polish_generic,
 )
 """Each moves open members of the networks it knows downhill, and no others."""
@@ -57,6 +60,7 @@ CERTIFICATES: tuple[Stage, ...] = (
     settle_cells,
     settle_affine,
     settle_strict,
+    settle_population,
     settle_saturating,
     settle_saddles,
 )
@@ -169,7 +173,7 @@ class StandardJudge:
             start = read(objective, found.params, lam)
             settle_separated(found, objective, lam, start)
             settle_attained(found, objective, lam, bound, self.tolerance)
-        elif objective.lower_bound is not None:
+        elif isinstance(objective, LandscapeObjective) and objective.lower_bound is not None:
             measured = objective.measure(found.params, lam).objective
             self._settle_landscape(found, measured, objective.lower_bound)
 

@@ -25,8 +25,12 @@ import torch
 from sweep.errors import UserError
 from sweep.models.activations import Requ, Square
 from sweep.models.base import MODELS, Augmentation, Network
+from sweep.models.losses import Loss
+from sweep.models.margins import Kind
 from sweep.models.mlp import WIDEST, MlpNetwork
 from sweep.models.regularizers import REGULARIZERS
+from sweep.models.strengths import StrengthBound, strength_bound
+from sweep.problems.base import Data
 from sweep.registry import require
 
 
@@ -90,6 +94,7 @@ class Coercive:
     """(1/3)·Σⱼ λⱼ[|aⱼ|³ + 2(‖wⱼ‖² + bⱼ²)^{3/2}], [B] eq. 4: one λ per neuron, or one for all."""
 
     penalises_base: ClassVar[bool] = True
+    bounded: ClassVar[bool] = True
 
     def n_lambda(self, network: Network) -> int:
         """M, the number of neurons."""
@@ -117,6 +122,11 @@ class Coercive:
             raise ValueError("regularizer 'coercive' needs λ and a network that it knows")
         (weight, bias), (out, _) = network.layers(base)
         return (lam * cubes(weight, bias, out[0])).sum(0) / 3
+
+    def strength_bound(self, network: Network, data: Data, loss: Loss) -> StrengthBound | None:
+        """λ₀ of Thm 1 or, for a quadratic network, Prop. 2."""
+        kind: Kind = "square" if isinstance(network.activation, Square) else "requ"
+        return strength_bound(kind, data, loss)
 
 
 def require_alone(name: str, augmentation: Augmentation) -> None:

@@ -146,5 +146,5 @@ def test_without_a_regularizer_the_output_layer_scales(name: str) -> None:
 @pytest.mark.parametrize("width", [0, -1, 5000])
 def test_a_width_out_of_range_is_refused(width: int) -> None:
     for model in (RequModel, QuadraticModel):
-        with pytest.raises(UserError, match="model.width"):
+        with pytest.raises(UserError, match=r"model\.width"):
             model(width)
