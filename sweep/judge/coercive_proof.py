@@ -123,7 +123,7 @@ def prove(plain: Coordinates, theta: np.ndarray, lam: np.ndarray) -> Proof | Non
         f = np.zeros(len(task.y))
         q = loss_rows(f, task)[1]
         level = SLACK * float(lam.min())
-        return Proof(None, 0.0, plain.m, level, False) if against(q, task, level).below else None
+        return Proof(None, UNIT, plain.m, level, False) if against(q, task, level).below else None
     centre = Centre.of(task, np.ascontiguousarray(Z[active]), s[active], lam[active])
     ball = None if centre is None else minimum_around(centre)
     if centre is None or ball is None:
