@@ -20,6 +20,8 @@ BUDGET = 200_000
 # pivot some ten roundings more, so that 1e-14 would do for hundreds of points.
 ROUNDING = 1e-11
 CLIMBS = 50
+# The first 2ⁿ cones of the search are its cost: in more dimensions only the quick bound is tried.
+MOST_DIMENSIONS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,17 @@ def against(q: np.ndarray, task: Task, level: float) -> Sphere:
 
 
 def _by_cones(q: np.ndarray, X: np.ndarray, level: float) -> Sphere:
+    n = X.shape[1]
     for sign in (1.0, -1.0):
+        # Terms with q > 0 alone, on all of the sphere: enough where few points are left to serve.
+        M = (X.T * np.maximum(sign * q, 0)) @ X
+        if positive_definite(level * np.eye(n) - M) > -np.inf:
+            continue
+        u = _steepest(sign * q, X)
+        if sign * on_direction(u, q, X, True) >= level:
+            return Sphere(False, u, sign, on_direction(u, q, X, True))
+        if n > MOST_DIMENSIONS:
+            return Sphere(False)
         ended, u, _ = search(sign * q, X, level, BUDGET)
         if ended == ABOVE:
             u = climb(u, sign * q, X, CLIMBS)
@@ -57,6 +69,13 @@ def _by_cones(q: np.ndarray, X: np.ndarray, level: float) -> Sphere:
         if ended != BELOW:
             return Sphere(False)
     return Sphere(True)
+
+
+def _steepest(q: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """A direction u (n,) of large Σᵢ qᵢ ReQU(u·x̃ᵢ), uphill of the best towards a data point."""
+    towards = X / np.linalg.norm(X, axis=1, keepdims=True)
+    heights = np.maximum(towards @ X.T, 0) ** 2 @ q
+    return np.asarray(climb(np.ascontiguousarray(towards[heights.argmax()]), q, X, CLIMBS))
 
 
 def _by_spectrum(q: np.ndarray, X: np.ndarray, level: float) -> Sphere:
