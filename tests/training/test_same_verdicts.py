@@ -34,6 +34,7 @@ STANDARD_ERRORS = 4.0
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("arm_name", SEEDS)
 @pytest.mark.parametrize("cell_index", [0, 1])
 def test_verdicts_are_those_of_the_torch_trainer(cell_index: int, arm_name: str) -> None:
