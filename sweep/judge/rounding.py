@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import torch
 
+from sweep.models.activations import Requ, Square
 from sweep.models.augmentations import ExpSkip, ExtraNeuron
 from sweep.models.lanes import contract
 from sweep.models.mlp import MlpNetwork
@@ -53,14 +54,12 @@ def output_errors(
 
 def _mlp_error(network: MlpNetwork, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Error bound of f, (N, S)."""
-    growth, offset = _growth(network.activation), _offset(network.activation)
     bound = x.t().abs().unsqueeze(-1)
     error = torch.zeros_like(bound)
     *hidden, last = network.layers(theta)
     for weight, bias in hidden:
         bound, error = _affine(weight, bias, bound, error)
-        bound = offset + growth * bound
-        error = growth * error + FUNCTION_ULPS * UNIT * bound
+        bound, error = _activated(network.activation, bound, error, FUNCTION_ULPS)
     return _affine(*last, bound, error)[1][0]
 
 
@@ -70,6 +69,18 @@ def _affine(
     """Size and error of Wh + b: weights (K, H, S), bias (K, S) → (K, N, S) each."""
     size = contract(weight.abs(), bound) + bias.abs().unsqueeze(1)
     return size, contract(weight.abs(), error) + (weight.shape[1] + 2) * UNIT * size
+
+
+def _activated(
+    activation: object, bound: torch.Tensor, error: torch.Tensor, ulps: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Size and error of σ(z) from those of z, same shapes; σ itself errs by `ulps` units."""
+    if isinstance(activation, Requ | Square):
+        square = bound.square()
+        return square, error * (2 * bound + error) + ulps * UNIT * square
+    growth = _growth(activation)
+    size = _offset(activation) + growth * bound
+    return size, growth * error + ulps * UNIT * size
 
 
 def _growth(activation: object) -> float:
@@ -97,14 +108,12 @@ def _added_error(objective: DataObjective, extra: torch.Tensor) -> torch.Tensor:
         # Without the weight a the neuron adds an exact zero, whatever its exponent.
         return torch.where(extra[0] == 0, torch.zeros_like(size), value * relative)
     if isinstance(objective.augmentation, ExtraNeuron):
-        growth = _growth(objective.network.activation)
-        offset = _offset(objective.network.activation)
         neurons = torch.chunk(extra, objective.augmentation.k)
         total = extra.new_zeros(len(objective.x), extra.shape[-1])
         for neuron in neurons:
             size, error = _preactivation_error(neuron, objective.x)
-            size = offset + growth * size
-            error = growth * error + (FUNCTION_ULPS + len(neurons) + 2) * UNIT * size
+            ulps = FUNCTION_ULPS + len(neurons) + 2
+            size, error = _activated(objective.network.activation, size, error, ulps)
             total = total + neuron[0].abs() * error
         return total
     return extra.new_full((len(objective.x), extra.shape[-1]), torch.inf)
