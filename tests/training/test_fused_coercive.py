@@ -24,7 +24,7 @@ from sweep.training.fused.scheme import FirstOrder, fused_parts
 from sweep.training.optimizers import GradientDescent
 
 MEMBERS = 11
-GD = GradientDescent(0.05)
+GD = GradientDescent(5e-3)  # a hundred steps then amplify no rounding
 COERCIVE, FREE = Coercive(), NoRegularizer()
 
 
@@ -103,7 +103,7 @@ def test_along_a_trajectory_the_objective_is_above_its_bound(name: str) -> None:
 
 def test_where_training_ends_eq_9_holds() -> None:
     """|aⱼ| = ‖(wⱼ, bⱼ)‖ at critical points; the rest is the gradient that was left."""
-    case = Case(GD, RequModel(6), Logistic(), n=5, d=2)
+    case = Case(GradientDescent(0.05), RequModel(6), Logistic(), n=5, d=2)
     objective, lam = case.objective, np.full((MEMBERS, 6), 0.05) * np.arange(1, 7)
     start = objective.initial(KaimingUniform(), 12, range(MEMBERS))
     parts = fused_parts(objective, case.optimizer)
