@@ -62,7 +62,7 @@ def test_every_random_start_ends_in_a_certified_minimum(loss):
     assert alone.evidence[0] == found.evidence[7]
 
 
-@pytest.mark.parametrize(("n", "m"), [(4, 2), (8, 3), (32, 31)])
+@pytest.mark.parametrize(("n", "m"), [(4, 2), (8, 3), (32, 6)])
 def test_the_simplex_minimum_is_strict_and_bad(n, m):
     data = Simplex(n, m).load()
     objective = build_objective(data, RequModel(m), NoAugmentation(), Logistic(), Coercive())
@@ -120,12 +120,12 @@ def test_points_beside_a_minimum_prove_nothing():
 
 
 def test_no_other_stage_mistakes_these_networks():
-    """Without a regularizer: what separates is scaled, conflicting labels have no constant fit."""
-    data = random_data(6, 2, 7)
+    """Without a regularizer what separates is scaled up, and nothing is called a minimum."""
+    data = random_data(5, 2, 7)
     rng = np.random.default_rng(8)
-    for model in (RequModel(7), QuadraticModel(7)):
+    for model in (RequModel(6), QuadraticModel(6)):
         bare = build_objective(data, model, NoAugmentation(), Logistic(), NoRegularizer())
-        params = rng.normal(size=(6, bare.n_params))
+        params = rng.normal(size=(2, bare.n_params))
         found = judge(bare, params, None)
         escaping = found.verdict == Verdict.ESCAPING.value
         assert (found.certificate[escaping] == Certificate.RAY.value).all()
@@ -142,8 +142,8 @@ def test_no_other_stage_mistakes_these_networks():
 def test_an_exponential_neuron_beside_requ_is_not_taken_for_a_minimum():
     data = random_data(6, 2, 9)
     objective = build_objective(data, RequModel(3), ExpSkip(), HingePower(3), Augment())
-    params = np.random.default_rng(10).normal(size=(6, objective.n_params))
-    found = judge(objective, params, np.full((6, 1), 0.1))
+    params = np.random.default_rng(10).normal(size=(2, objective.n_params))
+    found = judge(objective, params, np.full((2, 1), 0.1))
     assert not (found.verdict == Verdict.LOCAL_MINIMUM.value).any()
 
 
