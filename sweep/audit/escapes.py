@@ -16,6 +16,7 @@ import math
 import numpy as np
 import torch
 
+from sweep.audit.coercive_formula import CoerciveFormula
 from sweep.audit.curvature import curvature
 from sweep.audit.descent import descended
 from sweep.audit.findings import Audited
@@ -55,6 +56,11 @@ def check_escapes(points: Points, found: Audited) -> None:
         for i, where in enumerate(points.where):
             found.add(where, "certificate", points.certificate[i], "nothing: there are no data")
         return
+    if isinstance(formula, CoerciveFormula) and formula.regularised:
+        for i, where in enumerate(points.where):
+            grows = "nothing: F grows to infinity in every direction"
+            found.add(where, "certificate", points.certificate[i], grows)
+        return
     least = margins(formula, points)["full"]
     on_path = (points.lam > 0) & (points.theta[:, formula.n_base :][:, :1] != 0).any(axis=1)
     on_path &= formula.exponential and formula.penalised
@@ -70,7 +76,7 @@ def check_escapes(points: Points, found: Audited) -> None:
             found.add(where, "verdict", f"escaping by {points.certificate[i]}", reason)
     check_limits(points, scaled, on_path, found)
     _check_path(points.some(on_path), formula, found)
-    if isinstance(formula, MlpFormula):
+    if isinstance(formula, MlpFormula | CoerciveFormula):
         _check_scaling(points.some(scaled & possible), formula, found)
     _check_fall(points.some(possible & ~on_path & ~scaled), formula, found)
 
@@ -123,7 +129,7 @@ def _check_path(points: Points, formula: DataFormula, found: Audited) -> None:
             found.add(points.where[i], "certificate", points.certificate[i], wanted)
 
 
-def _check_scaling(points: Points, formula: MlpFormula, found: Audited) -> None:
+def _check_scaling(points: Points, formula: MlpFormula | CoerciveFormula, found: Audited) -> None:
     """A network that separates, scaled up: F falls at every doubling, and to zero.
 
     The exponential neuron's α = a·eᵇ is scaled by b alone while a shrinks, and its penalty with it.
@@ -132,9 +138,10 @@ def _check_scaling(points: Points, formula: MlpFormula, found: Audited) -> None:
         return
     before, before_error = values(formula, points.theta, points.lam)
     falls = np.ones(len(points), dtype=bool)
+    last = formula.widths[-1] + 1 if isinstance(formula, MlpFormula) else formula.width
     for k in DOUBLINGS:
         moved = points.theta.copy()
-        moved[:, formula.n_base - formula.widths[-1] - 1 : formula.n_base] *= 2.0**k
+        moved[:, formula.n_base - last : formula.n_base] *= 2.0**k
         size = formula.x.shape[1] + 2
         for first in range(formula.n_base, moved.shape[1], size):
             moved[:, first] *= 2.0**-k if formula.exponential else 2.0**k

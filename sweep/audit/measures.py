@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sweep.audit.coercive_formula import CoerciveFormula
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula, ModuleFormula
 from sweep.audit.rounding import ROUTES, Traced, U, gradient_error, loss_error, trace
 
@@ -90,6 +91,8 @@ def measure(
             )
         if isinstance(formula, MlpFormula):
             found |= _dead(formula, traced)
+        if isinstance(formula, CoerciveFormula):
+            found |= _named("dead_units", *formula.dead(point))
         return found
 
     columns = over_members(formula, one, theta, lam)

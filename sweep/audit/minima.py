@@ -9,6 +9,8 @@ import mpmath
 import numpy as np
 import torch
 
+from sweep.audit.coercive import check_coercive
+from sweep.audit.coercive_formula import CoerciveFormula
 from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
 from sweep.audit.findings import Audited
 from sweep.audit.first_order import first_order, outer_slopes, units_of
@@ -36,6 +38,10 @@ SPHERE = 4
 def check_minima(points: Points, found: Audited) -> None:
     """Check the local minima of one arm."""
     formula = points.formula
+    if isinstance(formula, CoerciveFormula):
+        check_coercive(points, formula, found)
+        _nothing_lower(points, False, np.zeros(len(points)), found)
+        return
     if isinstance(formula, DataFormula):
         _possible(points, formula, found)
     for certificate in dict.fromkeys(points.certificate.tolist()):

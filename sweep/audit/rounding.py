@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import torch
 
+from sweep.audit.coercive_formula import CoerciveFormula
 from sweep.audit.formulas import DataFormula, MlpFormula
 
 U = 2.0**-53
@@ -63,6 +64,8 @@ def trace(formula: DataFormula, theta: torch.Tensor) -> Traced:
     z_errors: list[torch.Tensor] = []
     if isinstance(formula, MlpFormula):
         base, base_error = _trace_layers(formula, theta, z, z_errors)
+    elif isinstance(formula, CoerciveFormula):
+        base, base_error = formula.base(theta), formula.base_error(theta)
     else:
         base = formula.base(theta)
         base_error = UNKNOWN * (1 + base.abs().amax()) * torch.ones_like(base)

@@ -97,11 +97,14 @@ def settle_attained(
 
     Weight decay, or any other cost of the base network, lifts F above the bound everywhere, so
     nothing is claimed then; nor where the bound needs infinite outputs (logistic loss). A member
-    whose added neuron costs something is judged with a = 0: with a ≠ 0 it would be an escape.
+    whose added neuron costs something is judged with a = 0: with a ≠ 0 it would be an escape. The
+    argument needs the output bias.
     """
     if not base_is_free(objective) or not bound.attainable or not found.open.any():
         return
     if not isinstance(objective.network, MlpNetwork) or np.isnan(bound.target).all():
+        return
+    if not objective.network.output_bias:
         return
     points = found.params.copy()
     costly = ~added_is_free(objective, lam, len(points))

@@ -39,16 +39,18 @@ STATIONARY = 1e-14
 def polish_deep(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
     """Move open members of a deep piecewise-linear network downhill; F never rises beyond rounding.
 
+    So are those of one layer with kinks elsewhere than at zero.
+
     Members of other networks, and of networks with more than `LARGEST_P` parameters, stay. `moved`
     and `polish_steps` grow by what was done.
     """
     if not isinstance(objective, DataObjective) or objective.n_params > LARGEST_P:
         return
     network = objective.network
-    if not isinstance(network, MlpNetwork) or len(network.widths) < 2:
+    if not isinstance(network, MlpNetwork) or not network.activation.piecewise_linear:
         return
-    if not network.activation.piecewise_linear:
-        return
+    if len(network.widths) < 2 and network.activation.slopes is not None:
+        return  # one layer with its kinks at zero has a polish of its own
     members = np.flatnonzero(found.open)
     for first in range(0, len(members), LANE):
         some = members[first : first + LANE]

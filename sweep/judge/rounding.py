@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import torch
 
+from sweep.models.activations import Requ, Square
 from sweep.models.augmentations import ExpSkip, ExtraNeuron
 from sweep.models.lanes import contract
 from sweep.models.mlp import MlpNetwork
@@ -53,14 +54,12 @@ def output_errors(
 
 def _mlp_error(network: MlpNetwork, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """Error bound of f, (N, S)."""
-    growth = _growth(network.activation)
     bound = x.t().abs().unsqueeze(-1)
     error = torch.zeros_like(bound)
     *hidden, last = network.layers(theta)
     for weight, bias in hidden:
         bound, error = _affine(weight, bias, bound, error)
-        bound = 1 + growth * bound
-        error = growth * error + FUNCTION_ULPS * UNIT * bound
+        bound, error = _activated(network.activation, bound, error, FUNCTION_ULPS)
     return _affine(*last, bound, error)[1][0]
 
 
@@ -72,13 +71,31 @@ def _affine(
     return size, contract(weight.abs(), error) + (weight.shape[1] + 2) * UNIT * size
 
 
-def _growth(activation: object) -> float:
-    """A Lipschitz constant g of σ with |σ(z)| ≤ 1 + g|z|: the largest slope, at least 1.
+def _activated(
+    activation: object, bound: torch.Tensor, error: torch.Tensor, ulps: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Size and error of σ(z) from those of z, same shapes; σ itself errs by `ulps` units."""
+    if isinstance(activation, Requ | Square):
+        square = bound.square()
+        return square, error * (2 * bound + error) + ulps * UNIT * square
+    growth = _growth(activation)
+    size = _offset(activation) + growth * bound
+    return size, growth * error + ulps * UNIT * size
 
-    tanh, sigmoid and softplus have slopes up to 1 and |σ(0)| ≤ 1.
+
+def _growth(activation: object) -> float:
+    """A Lipschitz constant g of σ: the largest slope, at least 1, that of tanh and softplus."""
+    pieces = getattr(activation, "pieces", None)
+    return 1.0 if pieces is None else max(1.0, float(abs(pieces.slopes).max()))
+
+
+def _offset(activation: object) -> float:
+    """An o with |σ(z)| ≤ o + g|z|, and o + g|z| no less than any number met on the way to σ(z).
+
+    tanh, sigmoid and softplus have |σ(0)| ≤ 1; a piece s·z + t has |t|.
     """
-    slopes = getattr(activation, "slopes", None) or ()
-    return max(1.0, *(abs(slope) for slope in slopes)) if slopes else 1.0
+    pieces = getattr(activation, "pieces", None)
+    return 1.0 if pieces is None else max(1.0, float(abs(pieces.constants).max()))
 
 
 def _added_error(objective: DataObjective, extra: torch.Tensor) -> torch.Tensor:
@@ -91,13 +108,12 @@ def _added_error(objective: DataObjective, extra: torch.Tensor) -> torch.Tensor:
         # Without the weight a the neuron adds an exact zero, whatever its exponent.
         return torch.where(extra[0] == 0, torch.zeros_like(size), value * relative)
     if isinstance(objective.augmentation, ExtraNeuron):
-        growth = _growth(objective.network.activation)
         neurons = torch.chunk(extra, objective.augmentation.k)
         total = extra.new_zeros(len(objective.x), extra.shape[-1])
         for neuron in neurons:
             size, error = _preactivation_error(neuron, objective.x)
-            size = 1 + growth * size
-            error = growth * error + (FUNCTION_ULPS + len(neurons) + 2) * UNIT * size
+            ulps = FUNCTION_ULPS + len(neurons) + 2
+            size, error = _activated(objective.network.activation, size, error, ulps)
             total = total + neuron[0].abs() * error
         return total
     return extra.new_full((len(objective.x), extra.shape[-1]), torch.inf)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from sweep.judge.base import Judgement
+from sweep.judge.coercive_plain import coordinates_of
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
@@ -40,16 +41,19 @@ DIRECTIONS = 3
 def handles(objective: Objective) -> bool:
     """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
 
-    One-hidden-layer networks with the exponential neuron have a polish of their own, and so has the
-    teacher-student objective.
+    One-hidden-layer networks with the exponential neuron have a polish of their own, and so have
+    coercive networks and the teacher-student objective.
     """
     if not isinstance(objective, DataObjective):
         return population(objective) is None
     shallow = Shallow.of(objective)
     if shallow is not None and shallow.exponential:
         return False
+    if coordinates_of(objective) is not None:
+        return False
     activation = objective.network.activation
-    return plain_task(objective) is None and (activation is None or activation.slopes is None)
+    smooth = activation is None or not activation.piecewise_linear
+    return plain_task(objective) is None and smooth
 
 
 def polish_generic(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:

@@ -39,7 +39,8 @@ def parts_of(objective: DataObjective) -> Parts:
     """The indices for an objective's parameter vector."""
     output = np.arange(0)
     if isinstance(objective.network, MlpNetwork):
-        size = sum(piece.size for piece in objective.network.pieces[-2:])
+        layer = 2 if objective.network.output_bias else 1
+        size = sum(piece.size for piece in objective.network.pieces[-layer:])
         output = np.arange(objective.n_base - size, objective.n_base)
     outgoing: list[int] = []
     position = objective.n_base

@@ -19,6 +19,9 @@ from sweep.judge.attained import settle_attained
 from sweep.judge.base import JUDGES, Ended, Judgement
 from sweep.judge.bounds import Bound, proven_bound
 from sweep.judge.cells import settle_cells
+from sweep.judge.coercive_polish import polish_coercive
+from sweep.judge.coercive_proof import settle_coercive
+from sweep.judge.coercive_residuals import add_balance
 from sweep.judge.deep_kinks import polish_deep
 from sweep.judge.escapes_scaling import settle_scaling
 from sweep.judge.escapes_smooth import settle_saturating
@@ -32,6 +35,7 @@ from sweep.judge.residuals import add_residuals
 from sweep.judge.saddle import polish_generic, settle_saddles
 from sweep.judge.separates import settle_separated
 from sweep.judge.strict import settle_strict
+from sweep.models.landscape import LandscapeObjective
 from sweep.models.objective import DataObjective, Objective
 from sweep.registry import require
 from sweep.verdicts import Certificate, Stop, Verdict
@@ -39,6 +43,7 @@ from sweep.verdicts import Certificate, Stop, Verdict
 Stage = Callable[[Judgement, Objective, np.ndarray | None], None]
 
 POLISHES: tuple[Stage, ...] = (
+    polish_coercive,
     polish_kinks,
     polish_deep,
     polish_affine,
@@ -49,6 +54,7 @@ POLISHES: tuple[Stage, ...] = (
 """Each moves open members of the networks it knows downhill, and no others."""
 
 CERTIFICATES: tuple[Stage, ...] = (
+    settle_coercive,
     settle_exponential,
     settle_scaling,
     settle_cells,
@@ -140,6 +146,7 @@ class StandardJudge:
         lam: np.ndarray | None,
         bound: Bound | None,
     ) -> None:
+        trained = found.params.copy()
         measured = objective.measure(found.params, lam).objective
         _settle_failed(found, stop, measured)
         self._settle_proven(found, objective, lam, bound)
@@ -154,6 +161,7 @@ class StandardJudge:
         if isinstance(objective, DataObjective):
             withdraw_unproven_limits(found, objective, lam)
         add_residuals(found, objective)
+        add_balance(found, objective, trained)
 
     def _settle_proven(
         self, found: Judgement, objective: Objective, lam: np.ndarray | None, bound: Bound | None
@@ -165,7 +173,7 @@ class StandardJudge:
             start = read(objective, found.params, lam)
             settle_separated(found, objective, lam, start)
             settle_attained(found, objective, lam, bound, self.tolerance)
-        elif objective.lower_bound is not None:
+        elif isinstance(objective, LandscapeObjective) and objective.lower_bound is not None:
             measured = objective.measure(found.params, lam).objective
             self._settle_landscape(found, measured, objective.lower_bound)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sweep.models.initialisers import Initialiser, landscape_params
+from sweep.models.initialisers import Constructing, Initialiser, landscape_params
 from sweep.models.measures import Measures, measure_in_lanes, norm, value_and_grad
 from sweep.problems.base import Landscape, WithGradient
 
@@ -64,7 +64,13 @@ class LandscapeObjective:
         """Objective, gradient and norm of members (S, P); errors are None."""
         return measure_in_lanes(self._measure, theta, None, self.like)
 
-    def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
+    def initial(
+        self,
+        init: Initialiser | Constructing,
+        root: int,
+        seeds: Sequence[int],
+        lam: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Where members of these seeds start, (S, P) float64."""
         return landscape_params(init, self.n_params, self.landscape.start_deviation, root, seeds)
 

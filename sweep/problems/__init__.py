@@ -5,7 +5,16 @@ A new problem is one file with a registered frozen dataclass, and one name in th
 
 from __future__ import annotations
 
-from sweep.problems import bundled, synthetic, table, teacher_student, xyz_product
+from sweep.problems import (
+    bundled,
+    several,
+    shells,
+    simplex,
+    synthetic,
+    table,
+    teacher_student,
+    xyz_product,
+)
 from sweep.problems.base import PROBLEMS, Data, Landscape, Problem
 from sweep.problems.tabular import Raw, Tabular
 
@@ -17,6 +26,9 @@ __all__ = [
     "Raw",
     "Tabular",
     "bundled",
+    "several",
+    "shells",
+    "simplex",
     "synthetic",
     "table",
     "teacher_student",

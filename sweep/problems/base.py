@@ -14,10 +14,18 @@ from sweep.registry import Registry
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Prepared data: x (N, D) float64, y (N,) in {−1, +1} float64."""
+    """Prepared data: x (N, D) float64, y (N,) in {−1, +1} float64.
+
+    For several outputs y is (N, C): targets, or classes as unit vectors.
+    """
 
     x: np.ndarray
     y: np.ndarray
+
+    @property
+    def outputs(self) -> int | None:
+        """C; None for labels ±1."""
+        return None if self.y.ndim == 1 else int(self.y.shape[1])
 
     @property
     def digest(self) -> str:

@@ -19,6 +19,7 @@ from sweep.storage.row_files import finished_jobs, row_paths
 from sweep.storage.study_file import Header, agree_blocks, read_study
 from sweep.study.observer import Ending, Observer
 from sweep.study.results import Results, write_summary
+from sweep.study.theory import Bounds, theory_bounds, with_bounds
 from sweep.study.tracking import Tracker, tracked
 from sweep.study.work import CommitRows, SeesResults
 from sweep.training.trainer import require_gpu
@@ -46,12 +47,13 @@ def run_study(
     single job succeeded.
     """
     layout = Layout.for_study(store.root, study.name, study.id)
+    bounds = theory_bounds(study, layout)
     unfinished = _missing(planned_jobs(study, compute, layout), layout) or _searches(study, layout)
     with (
         _ready(compute, layout, bool(unfinished), opener) as executor,
         tracked(study, tracking, layout, resolved, observer.warning) as track,
     ):
-        all_jobs = agreed_jobs(study, compute, layout, resolved)
+        all_jobs = agreed_jobs(study, compute, layout, resolved, bounds)
         todo = _missing(all_jobs, layout)
         observer.started(
             len(all_jobs), len(all_jobs) - len(todo), sum(j.members for j in todo), arms_of(study)
@@ -93,9 +95,9 @@ def planned_jobs(study: Study, compute: Compute, layout: Layout) -> list[Job]:
 
 
 def agreed_jobs(
-    study: Study, compute: Compute, layout: Layout, resolved: Mapping[str, Any]
+    study: Study, compute: Compute, layout: Layout, resolved: Mapping[str, Any], bounds: Bounds
 ) -> list[Job]:
-    """All jobs of the run, in blocks that study.json fixes once and for all."""
+    """All jobs of the run, in blocks and with bounds of λ that study.json fixes for good."""
     wanted = Block(study.seeds.first, study.seeds.count)
     size = block_size(study, compute)
     header = Header(
@@ -104,9 +106,10 @@ def agreed_jobs(
         device=compute.device,
         config=resolved,
         cells={cell.id: dict(cell.axes) for cell in study.cells},
+        bounds=bounds,
     )
     blocks = agree_blocks(layout, header, lambda known: plan_blocks(known, wanted, size))
-    return jobs(study, blocks)
+    return jobs(with_bounds(study, read_study(layout).header.bounds), blocks)
 
 
 def _missing(all_jobs: Sequence[Job], layout: Layout) -> list[Job]:
