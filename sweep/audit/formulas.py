@@ -21,6 +21,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -39,13 +40,30 @@ class NoSecondRouteError(UserError):
 
 @dataclass(frozen=True)
 class Activation:
-    """σ with sup|σ′| and a bound of sup|σ″|; `slopes` (s₋, s₊) if it is linear on both sides."""
+    """σ with sup|σ′| and a bound of sup|σ″|; `slopes` (s₋, s₊) if it is linear on both sides.
+
+    `kinks` are where a piecewise-linear σ bends, and `pieces` its slopes between them. `rough`
+    (p, o): σ(z) rounds no worse than a sum of numbers of the size p|z| + o in all.
+    """
 
     name: str
     value: Elementwise
     steepness: float
     curvature: float
     slopes: tuple[float, float] | None = None
+    bends: tuple[float, ...] = ()
+    pieces: tuple[float, ...] = ()
+    rough: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Where σ bends, in order; zero for the slopes of zero's two sides."""
+        return (0.0,) if self.slopes is not None else self.bends
+
+    @property
+    def between(self) -> tuple[float, ...]:
+        """The slopes between the kinks; empty for a smooth σ."""
+        return self.slopes if self.slopes is not None else self.pieces
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,15 @@ def activation_of(settings: Mapping[str, Any]) -> Activation:
         )
     if name == "identity":
         return Activation(name, lambda z: z, 1.0, 0.0, (1.0, 1.0))
+    if name == "two_piece":
+        left = float(settings.get("negative_slope", 0.0))
+        right = float(settings.get("positive_slope", 1.0))
+        steepness = max(abs(left), abs(right))
+        return Activation(
+            name, lambda z: torch.where(z > 0, right * z, left * z), steepness, 0.0, (left, right)
+        )
+    if name == "piecewise_linear":
+        return _sum_of_hinges(settings)
     smooth: dict[str, Elementwise] = {
         "tanh": torch.tanh,
         "sigmoid": torch.sigmoid,
@@ -80,6 +107,26 @@ def activation_of(settings: Mapping[str, Any]) -> Activation:
         raise NoSecondRouteError(f"the activation '{name}' has no second route.")
     # sup|σ″| is 0.77 for tanh and less for the others.
     return Activation(name, smooth[name], 1.0, 1.0)
+
+
+def _sum_of_hinges(settings: Mapping[str, Any]) -> Activation:
+    """σ(z) = level + s₀(z − t₁) + Σ (s_k − s_{k−1})·max(z − t_k, 0)."""
+    bends = tuple(map(float, settings.get("breakpoints", (-1.0, 1.0))))
+    slopes = tuple(map(float, settings.get("slopes_between", (0.0, 1.0, 0.0))))
+    level = float(settings.get("level", -1.0))
+    changes = [b - a for a, b in pairwise(slopes)]
+
+    def value(z: torch.Tensor) -> torch.Tensor:
+        total = level + slopes[0] * (z - bends[0])
+        for t, change in zip(bends, changes, strict=True):
+            total = total + change * torch.clamp(z - t, min=0.0)
+        return total
+
+    sizes = [abs(slopes[0]), *map(abs, changes)]
+    offset = abs(level) + sum(s * abs(t) for s, t in zip(sizes, (bends[0], *bends), strict=True))
+    steepness = max(map(abs, slopes))
+    rough = (sum(sizes), offset)
+    return Activation("piecewise_linear", value, steepness, 0.0, None, bends, slopes, rough)
 
 
 def loss_of(choice: Choice) -> Loss:

@@ -15,6 +15,7 @@ from sweep.audit.first_order import first_order, outer_slopes, units_of
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
 from sweep.audit.measures import values
 from sweep.audit.nearby import deepest
+from sweep.audit.outputs import OutputsFormula, one_piece, outputs_slope
 from sweep.audit.points import Points
 from sweep.audit.precise import Precise
 from sweep.audit.rounding import ROUTES, trace
@@ -118,8 +119,9 @@ def _check_affine(points: Points, found: Audited) -> None:
     slope = np.zeros(len(points))
     for i, theta in enumerate(points.theta):
         reason: str | None = "nothing: not for this network"
-        if _may_be_affine(formula):
-            steep, scale = _affine_slope(formula, theta)
+        if isinstance(formula, OutputsFormula) or _may_be_affine(formula):
+            slope_of = outputs_slope if isinstance(formula, OutputsFormula) else _affine_slope
+            steep, scale = slope_of(formula, theta)
             reason = None
             if math.isnan(steep):
                 reason = "a hidden unit that is not inside one linear piece for all data"
@@ -137,7 +139,7 @@ def _check_affine(points: Points, found: Audited) -> None:
 def _may_be_affine(formula: DataFormula | LandscapeFormula) -> TypeGuard[MlpFormula]:
     return (
         isinstance(formula, MlpFormula)
-        and formula.activation.slopes is not None
+        and bool(formula.activation.between)
         and formula.weight_decay == 0
         and not formula.exponential
     )
@@ -149,17 +151,11 @@ def _affine_slope(formula: MlpFormula, theta: np.ndarray) -> tuple[float, float]
     A layer whose units are all off makes f constant nearby, whatever the other layers do: then
     only Σ qᵢ counts.
     """
-    assert formula.activation.slopes is not None
-    left, right = formula.activation.slopes
     traced = trace(formula, torch.as_tensor(theta))
-    above = [z > ROUTES * e for z, e in zip(traced.z, traced.z_errors, strict=True)]
-    below = [z < -ROUTES * e for z, e in zip(traced.z, traced.z_errors, strict=True)]
+    each = zip(traced.z, traced.z_errors, strict=True)
+    inside, flat = zip(*[one_piece(formula.activation, z, e) for z, e in each], strict=True)
     layers = len(formula.widths)
-    constant = left == 0 and any(bool(off.all()) for off in below[:layers])
-    inside = [
-        left == right or bool((on.all(0) | off.all(0)).all())
-        for on, off in zip(above, below, strict=True)
-    ]
+    constant = any(flat[:layers])
     x = np.column_stack([formula.x.numpy(), np.ones(len(formula.y))])
     q = outer_slopes(formula, theta)
     scale = float(np.abs(q) @ np.linalg.norm(x, axis=1))
