@@ -119,9 +119,13 @@ def _check_affine(points: Points, found: Audited) -> None:
     slope = np.zeros(len(points))
     for i, theta in enumerate(points.theta):
         reason: str | None = "nothing: not for this network"
-        if isinstance(formula, OutputsFormula) or _may_be_affine(formula):
-            slope_of = outputs_slope if isinstance(formula, OutputsFormula) else _affine_slope
-            steep, scale = slope_of(formula, theta)
+        known: tuple[float, float] | None = None
+        if isinstance(formula, OutputsFormula):
+            known = outputs_slope(formula, theta)
+        elif _may_be_affine(formula):
+            known = _affine_slope(formula, theta)
+        if known is not None:
+            steep, scale = known
             reason = None
             if math.isnan(steep):
                 reason = "a hidden unit that is not inside one linear piece for all data"

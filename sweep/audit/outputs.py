@@ -102,7 +102,9 @@ class OutputsFormula(LandscapeFormula):
         """
         *hidden, (f, e) = self.landscape.layers(point)
         loss, doubt = self.landscape.losses(f).sum(), ROUTES * self.value_error(point)
-        found = {"judged_loss": (loss, loss - doubt, loss + doubt)}
+        found: dict[str, tuple[torch.Tensor, ...]] = {
+            "judged_loss": (loss, loss - doubt, loss + doubt)
+        }
         dead = torch.zeros(3, dtype=f.dtype)
         for z, error in hidden:
             h = self.landscape.activation.value(z)

@@ -16,6 +16,7 @@ from sweep.judge.base import Judgement
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
+from sweep.judge.population_stages import population
 from sweep.judge.shallow import Shallow
 from sweep.judge.spectra import eigen
 from sweep.models.lanes import LANE, one_thread
@@ -40,12 +41,13 @@ DIRECTIONS = 3
 def handles(objective: Objective) -> bool:
     """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
 
-    One-hidden-layer networks with the exponential neuron have a polish of their own.
+    One-hidden-layer networks with the exponential neuron have a polish of their own, and so has the
+    teacher-student objective.
     """
     if isinstance(objective, VectorObjective):
         return not objective.network.activation.piecewise_linear
     if not isinstance(objective, DataObjective):
-        return True
+        return population(objective) is None
     shallow = Shallow.of(objective)
     if shallow is not None and shallow.exponential:
         return False

@@ -46,7 +46,7 @@ def read(group: str, option: str) -> dict[str, object]:
 def test_the_promised_options_are_there() -> None:
     promised = {
         "problem": "iris_pair breast_cancer wine_pair digits_pair two_moons xor random_labels"
-        " table xyz_product",
+        " table xyz_product teacher_student",
         "model": "mlp module",
         "loss": "hinge_power logistic squared",
         "init": "kaiming_uniform kaiming_normal xavier_uniform xavier_normal normal",
