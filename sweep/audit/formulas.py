@@ -21,11 +21,11 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from itertools import pairwise
 from typing import Any
 
 import torch
 
+from sweep.audit.hinges import sum_of_hinges
 from sweep.errors import UserError
 from sweep.problems import Data, Landscape
 from sweep.registry import Choice
@@ -97,7 +97,7 @@ def activation_of(settings: Mapping[str, Any]) -> Activation:
             name, lambda z: torch.where(z > 0, right * z, left * z), steepness, 0.0, (left, right)
         )
     if name == "piecewise_linear":
-        return _sum_of_hinges(settings)
+        return Activation(name, **sum_of_hinges(settings))
     smooth: dict[str, Elementwise] = {
         "tanh": torch.tanh,
         "sigmoid": torch.sigmoid,
@@ -107,26 +107,6 @@ def activation_of(settings: Mapping[str, Any]) -> Activation:
         raise NoSecondRouteError(f"the activation '{name}' has no second route.")
     # sup|σ″| is 0.77 for tanh and less for the others.
     return Activation(name, smooth[name], 1.0, 1.0)
-
-
-def _sum_of_hinges(settings: Mapping[str, Any]) -> Activation:
-    """σ(z) = level + s₀(z − t₁) + Σ (s_k − s_{k−1})·max(z − t_k, 0)."""
-    bends = tuple(map(float, settings.get("breakpoints", (-1.0, 1.0))))
-    slopes = tuple(map(float, settings.get("slopes_between", (0.0, 1.0, 0.0))))
-    level = float(settings.get("level", -1.0))
-    changes = [b - a for a, b in pairwise(slopes)]
-
-    def value(z: torch.Tensor) -> torch.Tensor:
-        total = level + slopes[0] * (z - bends[0])
-        for t, change in zip(bends, changes, strict=True):
-            total = total + change * torch.clamp(z - t, min=0.0)
-        return total
-
-    sizes = [abs(slopes[0]), *map(abs, changes)]
-    offset = abs(level) + sum(s * abs(t) for s, t in zip(sizes, (bends[0], *bends), strict=True))
-    steepness = max(map(abs, slopes))
-    rough = (sum(sizes), offset)
-    return Activation("piecewise_linear", value, steepness, 0.0, None, bends, slopes, rough)
 
 
 def loss_of(choice: Choice) -> Loss:
