@@ -26,11 +26,7 @@ _OWN_WORDS = ("study", "seeds.count")
 
 def studies_with_claims(library: Library) -> list[str]:
     """Names of the studies whose file states a claim, sorted."""
-    return [
-        name
-        for name in library.options("study")
-        if library.compose({"study": name}).get("claim") is not None
-    ]
+    return [name for name in library.options("study") if library.states("study", name, "claim")]
 
 
 def claims_help(own: Path | None) -> str:

@@ -57,6 +57,16 @@ class Library:
             raise unknown(f"{group} option", str(option), self.options(group))
         return option
 
+    def states(self, group: str, option: str, key: str) -> bool:
+        """Whether the option's own file sets this key; nothing is composed."""
+        from yaml import safe_load
+
+        # Hydra takes the first folder that has the file.
+        paths = [folder / group / f"{option}.yaml" for folder in self._folders]
+        text = next(path for path in paths if path.is_file()).read_text(encoding="utf-8")
+        found = safe_load(text)
+        return isinstance(found, dict) and found.get(key) is not None
+
     def option(self, group: str, option: object, choices: Mapping[str, str]) -> Any:
         """A group's settings when `option` is chosen on top of `choices`; a fresh copy.
 

@@ -142,7 +142,7 @@ def _judge(asked: Expectation, rows: pd.DataFrame) -> Finding:
     status = Status.UNDECIDED
     if holds >= needed:
         status = Status.HOLDS
-    elif holds + open_ < needed:
+    elif holds + open_ < needed <= len(parts):
         status = Status.FAILS
     failing = [part for part in parts if part.status is Status.FAILS]
     examples = tuple(key for part in failing for key in part.examples)[:EXAMPLES]

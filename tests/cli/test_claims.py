@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from sweep.cli.claims_view import studies_with_claims
+from sweep.cli.claims_view import claiming_studies, studies_with_claims
 from sweep.cli.compose import compose
 from sweep.cli.library import Library
 from sweep.cli.main import main
@@ -57,7 +57,7 @@ def run(own: Path, *words: str) -> int:
 
 
 def test_claims_are_run_compared_and_written(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(own, "right", "open") == 0
+    assert run(own, "right", "open", "wrong") == 1
     said = capsys.readouterr().out
     assert "12 networks to train" in said
     folder = own.parent / "results"
@@ -66,44 +66,39 @@ def test_claims_are_run_compared_and_written(own: Path, capsys: pytest.CaptureFi
     assert [(row["study"], row["result"]) for row in rows] == [
         ("right", "holds"),
         ("open", "undecided"),
+        ("wrong", "does not hold"),
     ]
     assert rows[0]["observed"].startswith("0 of 12")
     assert rows[0]["expected"] == "share of escaping ≤ 0"
     table = (folder / "claims.md").read_text(encoding="utf-8")
     assert "| right | [T] right | share of escaping ≤ 0 | 0 of 12" in table
+    # A row that contradicts is named by the command that trains it again.
+    command = next(line for line in said.splitlines() if line.startswith("contradicts: "))
+    words = command.removeprefix("contradicts: sweep ").split()
+    assert words[0] == "replay" and words[1].startswith(str(folder / "wrong-"))
+    assert words[2:4] == ["--cell", words[3]] and words[-2:] == ["--seed", "0"]
+    assert command.removeprefix("contradicts: ") in rows[2]["replay"]
     assert run(own, "right") == 0
     assert "all rows are on disk" in capsys.readouterr().out
 
 
-def test_a_claim_that_fails_is_status_one_with_rows_to_replay(
-    own: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(own, "right", "wrong") == 1
-    said = capsys.readouterr().out
-    assert "does not hold" in said
-    command = next(line for line in said.splitlines() if line.startswith("contradicts: "))
-    words = command.removeprefix("contradicts: sweep ").split()
-    assert words[0] == "replay"
-    assert main(words) == 0
-    assert "sweep replay" in (own.parent / "results" / "claims.csv").read_text(encoding="utf-8")
+def test_the_file_or_the_command_chooses_how_many_seeds(own: Path) -> None:
+    def count(seeds: int | None, full: bool) -> int:
+        (found,) = claiming_studies(["right"], own, seeds, full)
+        assert not found.tracking.enabled
+        return found.study.seeds.count
 
-
-def test_a_command_chooses_how_many_seeds(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(own, "right", "--seeds", "3") == 0
-    assert "3 networks to train" in capsys.readouterr().out
-    assert run(own, "right", "--full", "+claim.note=few", "seeds.root=1") == 0
-    assert "1,000 networks to train" in capsys.readouterr().out
+    assert count(None, False) == 12
+    assert count(3, False) == 3
+    assert count(None, True) == 1000
 
 
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
         (["rigth"], "did you mean 'right'"),
-        (["default_"], "study with a claim 'default_' is unknown"),
         (["--seeds", "0"], "--seeds is 0"),
-        (["--seeds", "9", "--full"], "not beside --full"),
         (["study=right"], "write 'sweep claims STUDY"),
-        (["seeds.count=9"], "write 'sweep claims STUDY"),
         (["right", "claim.expect=[{measure: saddel, at_most: 0}]"], "did you mean 'saddle'"),
     ],
 )

@@ -96,6 +96,11 @@ def test_every_command_works(
         words += [word for word in QUICK if word.split("=")[0] not in own]
         words = ["seeds.count=5" if word.startswith("seeds.count") else word for word in words]
         words.append(f"store.root={tmp_path / 'results'}")
+    if words[0] == "claims":
+        own = [] if any("=" not in word for word in words[1:]) else ["xyz"]
+        words = [word for word in words if word not in ("--full", "--seeds", "200")]
+        words += [*own, "--seeds", "3", "compute=serial", f"store.root={tmp_path / 'results'}"]
+        words += ["stopping.max_steps=4"]
     assert main(words) == 0
     assert capsys.readouterr().out
 

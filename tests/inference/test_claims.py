@@ -111,6 +111,7 @@ def test_cells_can_be_asked_one_by_one(make_rows: RowMaker) -> None:
     bad = {"measure": "bad_minimum", "at_least": 0.1}
     assert found(rows, **bad, cells=2).status is HOLDS
     assert found(rows, **bad, cells=3).status is FAILS
+    assert found(rows, **bad, cells=4).status is UNDECIDED  # of a run with fewer cells
     assert found(rows, **bad, cells="each").status is FAILS
     assert found(rows, **bad).status is HOLDS
 
