@@ -39,7 +39,9 @@ def _audit_arm(rows: ArmRows, source: Data | Landscape, root: int) -> Audited:
     found = Audited()
     found.rows.update(zip(rows.columns["verdict"], rows.columns["certificate"], strict=True))
     lam = _lambdas(rows, root, found)
-    n_data = len(source.y) if isinstance(source, Data) else None
+    n_data = None
+    if isinstance(source, Data) and (source.outputs is None or rows.cell.loss.name != "squared"):
+        n_data = len(source.y)
     try:
         if isinstance(source, Data) and source.outputs is not None:
             formula: DataFormula | LandscapeFormula = outputs_formula(rows.cell, rows.arm, source)

@@ -37,6 +37,7 @@ class OutputsLandscape:
     activation: Activation
     weight_decay: float
     lower_bound: float | None = None
+    start_deviation: float = 1.0
     digest: str = ""
 
     @property
