@@ -14,11 +14,11 @@ def load(name, **settings):
 
 
 def test_iris_has_three_classes_of_fifty():
-    data = load("iris", standardise=False)
+    data = load("iris_species", standardise=False)
     assert np.array_equal(data.x, load_iris().data)
     assert np.array_equal(data.y.argmax(1), load_iris().target)
     assert (data.y.sum(1) == 1).all()
-    assert np.allclose(load("iris").x.std(axis=0), 1)
+    assert np.allclose(load("iris_species").x.std(axis=0), 1)
 
 
 def test_the_plane_is_mapped_as_a_square_maps_complex_numbers():
