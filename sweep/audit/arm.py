@@ -11,6 +11,7 @@ from sweep.audit.consistency import JUDGED, LIMITS, consistent
 from sweep.audit.findings import Audited
 from sweep.audit.formulas import DataFormula, LandscapeFormula, NoSecondRouteError
 from sweep.audit.measures import measure
+from sweep.audit.outputs import outputs_formula
 from sweep.audit.points import Points
 from sweep.audit.rows import ArmRows
 from sweep.lambdas import LAWS
@@ -39,9 +40,14 @@ def _audit_arm(rows: ArmRows, source: Data | Landscape, root: int) -> Audited:
     found = Audited()
     found.rows.update(zip(rows.columns["verdict"], rows.columns["certificate"], strict=True))
     lam = _lambdas(rows, root, found)
-    n_data = len(source.y) if isinstance(source, Data) else None
+    n_data = None
+    if isinstance(source, Data) and (source.outputs is None or rows.cell.loss.name != "squared"):
+        n_data = len(source.y)
     try:
-        formula = any_formula(rows.cell, rows.arm, source)
+        if isinstance(source, Data) and source.outputs is not None:
+            formula: DataFormula | LandscapeFormula = outputs_formula(rows.cell, rows.arm, source)
+        else:
+            formula = any_formula(rows.cell, rows.arm, source)
     except NoSecondRouteError as error:
         consistent(rows, n_data, None, found)
         where = f"cell {rows.cell.id}, arm {rows.arm.name}"

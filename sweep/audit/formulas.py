@@ -25,6 +25,7 @@ from typing import Any
 
 import torch
 
+from sweep.audit.hinges import sum_of_hinges
 from sweep.errors import UserError
 from sweep.problems import Data, Landscape
 from sweep.registry import Choice
@@ -39,13 +40,30 @@ class NoSecondRouteError(UserError):
 
 @dataclass(frozen=True)
 class Activation:
-    """σ with sup|σ′| and a bound of sup|σ″|; `slopes` (s₋, s₊) if it is linear on both sides."""
+    """σ with sup|σ′| and a bound of sup|σ″|; `slopes` (s₋, s₊) if it is linear on both sides.
+
+    `kinks` are where a piecewise-linear σ bends, and `pieces` its slopes between them. `rough`
+    (p, o): σ(z) rounds no worse than a sum of numbers of the size p|z| + o in all.
+    """
 
     name: str
     value: Elementwise
     steepness: float
     curvature: float
     slopes: tuple[float, float] | None = None
+    bends: tuple[float, ...] = ()
+    pieces: tuple[float, ...] = ()
+    rough: tuple[float, float] = (0.0, 0.0)
+
+    @property
+    def kinks(self) -> tuple[float, ...]:
+        """Where σ bends, in order; zero for the slopes of zero's two sides."""
+        return (0.0,) if self.slopes is not None else self.bends
+
+    @property
+    def between(self) -> tuple[float, ...]:
+        """The slopes between the kinks; empty for a smooth σ."""
+        return self.slopes if self.slopes is not None else self.pieces
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,15 @@ def activation_of(settings: Mapping[str, Any]) -> Activation:
         )
     if name == "identity":
         return Activation(name, lambda z: z, 1.0, 0.0, (1.0, 1.0))
+    if name == "two_piece":
+        left = float(settings.get("negative_slope", 0.0))
+        right = float(settings.get("positive_slope", 1.0))
+        steepness = max(abs(left), abs(right))
+        return Activation(
+            name, lambda z: torch.where(z > 0, right * z, left * z), steepness, 0.0, (left, right)
+        )
+    if name == "piecewise_linear":
+        return Activation(name, **sum_of_hinges(settings))
     smooth: dict[str, Elementwise] = {
         "tanh": torch.tanh,
         "sigmoid": torch.sigmoid,

@@ -17,6 +17,7 @@ from sweep.audit.first_order import first_order, outer_slopes, units_of
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
 from sweep.audit.measures import values
 from sweep.audit.nearby import deepest
+from sweep.audit.outputs import OutputsFormula, one_piece, outputs_slope
 from sweep.audit.points import Points
 from sweep.audit.precise import Precise
 from sweep.audit.rounding import ROUTES, trace
@@ -124,8 +125,13 @@ def _check_affine(points: Points, found: Audited) -> None:
     slope = np.zeros(len(points))
     for i, theta in enumerate(points.theta):
         reason: str | None = "nothing: not for this network"
-        if _may_be_affine(formula):
-            steep, scale = _affine_slope(formula, theta)
+        known: tuple[float, float] | None = None
+        if isinstance(formula, OutputsFormula):
+            known = outputs_slope(formula, theta)
+        elif _may_be_affine(formula):
+            known = _affine_slope(formula, theta)
+        if known is not None:
+            steep, scale = known
             reason = None
             if math.isnan(steep):
                 reason = "a hidden unit that is not inside one linear piece for all data"
@@ -143,7 +149,7 @@ def _check_affine(points: Points, found: Audited) -> None:
 def _may_be_affine(formula: DataFormula | LandscapeFormula) -> TypeGuard[MlpFormula]:
     return (
         isinstance(formula, MlpFormula)
-        and formula.activation.slopes is not None
+        and bool(formula.activation.between)
         and formula.weight_decay == 0
         and not formula.exponential
     )
@@ -155,17 +161,11 @@ def _affine_slope(formula: MlpFormula, theta: np.ndarray) -> tuple[float, float]
     A layer whose units are all off makes f constant nearby, whatever the other layers do: then
     only Σ qᵢ counts.
     """
-    assert formula.activation.slopes is not None
-    left, right = formula.activation.slopes
     traced = trace(formula, torch.as_tensor(theta))
-    above = [z > ROUTES * e for z, e in zip(traced.z, traced.z_errors, strict=True)]
-    below = [z < -ROUTES * e for z, e in zip(traced.z, traced.z_errors, strict=True)]
+    each = zip(traced.z, traced.z_errors, strict=True)
+    inside, flat = zip(*[one_piece(formula.activation, z, e) for z, e in each], strict=True)
     layers = len(formula.widths)
-    constant = left == 0 and any(bool(off.all()) for off in below[:layers])
-    inside = [
-        left == right or bool((on.all(0) | off.all(0)).all())
-        for on, off in zip(above, below, strict=True)
-    ]
+    constant = any(flat[:layers])
     x = np.column_stack([formula.x.numpy(), np.ones(len(formula.y))])
     q = outer_slopes(formula, theta)
     scale = float(np.abs(q) @ np.linalg.norm(x, axis=1))

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import torch
 
 from sweep.audit.coercive_formula import CoerciveFormula
-from sweep.audit.formulas import DataFormula, MlpFormula
+from sweep.audit.formulas import Activation, DataFormula, MlpFormula
 
 U = 2.0**-53
 ROUTES = 2.0
@@ -73,7 +73,7 @@ def trace(formula: DataFormula, theta: torch.Tensor) -> Traced:
     added_error = torch.zeros_like(added)
     for a, w, b in formula.neurons(theta):
         t = formula.x @ w + b
-        t_error = _sum_error(formula.x, w.unsqueeze(0), b.unsqueeze(0), None)[:, 0]
+        t_error = sum_error(formula.x, w.unsqueeze(0), b.unsqueeze(0), None)[:, 0]
         if formula.exponential:
             size = a.abs() * torch.exp(t)
             added_error = added_error + size * (torch.expm1(t_error) + 2 * FUNCTION)
@@ -82,6 +82,7 @@ def trace(formula: DataFormula, theta: torch.Tensor) -> Traced:
             size = (a * formula.ordinary(t)).abs()
             steepness = formula.activation.steepness
             added_error = added_error + a.abs() * steepness * t_error + size * 2 * FUNCTION
+            added_error = added_error + a.abs() * roughness(formula, t)
             z.append(t.unsqueeze(1))
             z_errors.append(t_error.unsqueeze(1))
     return Traced(base, added, base_error, added_error + 4 * U * added.abs(), z, z_errors)
@@ -97,16 +98,31 @@ def _trace_layers(
     *hidden, (weight, bias) = formula.layers(theta)
     for inner, shift in hidden:
         z.append(h @ inner.T + shift)
-        z_errors.append(_sum_error(h, inner, shift, error))
+        z_errors.append(sum_error(h, inner, shift, error))
         h = formula.activation.value(z[-1])
         error = formula.activation.steepness * z_errors[-1] + FUNCTION * h.abs()
-    return (h @ weight.T + bias)[:, 0], _sum_error(h, weight, bias, error)[:, 0]
+        error = error + roughness(formula, z[-1])
+    return (h @ weight.T + bias)[:, 0], sum_error(h, weight, bias, error)[:, 0]
 
 
-def _sum_error(
+def roughness(formula: MlpFormula, z: torch.Tensor) -> torch.Tensor | float:
+    """What σ(z) loses besides its last digits: a sum of pieces may cancel."""
+    share, offset = formula.activation.rough
+    return FUNCTION * (share * z.abs() + offset) if share or offset else 0.0
+
+
+def near_a_kink(activation: Activation, z: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+    """Where a preactivation that errs by `error` may lie on either side of a kink."""
+    found = torch.zeros_like(z, dtype=torch.bool)
+    for t in activation.kinks:
+        found = found | ((z - t).abs() <= ROUTES * error)
+    return found
+
+
+def sum_error(
     h: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, error: torch.Tensor | None
 ) -> torch.Tensor:
-    """Bound for h @ weight.T + bias, (N, K), when h itself errs by `error`."""
+    """A bound of the error of h @ weight.T + bias, (N, K), when h itself errs by `error`."""
     size = h.abs() @ weight.abs().T + bias.abs()
     found = (h.shape[1] + 2) * U * size
     return found if error is None else found + error @ weight.abs().T
@@ -138,13 +154,12 @@ def gradient_error(
     if isinstance(formula, MlpFormula):
         for units, errors in zip(traced.z, traced.z_errors, strict=True):
             relative = relative + formula.activation.curvature * errors.amax(1)
-            if formula.activation.slopes is not None:
-                relative = relative + (units.abs() <= ROUTES * errors).any(1).to(z.dtype)
+            relative = relative + near_a_kink(formula.activation, units, errors).any(1).to(z.dtype)
     else:
         relative = relative + UNKNOWN
     if formula.exponential:
         ((_, w, b),) = formula.neurons(theta)
-        relative = relative + 2 * _sum_error(formula.x, w.unsqueeze(0), b.unsqueeze(0), None)[:, 0]
+        relative = relative + 2 * sum_error(formula.x, w.unsqueeze(0), b.unsqueeze(0), None)[:, 0]
     weights = (torch.maximum(*ends) + slope.abs() * relative).detach()
     if not isinstance(formula, MlpFormula):
         derivatives = torch.func.jacrev(lambda point: formula.base(point) + formula.added(point))
@@ -175,6 +190,7 @@ def _absolute_output(
     for inner, shift in hidden:
         # |σ(z)| ≤ |σ(0)| + sup|σ′|·|z|, and |σ(0)| ≤ ln 2 < 1 for every smooth σ here.
         h = activation.steepness * (h @ inner.T + shift) + activation.curvature
+        h = h + activation.rough[1]
     total = (h @ weight.T + bias)[:, 0]
     for (a, w, b), t in zip(formula.neurons(size), exponents, strict=True):
         z = x @ w + b
@@ -182,5 +198,6 @@ def _absolute_output(
             # Value exp(t) and derivative exp(t)·|x| at the point itself.
             total = total + a * torch.exp(t) * (1 + z - z.detach())
         else:
-            total = total + a * (activation.steepness * z + activation.curvature)
+            lift = activation.curvature + activation.rough[1]
+            total = total + a * (activation.steepness * z + lift)
     return total

@@ -149,16 +149,24 @@ def best_bend(fit: BestFit, kink: Kink, direction: np.ndarray) -> Bend | None:
             A = fit.maps[k] + tilt * np.append(direction, 0.0)
             values = X @ A
             order = np.sort(values)
-            for level, gap in zip((order[1:] + order[:-1]) / 2, np.diff(order), strict=True):
-                sign = np.where(values > level, 1.0, -1.0)
-                way = -np.sign(kappa * fit.pulls[sign > 0, k].sum())
-                for share in SHARES:
-                    f = flat.copy()
-                    f[:, k] = values + kappa * way * share * gap * sign
-                    value = float(point_losses(fit.loss, fit.y, f).values.sum())
-                    if value < least:
-                        least, best = value, Bend(k, A, float(level), float(way * share * gap))
+            level = np.repeat((order[1:] + order[:-1]) / 2, len(SHARES))
+            gap = np.repeat(np.diff(order), len(SHARES)) * np.tile(SHARES, len(order) - 1)
+            sign = np.where(values > level[:, None], 1.0, -1.0)
+            gamma = -np.sign(kappa * (sign > 0) @ fit.pulls[:, k]) * gap
+            f = np.broadcast_to(flat, (len(level), *flat.shape)).copy()
+            f[:, :, k] = values + kappa * gamma[:, None] * sign
+            F = _objectives(fit, f)
+            i = int(F.argmin())
+            if F[i] < least:
+                least, best = float(F[i]), Bend(k, A, float(level[i]), float(gamma[i]))
     return best
+
+
+def _objectives(fit: BestFit, f: np.ndarray) -> np.ndarray:
+    """F (G,) of outputs (G, N, C)."""
+    y = np.broadcast_to(fit.y, (len(f), *fit.y.shape)).reshape(-1, *fit.y.shape[1:])
+    values = point_losses(fit.loss, y, f.reshape(-1, f.shape[2])).values
+    return np.asarray(values.reshape(f.shape[:2]).sum(axis=1))
 
 
 def bent_net(
@@ -201,7 +209,7 @@ def better_net(
     C = len(fit.maps)
     if widths[0] < C + 1 or min(widths) < C:
         return None
-    bend = best_bend(fit, kink, rng.normal(size=fit.x.shape[1]))
+    bend = best_bend(fit, kink, np.asarray(rng.normal(size=fit.x.shape[1])))
     return None if bend is None else bent_net(rng, fit, bend, widths, kink)
 
 

@@ -230,7 +230,7 @@ def _least_singular(beta: np.ndarray) -> float:
     """A lower bound of the least of β's C singular values; of its length, for one output."""
     count, width = beta.shape
     if count == 1:
-        return float(np.linalg.norm(beta)) * (1 - SAFETY * width * UNIT)
+        return float(np.linalg.norm(beta) * (1 - SAFETY * width * UNIT))
     if width < count or not np.isfinite(beta).all():
         return 0.0
     singular = np.linalg.svd(beta, compute_uv=False)

@@ -22,6 +22,7 @@ from sweep.judge.shallow import Shallow
 from sweep.judge.spectra import eigen
 from sweep.models.lanes import LANE, one_thread
 from sweep.models.objective import DataObjective, Objective
+from sweep.models.vector import VectorObjective
 from sweep.verdicts import Certificate, Verdict
 
 BUDGET = 200
@@ -44,6 +45,8 @@ def handles(objective: Objective) -> bool:
     One-hidden-layer networks with the exponential neuron have a polish of their own, and so have
     coercive networks and the teacher-student objective.
     """
+    if isinstance(objective, VectorObjective):
+        return not objective.network.activation.piecewise_linear
     if not isinstance(objective, DataObjective):
         return population(objective) is None
     shallow = Shallow.of(objective)

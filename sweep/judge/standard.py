@@ -28,6 +28,7 @@ from sweep.judge.escapes_smooth import settle_saturating
 from sweep.judge.exponential import settle_exponential
 from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.newton import polish_smooth
+from sweep.judge.pieces import add_pieces
 from sweep.judge.polish_kinks import polish_kinks
 from sweep.judge.population_stages import polish_population, settle_population
 from sweep.judge.readings import BLOCK, read
@@ -75,9 +76,11 @@ class StandardJudge:
     `tolerance` is how far F may lie above a proven bound B and still be looked at as reaching it,
     relative to max(1, B). A sum of a thousand terms near 1 rounds by about 1e-13; 1e-12 clears
     that. Where a bound of zero can be reached exactly (hinge_power), F must be exactly 0.0.
+    `pieces`: the evidence of local minima names the cell of the loss surface they lie in.
     """
 
     tolerance: float = 1e-12
+    pieces: bool = False
 
     def __post_init__(self) -> None:
         require(0 <= self.tolerance < math.inf, "judge.tolerance", self.tolerance, "a number ≥ 0")
@@ -162,6 +165,8 @@ class StandardJudge:
             withdraw_unproven_limits(found, objective, lam)
         add_residuals(found, objective)
         add_balance(found, objective, trained)
+        if self.pieces:
+            add_pieces(found, objective)
 
     def _settle_proven(
         self, found: Judgement, objective: Objective, lam: np.ndarray | None, bound: Bound | None

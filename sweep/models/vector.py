@@ -129,8 +129,10 @@ class VectorObjective:
             "objective": objective,
             "grad_norm": norm(grad),
             "param_norm": norm(theta),
-            "dead_units": self.network.dead_units(theta, self.x),
         }
+        dead = self.network.dead_units(theta, self.x)
+        if dead is not None:
+            found["dead_units"] = dead
         if self.loss.classifies:
             wrong = ~self._told(outputs)
             found["error"] = wrong.sum(0).to(torch.float64) / self.n_data

@@ -13,9 +13,9 @@ from sweep.registry import require
 from sweep.seeds import stream
 
 
-@PROBLEMS.add("iris")
+@PROBLEMS.add("iris_species")
 @dataclass(frozen=True)
-class Iris:
+class IrisSpecies:
     """All three species of Fisher's iris, N = 150, D = 4; y (150, 3) holds unit vectors.
 
     A line separates setosa from the others, so a cross-entropy has no best affine fit here; the

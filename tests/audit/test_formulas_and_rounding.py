@@ -37,7 +37,7 @@ def some_data(n: int = 17, d: int = 3) -> Data:
 
 
 @pytest.mark.parametrize("arm", ARMS, ids=lambda arm: arm.name)
-@pytest.mark.parametrize("loss", LOSSES.names())
+@pytest.mark.parametrize("loss", [n for n in LOSSES.names() if n != "cross_entropy"])
 @pytest.mark.parametrize("activation", ACTIVATIONS.names())
 def test_both_routes_measure_the_same(
     make_cell: MakeCell, arm: Arm, loss: str, activation: str

@@ -101,7 +101,7 @@ def test_every_option_composes_and_resolves(
     table.write_text("a,b,target\n0,1,0\n1,0,1\n1,1,0\n")
     only_plain = ["~arms.exp", "~arms.exp_unregularized", "~arms.extra_neuron"]
     needed = {
-        ("problem", "iris"): ["model.outputs=3", "loss=squared", *only_plain],
+        ("problem", "iris_species"): ["model.outputs=3", "loss=squared", *only_plain],
         ("problem", "clouds"): ["model.outputs=3", "loss=cross_entropy", *only_plain],
         ("problem", "planar_map"): ["model.outputs=2", "loss=squared", *only_plain],
         ("loss", "cross_entropy"): ["problem=clouds", "model.outputs=3", *only_plain],
