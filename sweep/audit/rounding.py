@@ -68,12 +68,19 @@ def trace(formula: DataFormula, theta: torch.Tensor) -> Traced:
         base_error = UNKNOWN * (1 + base.abs().amax()) * torch.ones_like(base)
     added = formula.added(theta)
     added_error = torch.zeros_like(added)
+    if formula.layered:
+        assert isinstance(formula, MlpFormula), "neurons inside need known layers"
+        added_error = _trace_inside(formula, theta)[0] + base_error + U * base.abs()
     for a, w, b in formula.neurons(theta):
         t = formula.x @ w + b
         t_error = _sum_error(formula.x, w.unsqueeze(0), b.unsqueeze(0), None)[:, 0]
         if formula.exponential:
             size = a.abs() * torch.exp(t)
             added_error = added_error + size * (torch.expm1(t_error) + 2 * FUNCTION)
+        elif formula.degree:
+            p, reach = formula.degree, t.abs() + t_error
+            moved = p * t_error * reach ** (p - 1) + (FUNCTION + p * U) * reach**p
+            added_error = added_error + a.abs() * moved
         else:
             assert isinstance(formula, MlpFormula), "an extra neuron needs a known activation"
             size = (a * formula.ordinary(t)).abs()
@@ -82,6 +89,32 @@ def trace(formula: DataFormula, theta: torch.Tensor) -> Traced:
             z.append(t.unsqueeze(1))
             z_errors.append(t_error.unsqueeze(1))
     return Traced(base, added, base_error, added_error + 4 * U * added.abs(), z, z_errors)
+
+
+def _trace_inside(
+    formula: MlpFormula, theta: torch.Tensor
+) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
+    """With exponential neurons inside the layers: error of f̃ (N,), their w·h + …, its errors."""
+    h, error, exponents, errors = formula.x, torch.zeros_like(formula.x), [], []
+    *hidden, (weight, bias) = formula.layers(theta)
+    e, e_error, into = formula.y * 0.0, formula.y * 0.0, theta[:0]
+    neurons = formula.inside.neurons(theta)
+    for (inner, shift), (w, b, leaving) in zip(hidden, neurons, strict=True):
+        rows, shifts = torch.cat([inner, w.unsqueeze(0)]), torch.cat([shift, b.reshape(1)])
+        z, z_error = h @ rows.T + shifts, _sum_error(h, rows, shifts, error)
+        if len(into):
+            sent = e[:, None] * into
+            z = z + sent
+            z_error = z_error + e_error[:, None] * into.abs() + 2 * U * (sent.abs() + z.abs())
+        h = formula.activation.value(z[:, :-1])
+        error = formula.activation.steepness * z_error[:, :-1] + FUNCTION * h.abs()
+        e = torch.exp(z[:, -1])
+        e_error = e * (torch.expm1(z_error[:, -1]) + FUNCTION)
+        into = leaving
+        exponents.append(z[:, -1])
+        errors.append(z_error[:, -1])
+    total = _sum_error(h, weight, bias, error)[:, 0] + e_error * into.abs()
+    return total + 4 * U * (e * into).abs(), exponents, errors
 
 
 def _trace_layers(
@@ -142,13 +175,21 @@ def gradient_error(
     if formula.exponential:
         ((_, w, b),) = formula.neurons(theta)
         relative = relative + 2 * _sum_error(formula.x, w.unsqueeze(0), b.unsqueeze(0), None)[:, 0]
+    relative = relative + formula.degree * (formula.x.shape[1] + 4) * U
+    if formula.layered:
+        assert isinstance(formula, MlpFormula), "neurons inside need known layers"
+        for errors in _trace_inside(formula, theta)[2]:
+            relative = relative + 2 * (1 + formula.activation.curvature) * errors
     weights = (torch.maximum(*ends) + slope.abs() * relative).detach()
     if not isinstance(formula, MlpFormula):
         derivatives = torch.func.jacrev(lambda point: formula.base(point) + formula.added(point))
         lengths = derivatives(theta).square().sum(1).sqrt()
         total: torch.Tensor = (weights * lengths).sum()
         return total
-    exponents = [formula.x @ w + b for _, w, b in formula.neurons(theta)]
+    if formula.layered:
+        exponents = _trace_inside(formula, theta)[1]
+    else:
+        exponents = [formula.x @ w + b for _, w, b in formula.neurons(theta)]
 
     def bounded(size: torch.Tensor) -> torch.Tensor:
         output = _absolute_output(formula, size, exponents)
@@ -169,15 +210,29 @@ def _absolute_output(
     *hidden, (weight, bias) = formula.layers(size)
     activation = formula.activation
     h = x
-    for inner, shift in hidden:
+    inside = formula.inside.neurons(size) if formula.layered else []
+    sent: torch.Tensor | None = None
+    for k, (inner, shift) in enumerate(hidden):
         # |σ(z)| ≤ |σ(0)| + sup|σ′|·|z|, and |σ(0)| ≤ ln 2 < 1 for every smooth σ here.
-        h = activation.steepness * (h @ inner.T + shift) + activation.curvature
+        z = h @ inner.T + shift
+        if inside:
+            w, b, leaving = inside[k]
+            t = h @ w + b
+            if sent is not None:
+                z, t = z + sent[:, :-1], t + sent[:, -1]
+            # Value and derivative of the exponential at the point itself.
+            sent = (torch.exp(exponents[k]) * (1 + t - t.detach()))[:, None] * leaving
+        h = activation.steepness * z + activation.curvature
     total = (h @ weight.T + bias)[:, 0]
+    if sent is not None:
+        total = total + sent[:, 0]
     for (a, w, b), t in zip(formula.neurons(size), exponents, strict=True):
         z = x @ w + b
         if formula.exponential:
             # Value exp(t) and derivative exp(t)·|x| at the point itself.
             total = total + a * torch.exp(t) * (1 + z - z.detach())
+        elif formula.degree:
+            total = total + a * z**formula.degree
         else:
             total = total + a * (activation.steepness * z + activation.curvature)
     return total

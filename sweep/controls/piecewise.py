@@ -23,7 +23,7 @@ from sweep.controls.layers import (
     unflat,
 )
 from sweep.models.augmentations import ExpSkip, NoAugmentation
-from sweep.models.base import Augmentation
+from sweep.models.base import Augmenting
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -64,7 +64,7 @@ POINTS, BATCHES, BETTER = 12, 3, 4
 
 
 def objective_for(
-    fit: BestFit, widths: tuple[int, ...], slope: float, augmentation: Augmentation | None = None
+    fit: BestFit, widths: tuple[int, ...], slope: float, augmentation: Augmenting | None = None
 ) -> Objective:
     """The objective of a network with that negative slope on the fit's data."""
     names = {0.0: Choice("relu"), 1.0: Choice("identity")}

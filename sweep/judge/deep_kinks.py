@@ -21,7 +21,9 @@ import torch
 
 from sweep.judge.base import Judgement
 from sweep.judge.spectra import eigen
+from sweep.models.augmentations import Monomial
 from sweep.models.lanes import LANE, one_thread, to_lanes
+from sweep.models.layered import ExpLayers
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
 
@@ -49,6 +51,8 @@ def polish_deep(found: Judgement, objective: Objective, lam: np.ndarray | None) 
         return
     if not network.activation.piecewise_linear:
         return
+    if isinstance(objective.augmentation, Monomial | ExpLayers):
+        return  # a slide along which their penalty is shed
     members = np.flatnonzero(found.open)
     for first in range(0, len(members), LANE):
         some = members[first : first + LANE]

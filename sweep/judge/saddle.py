@@ -18,7 +18,9 @@ from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
 from sweep.judge.shallow import Shallow
 from sweep.judge.spectra import eigen
+from sweep.models.augmentations import Monomial
 from sweep.models.lanes import LANE, one_thread
+from sweep.models.layered import ExpLayers
 from sweep.models.objective import DataObjective, Objective
 from sweep.verdicts import Certificate, Verdict
 
@@ -39,12 +41,15 @@ DIRECTIONS = 3
 def handles(objective: Objective) -> bool:
     """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
 
-    One-hidden-layer networks with the exponential neuron have a polish of their own.
+    One-hidden-layer networks with the exponential neuron have a polish of their own, and so have
+    networks with a monomial neuron or with exponential ones inside the layers.
     """
     if not isinstance(objective, DataObjective):
         return True
     shallow = Shallow.of(objective)
     if shallow is not None and shallow.exponential:
+        return False
+    if isinstance(objective.augmentation, Monomial | ExpLayers):
         return False
     activation = objective.network.activation
     return plain_task(objective) is None and (activation is None or activation.slopes is None)

@@ -3,12 +3,22 @@
 Importing the package fills its registries.
 """
 
-from sweep.models import activations, augmentations, initialisers, losses, mlp, module, regularizers
+from sweep.models import (
+    activations,
+    augmentations,
+    initialisers,
+    layered,
+    losses,
+    mlp,
+    module,
+    regularizers,
+)
 
 __all__ = [
     "activations",
     "augmentations",
     "initialisers",
+    "layered",
     "losses",
     "mlp",
     "module",

@@ -12,15 +12,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sweep import registry
 from sweep.errors import UserError, unknown
 from sweep.judge.base import JUDGES
 from sweep.lambdas import LAWS
 from sweep.models.base import AUGMENTATIONS, MODELS, Network
 from sweep.models.initialisers import INITIALISERS
-from sweep.models.lanes import LANE
 from sweep.models.losses import LOSSES
 from sweep.models.module import source_identity
 from sweep.models.regularizers import REGULARIZERS
@@ -126,10 +123,9 @@ def _typed_cell(
     digest, shape = load(choices["problem"])
     _check_batches(choices["optimizer"], shape)
     if shape is not None:
-        inputs = shape[1]
-        network = MODELS.build(choices["model"]).network(inputs)
+        network = MODELS.build(choices["model"]).network(shape[1])
         for arm in arms:
-            within(f"arms.{arm.name}", partial(_check_arm, arm, network, inputs))
+            within(f"arms.{arm.name}", partial(_check_arm, arm, network))
     identity: dict[str, Any] = {g: REGISTRIES[g].identity(given[g]) for g in GROUPS}
     identity |= {"arms": {arm.name: arm_identity(arm) for arm in arms}, "data": digest}
     if choices["model"].name == "module":
@@ -218,19 +214,15 @@ def _part(entries: Registry[Any], value: object, where: str) -> Choice:
     return within(where, lambda: entries.normalise(choice, where))
 
 
-def _check_arm(arm: Arm, network: Network, inputs: int) -> None:
+def _check_arm(arm: Arm, network: Network) -> None:
     """Refuse an augmentation or regularizer that cannot serve this network."""
-    augmentation = AUGMENTATIONS.build(arm.augment)
+    augmentation = AUGMENTATIONS.build(arm.augment).on(network)
     REGULARIZERS.build(arm.regularizer).check(network, augmentation)
     if augmentation.needs_activation and network.activation is None:
         raise UserError(
             f"augment is '{arm.augment.name}', whose neurons take the network's activation, and "
             f"this model declares none: take the arm away with '~arms.{arm.name}'."
         )
-    # An augmentation says what it needs of the network when it is evaluated: once, at zero, here.
-    size = sum(piece.size for piece in augmentation.pieces(inputs))
-    point = torch.zeros(1, inputs, dtype=torch.float64)
-    augmentation.forward(torch.zeros(size, LANE, dtype=torch.float64), point, network.activation)
 
 
 def arm_identity(arm: Arm) -> dict[str, Any]:
