@@ -13,6 +13,8 @@ from sweep.spec import GROUPS as SCIENTIFIC_GROUPS
 
 SCIENCE = SCIENTIFIC_GROUPS
 RUNNING = ("compute", "tracking")
+#: What a person may take for a study: all studies with a claim, which need a command of their own.
+ALL_CLAIMS = "all_claims"
 GROUPS = ("study", *SCIENCE, *RUNNING)
 
 
@@ -46,6 +48,11 @@ class Library:
 
     def check(self, group: str, option: object) -> str:
         """The option's name; `UserError` with the choices when there is none of that name."""
+        if (group, option) == ("study", ALL_CLAIMS):
+            raise UserError(
+                f"study '{ALL_CLAIMS}' is a command: 'sweep claims' runs every study that states a"
+                " claim and says which claims hold."
+            )
         if not isinstance(option, str) or option not in self.options(group):
             raise unknown(f"{group} option", str(option), self.options(group))
         return option

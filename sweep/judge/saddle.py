@@ -16,6 +16,7 @@ from sweep.judge.base import Judgement
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
+from sweep.judge.population_stages import population
 from sweep.judge.shallow import Shallow
 from sweep.judge.spectra import eigen
 from sweep.models.augmentations import Monomial
@@ -41,11 +42,11 @@ DIRECTIONS = 3
 def handles(objective: Objective) -> bool:
     """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
 
-    One-hidden-layer networks with the exponential neuron have a polish of their own, and so have
-    networks with a monomial neuron or with exponential ones inside the layers.
+    The teacher-student objective has a polish of its own, and so have one-hidden-layer networks with
+    the exponential neuron, and networks with a monomial one or exponential ones inside the layers.
     """
     if not isinstance(objective, DataObjective):
-        return True
+        return population(objective) is None
     shallow = Shallow.of(objective)
     if shallow is not None and shallow.exponential:
         return False

@@ -28,6 +28,7 @@ from sweep.judge.monomial import settle_monomial
 from sweep.judge.newton import polish_smooth
 from sweep.judge.per_layer import settle_per_layer
 from sweep.judge.polish_kinks import polish_kinks
+from sweep.judge.population_stages import polish_population, settle_population
 from sweep.judge.readings import BLOCK, read
 from sweep.judge.residuals import add_residuals
 from sweep.judge.saddle import polish_generic, settle_saddles
@@ -44,6 +45,7 @@ POLISHES: tuple[Stage, ...] = (
     polish_deep,
     polish_affine,
     polish_smooth,
+    polish_population,
     polish_generic,
 )
 """Each moves open members of the networks it knows downhill, and no others."""
@@ -56,6 +58,7 @@ CERTIFICATES: tuple[Stage, ...] = (
     settle_cells,
     settle_affine,
     settle_strict,
+    settle_population,
     settle_saturating,
     settle_saddles,
 )

@@ -150,10 +150,13 @@ def augment_params(
 
 
 def landscape_params(
-    init: Initialiser, n_params: int, root: int, seeds: Sequence[int]
+    init: Initialiser, n_params: int, deviation: float, root: int, seeds: Sequence[int]
 ) -> np.ndarray:
-    """Start on an objective without data, (S, P) float64: N(0, std²), std 1 unless `normal`."""
-    std = init.std if isinstance(init, Normal) else 1.0
+    """Start on an objective without data, (S, P) float64: N(0, std²).
+
+    std is that of `normal`, under every other initialiser the landscape's own `deviation`.
+    """
+    std = init.std if isinstance(init, Normal) else deviation
     return std * _standard("initial", "normal", root, seeds, n_params)
 
 

@@ -5,7 +5,14 @@ A new problem is one file with a registered frozen dataclass, and one name in th
 
 from __future__ import annotations
 
-from sweep.problems import bundled, separable, synthetic, table, xyz_product
+from sweep.problems import (
+    bundled,
+    separable,
+    synthetic,
+    table,
+    teacher_student,
+    xyz_product,
+)
 from sweep.problems.base import PROBLEMS, Data, Landscape, Problem
 from sweep.problems.tabular import Raw, Tabular
 
@@ -20,5 +27,6 @@ __all__ = [
     "separable",
     "synthetic",
     "table",
+    "teacher_student",
     "xyz_product",
 ]

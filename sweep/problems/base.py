@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -48,8 +48,22 @@ class Landscape(Protocol):
         ...
 
     @property
+    def start_deviation(self) -> float:
+        """Standard deviation of the parameters where training starts, unless `init` says one."""
+        ...
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what defines the function."""
+        ...
+
+
+@runtime_checkable
+class WithGradient(Protocol):
+    """A landscape with a closed form of its gradient, which is cheaper than autograd's."""
+
+    def value_and_gradient(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """F (S,) and ∇F (P, S) for members along the last axis (P, S)."""
         ...
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from sweep import registry
 from sweep.errors import UserError, unknown
+from sweep.inference.claims import Claim, parse_claim
 from sweep.judge.base import JUDGES
 from sweep.lambdas import LAWS
 from sweep.models.base import AUGMENTATIONS, MODELS, Network
@@ -24,6 +25,7 @@ from sweep.models.regularizers import REGULARIZERS
 from sweep.planning import MOST_JOBS, canonical, cell_id, require_few_jobs, study_id
 from sweep.problems import PROBLEMS, Data
 from sweep.registry import Choice, Registry, within
+from sweep.rows import columns as row_columns
 from sweep.spec import GROUPS, NONE, Arm, Cell, Compute, Seeds, Store, Study, Tracking
 from sweep.storage.tracking_server import require_accepted
 from sweep.study.composed import Composed
@@ -69,7 +71,16 @@ def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
     baseline = _baseline(composed.baseline, cells)
     study = Study(study_id(seeds.root, identities), name, baseline, cells, seeds)
     _require_few_jobs(study, compute)
+    claim_of(composed, study)  # a claim that nobody could compare is refused before a run
     return study, compute, store, tracking
+
+
+def claim_of(composed: Composed, study: Study) -> Claim | None:
+    """What the composed study claims; None if its file states nothing, `UserError` if wrongly."""
+    if composed.claim is None:
+        return None
+    arms = dict.fromkeys(arm.name for cell in study.cells for arm in cell.arms)
+    return parse_claim(composed.claim, arms, [column.name for column in row_columns(study.cells)])
 
 
 def _require_few_jobs(study: Study, compute: Compute) -> None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sweep.errors import CheckError
-from sweep.execution.base import Executor, open_executor
+from sweep.execution.base import Executor, Opener, open_executor
 from sweep.job import JobFailure, JobReport
 from sweep.planning import jobs, plan_blocks, reference_jobs
 from sweep.reference import STARTS
@@ -34,17 +34,19 @@ def run_study(
     tracking: Tracking,
     resolved: Mapping[str, Any],
     observer: Observer,
+    opener: Opener = open_executor,
 ) -> Results:
     """Everything of the study that is not on disk yet, then its summary and report.
 
-    `resolved` is the composed configuration, kept in study.json. Running it again finishes what
+    `resolved` is the composed configuration, kept in study.json; `opener` gives the executor, when
+    there is work. Running it again finishes what
     is missing, or does nothing. Raises `UserError` for bad input, before anything is written but
     an empty results folder; `CheckError` when not a single job succeeded.
     """
     layout = Layout.for_study(store.root, study.name, study.id)
     unfinished = _missing(planned_jobs(study, compute, layout), layout) or _searches(study, layout)
     with (
-        _ready(compute, layout, bool(unfinished)) as executor,
+        _ready(compute, layout, bool(unfinished), opener) as executor,
         tracked(study, tracking, layout, resolved, observer.warning) as track,
     ):
         all_jobs = agreed_jobs(study, compute, layout, resolved)
@@ -116,7 +118,9 @@ def _searches(study: Study, layout: Layout) -> list[Job]:
 
 
 @contextmanager
-def _ready(compute: Compute, layout: Layout, needed: bool) -> Iterator[Executor | None]:
+def _ready(
+    compute: Compute, layout: Layout, needed: bool, opener: Opener
+) -> Iterator[Executor | None]:
     """An executor that has reached its place to run and sees the results; None if not needed."""
     if not needed:
         yield None
@@ -125,7 +129,7 @@ def _ready(compute: Compute, layout: Layout, needed: bool) -> Iterator[Executor 
         require_gpu()
     token = probe(layout)
     try:
-        with open_executor(compute, SeesResults(layout, token)) as executor:
+        with opener(compute, SeesResults(layout, token)) as executor:
             yield executor
     finally:
         remove_probe(layout, token)
