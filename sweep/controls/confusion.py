@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from sweep.controls import endless, piecewise, separating, strict_minima
+from sweep.controls import endless, neurons, piecewise, separating, strict_minima
 from sweep.controls.base import Batch, Family, Seen, left, wrong
 from sweep.judge import Judge, StandardJudge
 from sweep.seeds import stream
@@ -25,6 +25,7 @@ FAMILIES: tuple[Family, ...] = (
     *strict_minima.FAMILIES,
     *separating.FAMILIES,
     *endless.FAMILIES,
+    *neurons.FAMILIES,
 )
 #: So many rounds give more than 10,000 points.
 ROUNDS = 20

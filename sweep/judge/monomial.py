@@ -81,6 +81,8 @@ def _over_kinks(
     bound = proven_bound(objective.loss, shallow.X[:, :-1], shallow.y)
     settle_attained(found, objective, lam, bound, AT_BOUND)
     settle_scaled(found, objective, lam, strength > 0)
+    # The neuron may come to cancel an affine map of the base network, which can do without.
+    settle_resting(found, objective, lam)
     for member, end in ends.items():
         finite = end.evidence and not end.separates
         if found.open[member] and finite and member in stored and strength[member] > 0:

@@ -42,8 +42,8 @@ DIRECTIONS = 3
 def handles(objective: Objective) -> bool:
     """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
 
-    The teacher-student objective has a polish of its own, and so have one-hidden-layer networks with
-    the exponential neuron, and networks with a monomial one or exponential ones inside the layers.
+    The teacher-student objective has a polish of its own, and so have networks of one hidden layer
+    with the exponential neuron, with a monomial neuron, or with exponential ones in the layers.
     """
     if not isinstance(objective, DataObjective):
         return population(objective) is None
