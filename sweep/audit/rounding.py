@@ -70,7 +70,8 @@ def trace(formula: DataFormula, theta: torch.Tensor) -> Traced:
     added_error = torch.zeros_like(added)
     if formula.layered:
         assert isinstance(formula, MlpFormula), "neurons inside need known layers"
-        added_error = _trace_inside(formula, theta)[0] + base_error + U * base.abs()
+        inside = _trace_inside(formula, theta)[0] + base_error + U * base.abs()
+        added_error = torch.nan_to_num(inside, nan=torch.inf, posinf=torch.inf)
     for a, w, b in formula.neurons(theta):
         t = formula.x @ w + b
         t_error = _sum_error(formula.x, w.unsqueeze(0), b.unsqueeze(0), None)[:, 0]
@@ -105,16 +106,23 @@ def _trace_inside(
         if len(into):
             sent = e[:, None] * into
             z = z + sent
-            z_error = z_error + e_error[:, None] * into.abs() + 2 * U * (sent.abs() + z.abs())
+            z_error = z_error + _sent(e_error[:, None], into) + 2 * U * (sent.abs() + z.abs())
         h = formula.activation.value(z[:, :-1])
         error = formula.activation.steepness * z_error[:, :-1] + FUNCTION * h.abs()
         e = torch.exp(z[:, -1])
-        e_error = e * (torch.expm1(z_error[:, -1]) + FUNCTION)
+        doubt = e * (torch.expm1(z_error[:, -1]) + FUNCTION)
+        # An exponent that is not known at all says nothing of the exponential.
+        e_error = torch.where(z_error[:, -1] < 1, doubt, torch.inf)
         into = leaving
         exponents.append(z[:, -1])
         errors.append(z_error[:, -1])
-    total = _sum_error(h, weight, bias, error)[:, 0] + e_error * into.abs()
+    total = _sum_error(h, weight, bias, error)[:, 0] + _sent(e_error, into)
     return total + 4 * U * (e * into).abs(), exponents, errors
+
+
+def _sent(error: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The error behind a weight: none behind one of exactly zero, however large it was."""
+    return torch.where(weight == 0, torch.zeros_like(error), error * weight.abs())
 
 
 def _trace_layers(
@@ -225,7 +233,7 @@ def _absolute_output(
         h = activation.steepness * z + activation.curvature
     total = (h @ weight.T + bias)[:, 0]
     if sent is not None:
-        total = total + sent[:, 0]
+        return total + sent[:, 0]
     for (a, w, b), t in zip(formula.neurons(size), exponents, strict=True):
         z = x @ w + b
         if formula.exponential:
