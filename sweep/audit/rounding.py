@@ -156,7 +156,9 @@ def loss_error(formula: DataFormula, output: torch.Tensor, error: torch.Tensor) 
     value = formula.loss.value(z)
     ends = [(formula.loss.value(z + sign * error) - value).abs() for sign in (-1.0, 1.0)]
     rounded = (formula.y.shape[0] * U + 2 * FUNCTION) * value
-    return (torch.maximum(*ends) + rounded).sum()
+    # An output beyond float64 still has its sign, and its loss is that of the end it lies at.
+    moved = torch.where(torch.isinf(z), torch.zeros_like(value), torch.maximum(*ends))
+    return (moved + rounded).sum()
 
 
 def gradient_error(
