@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from sweep.errors import UserError
 from sweep.judge import JUDGES, Judgement
+from sweep.kernels.turns import first_compilation
 from sweep.lambdas import LAWS
 from sweep.models.base import AUGMENTATIONS, MODELS
 from sweep.models.initialisers import INITIALISERS
@@ -28,10 +29,12 @@ from sweep.spec import Arm, Cell, Job
 from sweep.training.base import OPTIMIZERS, STOPPING, Ending
 from sweep.training.batches import BatchOrder
 from sweep.training.trainer import prepare, train, trainer_of
-from sweep.verdicts import Verdict
+from sweep.verdicts import Stop, Verdict
 
 #: `store.params: auto` keeps parameter vectors up to this length (contract: default of 'all').
 KEPT_PARAMS = 256
+#: Members of an arm whose starts are judged so that kernels are compiled: most are met.
+REHEARSAL = 16
 
 
 Values = Sequence[Any] | np.ndarray
@@ -96,6 +99,9 @@ def run_job(job: Job, device: str = "cpu", params: str = "auto") -> JobResult:
     clock = Clock()
     source = planned_data(job.cell)
     with one_core():
+        with clock.stage("compile"), first_compilation() as first:
+            for arm in job.cell.arms if first else ():
+                _rehearse(job, arm, source, device)
         parts = [_arm_columns(job, arm, source, device, params, clock) for arm in job.cell.arms]
     columns = {name: [v for part in parts for v in part[name]] for name in parts[0]}
     return JobResult(job, columns, clock.seconds)
@@ -211,6 +217,19 @@ def member_columns(
         "trainer": [trainer_of(objective, optimizer)] * len(start),
         "params": _kept_params(judgement, params),
     }
+
+
+def _rehearse(job: Job, arm: Arm, source: Data | Landscape, device: str) -> None:
+    """Have the arm's kernels compiled: judging a few starts goes through most of the judge's."""
+    cell, seeds = job.cell, range(job.block.first, min(job.block.end, job.block.first + REHEARSAL))
+    objective = arm_objective(cell, arm, source, device)
+    prepare(objective, OPTIMIZERS.build(cell.optimizer))
+    start = objective.initial(INITIALISERS.build(cell.init), job.root, seeds)
+    lambdas = arm_lambdas(arm, job.root, objective.n_lambda)
+    lam = None if lambdas is None else np.repeat(lambdas[:1], len(start), axis=0)
+    steps = np.zeros(len(start), dtype=np.int64)
+    ending = Ending(start, steps, np.full(len(start), Stop.STEPS, dtype=object))
+    JUDGES.build(cell.judge).judge(objective, ending, lam)
 
 
 def _identity_columns(

@@ -80,6 +80,10 @@ class PlainProgress:
         """Prints the sentence."""
         self._say(f"warning: {sentence}")
 
+    def note(self, sentence: str) -> None:
+        """Prints the sentence."""
+        self._say(sentence)
+
     def finished(self, ending: Ending) -> None:
         """Prints the summary table and where everything is."""
         show_ending(self._console, ending)
@@ -125,7 +129,7 @@ class LiveProgress:
             self._bar.update(
                 self._task,
                 completed=self._tally.members,
-                jobs=self._tally.jobs(),
+                jobs=self._tally.jobs() + self._tally.compiling(),
                 rate=self._tally.rate(),
             )
         self._draw()
@@ -138,6 +142,10 @@ class LiveProgress:
     def warning(self, sentence: str) -> None:
         """Prints the sentence above the bar."""
         self._console.print(f"warning: {sentence}", style="yellow", markup=False)
+
+    def note(self, sentence: str) -> None:
+        """Prints the sentence above the bar."""
+        self._console.print(sentence, markup=False)
 
     def finished(self, ending: Ending) -> None:
         """Closes the bar; prints the summary table and where everything is."""

@@ -33,12 +33,14 @@ class Tally:
         self.arms = list(arms)
         self._verdicts: dict[str, Counter[str]] = {arm: Counter() for arm in arms}
         self._errors: dict[str, tuple[float, int]] = dict.fromkeys(arms, (0.0, 0))
+        self._compiling = 0.0
         self._start = time.monotonic()
 
     def add(self, report: JobReport) -> None:
         """Count one finished job."""
         self.done += 1
         self.members += report.n_rows
+        self._compiling = max(self._compiling, report.seconds.get("compile", 0.0))
         for arm, counts in report.verdicts.items():
             self._verdicts.setdefault(arm, Counter()).update(counts)
             finite = sum(counts.values()) - counts.get(Verdict.FAILED, 0)
@@ -64,6 +66,10 @@ class Tally:
         failed = f" ({self.failed} failed)" if self.failed else ""
         return f"{self.done}/{self.n_jobs}{failed}"
 
+    def compiling(self) -> str:
+        """How long the first job waited for machine code; nothing when it was at hand."""
+        return f" (kernels compiled in {self._compiling:.0f} s)" if self._compiling >= 1 else ""
+
     def rate(self) -> str:
         """Networks per second since the start of this run, or per minute where that says more."""
         rate = self._per_second()
@@ -84,7 +90,7 @@ class Tally:
             for arm in self.arms
             if self._verdicts[arm]
         )
-        return f"{self.jobs()} jobs, {self.rate()}, {self.left()} left | {arms}"
+        return f"{self.jobs()} jobs{self.compiling()}, {self.rate()}, {self.left()} left | {arms}"
 
     def shares(self, arm: str) -> dict[str, str]:
         """The arm so far, by the names in `SHARES`; empty before its first member.
@@ -108,7 +114,8 @@ class Tally:
         return dict(zip(SHARES, shares, strict=True))
 
     def _per_second(self) -> float:
-        elapsed = time.monotonic() - self._start
+        # Compiling happens once: the time left must not be reckoned from it.
+        elapsed = time.monotonic() - self._start - self._compiling
         return self.members / elapsed if elapsed > 0 else 0.0
 
 

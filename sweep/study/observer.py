@@ -51,6 +51,10 @@ class Observer(Protocol):
         """Something a person should know, which does not stop the study."""
         ...
 
+    def note(self, sentence: str) -> None:
+        """Something that explains what a person sees."""
+        ...
+
     def finished(self, ending: Ending) -> None:
         """All jobs have ended and the summary is written."""
         ...
@@ -69,6 +73,9 @@ class Silent:
         """Nothing."""
 
     def warning(self, sentence: str) -> None:
+        """Nothing."""
+
+    def note(self, sentence: str) -> None:
         """Nothing."""
 
     def finished(self, ending: Ending) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from sweep.errors import CheckError
 from sweep.execution.base import Executor, Opener, open_executor
 from sweep.job import JobFailure, JobReport
+from sweep.kernels.turns import machine_code_at_hand
 from sweep.planning import jobs, plan_blocks, reference_jobs
 from sweep.reference import STARTS
 from sweep.spec import Block, Compute, Job, Store, Study, Tracking
@@ -25,6 +26,7 @@ from sweep.training.trainer import require_gpu
 #: Members in one job when `compute.block_size` is null: long enough that starting a job costs
 #: little, short enough that a lost one does.
 MEMBERS_PER_JOB = 2000
+COMPILING = "The first run of this version here compiles its kernels, once: a minute or two."
 
 
 def run_study(
@@ -56,6 +58,8 @@ def run_study(
         )
         failures: list[JobFailure] = []
         if executor is not None:
+            if not machine_code_at_hand():
+                observer.note(COMPILING)
             work = CommitRows(layout, study.cells, compute.device, store.params)
             searches = _searches(study, layout)
             failures = _execute(executor, work, todo, searches, track, observer)

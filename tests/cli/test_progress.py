@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -102,6 +103,17 @@ def test_rates_and_time_left_count_this_run_alone(monkeypatch: pytest.MonkeyPatc
     tally = Tally(100, 90, 3000, ARMS)
     tally.add(FIRST)
     assert tally.members == 30
+    assert tally.rate() == "180/min"
+    assert tally.left() == "0:16:30"
+
+
+def test_compiling_is_shown_and_left_out_of_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, *[70.0] * 3])
+    monkeypatch.setattr("sweep.cli.tally.time.monotonic", lambda: next(clock))
+    tally = Tally(100, 90, 3000, ARMS)
+    assert tally.compiling() == ""
+    tally.add(replace(FIRST, seconds={"compile": 60.0, "train": 1.0}))
+    assert tally.compiling() == " (kernels compiled in 60 s)"
     assert tally.rate() == "180/min"
     assert tally.left() == "0:16:30"
 
