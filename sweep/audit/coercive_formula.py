@@ -117,6 +117,8 @@ def any_formula(cell: Cell, arm: Arm, source: Data | Landscape) -> DataFormula |
         exponential=False,
         extra=0,
         penalised=False,
+        degree=0,
+        layered=False,
         n_base=width * (source.x.shape[1] + 2),
         width=width,
         rectified=MODELS[cell.model.name],

@@ -7,8 +7,10 @@ N, D    data points, input dimension                           x (N, D), y (N,)
 P       parameters of one member, the augmentation's last
 θ       parameters                                             (P,)
 λ       regularizer strength                                   ()
+L       hidden layers
 f, f̃    output without and with the augmentation               (N,)
-F       Σᵢ ℓ(−yᵢ f̃(xᵢ)) + λa²/2 + (weight decay/2)·‖ordinary parameters‖²
+F       Σᵢ ℓ(−yᵢ f̃(xᵢ)) + penalty + (weight decay/2)·‖ordinary parameters‖²; the penalty is
+        (λ/2)·Σ|weights that leave added neurons|^{2L}, with L = 1 for neurons beside the network
 ======  =====================================================  ==========
 
 Everything is a torch function of one member's vector, so that `torch.func` can differentiate it
@@ -26,12 +28,15 @@ from typing import Any
 import torch
 
 from sweep.audit.hinges import sum_of_hinges
+from sweep.audit.inside import Inside, output
 from sweep.errors import UserError
 from sweep.problems import Data, Landscape
 from sweep.registry import Choice
 from sweep.spec import Arm, Cell
 
 Elementwise = Callable[[torch.Tensor], torch.Tensor]
+#: Augmentations that are written down here.
+KNOWN = ("none", "exp_skip", "exp_per_layer", "monomial", "extra_neuron")
 
 
 class NoSecondRouteError(UserError):
@@ -134,8 +139,9 @@ def loss_of(choice: Choice) -> Loss:
 class DataFormula:
     """The objective of a network on data.
 
-    `penalised`: λa²/2 of the exponential neuron is part of F. `extra` ordinary neurons are added,
-    or one exponential neuron.
+    `penalised`: the penalty of the added neurons is part of F. `extra` ordinary neurons are added,
+    or one exponential neuron, or one monomial neuron of this `degree` (else 0), or (`layered`) an
+    exponential one in every hidden layer.
     """
 
     x: torch.Tensor
@@ -143,6 +149,8 @@ class DataFormula:
     loss: Loss
     weight_decay: float
     exponential: bool
+    degree: int
+    layered: bool
     extra: int
     penalised: bool
     n_base: int
@@ -150,8 +158,23 @@ class DataFormula:
     @property
     def n_params(self) -> int:
         """P."""
-        neurons = self.extra + int(self.exponential)
+        neurons = self.extra + int(self.exponential or self.degree > 0)
         return self.n_base + neurons * (self.x.shape[1] + 2)
+
+    @property
+    def sheds(self) -> bool:
+        """Whether the added neurons have a path on which f̃ stays and their penalty vanishes."""
+        return self.exponential or self.degree > 0 or self.layered
+
+    @property
+    def outgoing(self) -> list[int]:
+        """Where the weights stand that leave the added neurons."""
+        return list(range(self.n_base, self.n_params, self.x.shape[1] + 2))
+
+    @property
+    def penalty_power(self) -> int:
+        """2L: the power of those weights in the penalty."""
+        return 2
 
     def base(self, theta: torch.Tensor) -> torch.Tensor:
         """f, (N,)."""
@@ -162,7 +185,9 @@ class DataFormula:
         raise NotImplementedError
 
     def neurons(self, theta: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-        """Outgoing weight a, incoming weights w (D,), bias b of every added neuron."""
+        """Outgoing weight a, incoming weights w (D,), bias b of every neuron beside the network."""
+        if self.layered:
+            return []
         size = self.x.shape[1] + 2
         added = theta[self.n_base :]
         parts = [added[k * size : (k + 1) * size] for k in range(added.shape[0] // size)]
@@ -173,8 +198,14 @@ class DataFormula:
         total = torch.zeros_like(self.y)
         for a, w, b in self.neurons(theta):
             z = self.x @ w + b
-            total = total + a * (torch.exp(z) if self.exponential else self.ordinary(z))
+            total = total + a * self.response(z)
         return total
+
+    def response(self, z: torch.Tensor) -> torch.Tensor:
+        """What a neuron beside the network makes of w·x + b."""
+        if self.exponential:
+            return torch.exp(z)
+        return z**self.degree if self.degree else self.ordinary(z)
 
     def losses(self, output: torch.Tensor) -> torch.Tensor:
         """ℓ(−yᵢ·output), (N,)."""
@@ -188,9 +219,9 @@ class DataFormula:
         """What F adds to the loss, a scalar."""
         total = torch.zeros_like(theta[0])
         if self.penalised:
-            total = total + lam * theta[self.n_base] ** 2 / 2
+            total = total + lam * (theta[self.outgoing] ** self.penalty_power).sum() / 2
         if self.weight_decay:
-            decayed = theta[: self.n_base] if self.exponential else theta
+            decayed = theta[: self.n_base] if self.sheds else theta
             total = total + self.weight_decay * (decayed**2).sum() / 2
         return total
 
@@ -224,6 +255,33 @@ class MlpFormula(DataFormula):
     def ordinary(self, z: torch.Tensor) -> torch.Tensor:
         """σ(z)."""
         return self.activation.value(z)
+
+    @property
+    def inside(self) -> Inside:
+        """Where the exponential neurons inside the layers stand, if there are any."""
+        return Inside(self.n_base, self.x.shape[1], self.widths)
+
+    @property
+    def n_params(self) -> int:
+        """P."""
+        return self.inside.n_params if self.layered else super().n_params
+
+    @property
+    def outgoing(self) -> list[int]:
+        """Where the weights stand that leave the added neurons."""
+        return self.inside.outgoing if self.layered else super().outgoing
+
+    @property
+    def penalty_power(self) -> int:
+        """2L for neurons inside the layers ([A] eq. 6)."""
+        return 2 * len(self.widths) if self.layered else 2
+
+    def added(self, theta: torch.Tensor) -> torch.Tensor:
+        """f̃ − f, (N,)."""
+        if not self.layered:
+            return super().added(theta)
+        neurons, sigma = self.inside.neurons(theta), self.activation.value
+        return output(self.layers(theta), neurons, self.x, sigma) - self.base(theta)
 
 
 @dataclass(frozen=True, eq=False)
@@ -264,7 +322,7 @@ def formula_of(cell: Cell, arm: Arm, source: Data | Landscape) -> DataFormula | 
     """The objective of one arm of a cell; `NoSecondRouteError` if a part of it is unknown here."""
     if not isinstance(source, Data):
         return LandscapeFormula(source)
-    if arm.augment.name not in ("none", "exp_skip", "extra_neuron"):
+    if arm.augment.name not in KNOWN:
         raise NoSecondRouteError(f"the augmentation '{arm.augment.name}' has no second route.")
     if arm.regularizer.name not in ("none", "augment"):
         raise NoSecondRouteError(f"the regularizer '{arm.regularizer.name}' has no second route.")
@@ -274,6 +332,8 @@ def formula_of(cell: Cell, arm: Arm, source: Data | Landscape) -> DataFormula | 
         "loss": loss_of(cell.loss),
         "weight_decay": arm.weight_decay,
         "exponential": arm.augment.name == "exp_skip",
+        "degree": int(arm.augment.settings["p"]) if arm.augment.name == "monomial" else 0,
+        "layered": arm.augment.name == "exp_per_layer",
         "extra": int(arm.augment.settings["k"]) if arm.augment.name == "extra_neuron" else 0,
         "penalised": arm.regularizer.name == "augment",
     }

@@ -88,7 +88,7 @@ def measure(
         columns["judged_grad_norm"] = (gradient, noise + (len(point) + 8) * U * gradient)
         found = _ranges(columns)
         found |= _errors(formula, traced)
-        if formula.exponential or formula.extra:
+        if formula.n_params > formula.n_base:
             active, doubt = traced.added.abs(), ROUTES * traced.added_error
             value = active.amax()
             found |= _named(

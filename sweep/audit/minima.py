@@ -34,6 +34,8 @@ SAME_EIGEN = 1e-9
 PRECISE = 4
 # Directions on the certified sphere in that sample, besides ±∇F and ± the softest direction.
 SPHERE = 4
+# Directions in which a monomial neuron at rest is looked at.
+MOMENTS = 32
 
 
 def check_minima(points: Points, found: Audited) -> None:
@@ -66,6 +68,8 @@ def _possible(points: Points, formula: DataFormula, found: Audited) -> None:
         margin = formula.y * (formula.base(point) + formula.added(point))
         if penalised and formula.exponential:
             reason = "with an exponential neuron and λ > 0 every local minimum is global"
+        elif penalised and formula.sheds and points.theta[i][formula.outgoing].any():
+            reason = "the added neurons are not at rest: shedding their penalty lowers F"
         elif (
             formula.loss.name in ("hinge_power", "logistic")
             and not formula.weight_decay
@@ -135,6 +139,10 @@ def _check_affine(points: Points, found: Audited) -> None:
             reason = None
             if math.isnan(steep):
                 reason = "a hidden unit that is not inside one linear piece for all data"
+            elif (
+                isinstance(formula, MlpFormula) and (share := _moment(formula, theta)) > STATIONARY
+            ):
+                reason = f"a monomial of the neuron's degree fits better: {share:.3g} of Σ|q||r|^p"
             elif steep > STATIONARY * scale:
                 reason = f"an affine function of x fits better: {steep / scale:.3g} of Σ|q|‖x̃‖"
             else:
@@ -152,7 +160,23 @@ def _may_be_affine(formula: DataFormula | LandscapeFormula) -> TypeGuard[MlpForm
         and bool(formula.activation.between)
         and formula.weight_decay == 0
         and not formula.exponential
+        and not formula.layered
     )
+
+
+def _moment(formula: MlpFormula, theta: np.ndarray) -> float:
+    """The largest |Σ qᵢ rᵢ^p| / Σ|qᵢ rᵢ^p| with r = (u, v)·(x, 1), random (u, v); 0 if no neuron.
+
+    The neuron adds nothing to first order wherever (w, b) is, if and only if all such sums vanish.
+    """
+    if not formula.degree:
+        return 0.0
+    x = np.column_stack([formula.x.numpy(), np.ones(len(formula.y))])
+    ways = stream("audit", "moments", x.shape[1]).standard_normal((MOMENTS, x.shape[1]))
+    terms = outer_slopes(formula, theta)[:, None] * (x @ ways.T) ** formula.degree
+    size = np.abs(terms).sum(axis=0)
+    share = np.divide(np.abs(terms.sum(axis=0)), size, out=np.zeros_like(size), where=size > 0)
+    return float(share.max())
 
 
 def _affine_slope(formula: MlpFormula, theta: np.ndarray) -> tuple[float, float]:

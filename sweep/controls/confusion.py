@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from sweep.controls import coercive, endless, piecewise, separating, strict_minima
+from sweep.controls import coercive, endless, neurons, piecewise, separating, strict_minima
 from sweep.controls.base import Batch, Family, Seen, left, wrong
 from sweep.judge import Judge, StandardJudge
 from sweep.seeds import stream
@@ -23,6 +23,7 @@ FAMILIES: tuple[Family, ...] = (
     *separating.FAMILIES,
     *endless.FAMILIES,
     *coercive.FAMILIES,
+    *neurons.FAMILIES,
 )
 #: So many rounds give more than 10,000 points.
 ROUNDS = 20

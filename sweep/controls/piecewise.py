@@ -23,7 +23,7 @@ from sweep.constructions.theorems import Kink, better_net
 from sweep.controls.base import Batch, Family, Truth, at_and_near
 from sweep.controls.fits import BestFit, draw_fit
 from sweep.models.augmentations import ExpSkip, NoAugmentation
-from sweep.models.base import Augmentation
+from sweep.models.base import Augmenting
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -64,7 +64,7 @@ POINTS, BATCHES, BETTER = 12, 3, 4
 
 
 def objective_for(
-    fit: BestFit, widths: tuple[int, ...], slope: float, augmentation: Augmentation | None = None
+    fit: BestFit, widths: tuple[int, ...], slope: float, augmentation: Augmenting | None = None
 ) -> Objective:
     """The objective of a network with that negative slope on the fit's data."""
     names = {0.0: Choice("relu"), 1.0: Choice("identity")}

@@ -36,6 +36,7 @@ from sweep.judge.rounding import output_errors
 from sweep.judge.separates import Parts, added_is_free, base_is_free, parts_of
 from sweep.models.activations import Activation, Sigmoid, Softplus, Tanh
 from sweep.models.lanes import contract, one_thread, to_lanes
+from sweep.models.layered import ExpLayers
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective
 from sweep.verdicts import Certificate, Verdict
@@ -108,6 +109,7 @@ def settle_attained(
         return
     points = found.params.copy()
     costly = ~added_is_free(objective, lam, len(points))
+    costly |= isinstance(objective.augmentation, ExpLayers)
     points[np.ix_(costly, parts_of(objective).outgoing)] = 0.0
     value = read(objective, points, lam).objective
     allowed = bound.value + tolerance * max(1.0, bound.value)

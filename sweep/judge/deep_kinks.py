@@ -21,7 +21,9 @@ import torch
 
 from sweep.judge.base import Judgement
 from sweep.judge.spectra import eigen
+from sweep.models.augmentations import Monomial
 from sweep.models.lanes import LANE, one_thread, to_lanes
+from sweep.models.layered import ExpLayers
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
 from sweep.models.vector import VectorObjective
@@ -53,6 +55,10 @@ def polish_deep(found: Judgement, objective: Objective, lam: np.ndarray | None) 
     shallow = len(network.widths) < 2 and network.activation.slopes is not None
     if objective.n_params > LARGEST_P or (shallow and isinstance(objective, DataObjective)):
         return  # one layer, one output and kinks at zero: there is a polish for these
+    if isinstance(objective, DataObjective) and isinstance(
+        objective.augmentation, Monomial | ExpLayers
+    ):
+        return  # a slide along which their penalty is shed
     members = np.flatnonzero(found.open)
     for first in range(0, len(members), LANE):
         some = members[first : first + LANE]

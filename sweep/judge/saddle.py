@@ -20,7 +20,9 @@ from sweep.judge.newton_torch import EXACT, Oracle, polish_block
 from sweep.judge.population_stages import population
 from sweep.judge.shallow import Shallow
 from sweep.judge.spectra import eigen
+from sweep.models.augmentations import Monomial
 from sweep.models.lanes import LANE, one_thread
+from sweep.models.layered import ExpLayers
 from sweep.models.objective import DataObjective, Objective
 from sweep.models.vector import VectorObjective
 from sweep.verdicts import Certificate, Verdict
@@ -42,8 +44,8 @@ DIRECTIONS = 3
 def handles(objective: Objective) -> bool:
     """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
 
-    One-hidden-layer networks with the exponential neuron have a polish of their own, and so have
-    coercive networks and the teacher-student objective.
+    The teacher-student objective has a polish of its own, and so have coercive networks and those
+    of one hidden layer with the exponential neuron, a monomial one, or exponential ones inside.
     """
     if isinstance(objective, VectorObjective):
         return not objective.network.activation.piecewise_linear
@@ -53,6 +55,8 @@ def handles(objective: Objective) -> bool:
     if shallow is not None and shallow.exponential:
         return False
     if coordinates_of(objective) is not None:
+        return False
+    if isinstance(objective.augmentation, Monomial | ExpLayers):
         return False
     activation = objective.network.activation
     smooth = activation is None or not activation.piecewise_linear

@@ -27,8 +27,10 @@ from sweep.judge.escapes_scaling import settle_scaling
 from sweep.judge.escapes_smooth import settle_saturating
 from sweep.judge.exponential import settle_exponential
 from sweep.judge.limits import withdraw_unproven_limits
+from sweep.judge.monomial import settle_monomial
 from sweep.judge.newton import polish_smooth
 from sweep.judge.pieces import add_pieces
+from sweep.judge.per_layer import settle_per_layer
 from sweep.judge.polish_kinks import polish_kinks
 from sweep.judge.population_stages import polish_population, settle_population
 from sweep.judge.readings import BLOCK, read
@@ -57,6 +59,8 @@ POLISHES: tuple[Stage, ...] = (
 CERTIFICATES: tuple[Stage, ...] = (
     settle_coercive,
     settle_exponential,
+    settle_monomial,
+    settle_per_layer,
     settle_scaling,
     settle_cells,
     settle_affine,

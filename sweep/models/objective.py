@@ -15,7 +15,7 @@ F, g    objective, its gradient                                (S,), (P, S)
 ======  =====================================================  ==========
 
 F is a **sum** over the data ([A] eqs. 2 and 4). Ordinary parameters are the base network's and
-those of `extra_neuron`; weight decay never acts on the exponential neuron.
+those of `extra_neuron`; weight decay never acts on an exponential or monomial neuron.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 import torch
 
 from sweep.errors import UserError
-from sweep.models.base import Augmentation, Model, Network
+from sweep.models.base import Augmentation, Augmenting, Model, Network
 from sweep.models.initialisers import (
     Constructing,
     Initialiser,
@@ -151,11 +151,8 @@ class DataObjective:
 
     def outputs(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs f and f̃, (N, S) each; the same tensor when nothing is added."""
-        if not self.extra_pieces:
-            base = self.network.forward(theta, self.x)
-            return base, base
-        base = self.network.forward(theta[: self.n_base], self.x)
-        return base, base + self._added(theta)
+        base, extra = theta[: self.n_base], theta[self.n_base :]
+        return self.augmentation.outputs(self.network, base, extra, self.x)
 
     def value(
         self,
@@ -202,7 +199,8 @@ class DataObjective:
         return np.hstack([base, augment_params(init, self.extra_pieces, root, seeds)])
 
     def _added(self, theta: torch.Tensor) -> torch.Tensor:
-        return self.augmentation.forward(theta[self.n_base :], self.x, self.network.activation)
+        base, extra = theta[: self.n_base], theta[self.n_base :]
+        return self.augmentation.added(self.network, base, extra, self.x)
 
     def _regularized(
         self, loss: torch.Tensor, theta: torch.Tensor, lam: torch.Tensor | None
@@ -240,7 +238,7 @@ class DataObjective:
 def build_objective(
     problem: Data | Landscape,
     model: Model,
-    augmentation: Augmentation,
+    augmentation: Augmenting,
     loss: Loss | VectorLoss,
     regularizer: Regularizer,
     weight_decay: float = 0.0,
@@ -254,8 +252,9 @@ def build_objective(
     if not isinstance(problem, Data):
         return LandscapeObjective(problem, device, dtype)
     network = model.network(problem.x.shape[1])
-    check_outputs(problem, network, loss, augmentation, regularizer)
-    regularizer.check(network, augmentation)
+    added = augmentation.on(network)
+    check_outputs(problem, network, loss, added, regularizer)
+    regularizer.check(network, added)
     if augmentation.needs_activation and network.activation is None:
         raise UserError(
             "augmentation 'extra_neuron' needs the base network's activation, which this model "
@@ -265,6 +264,4 @@ def build_objective(
         assert isinstance(loss, VectorLoss), "checked above"
         return VectorObjective(problem, network, loss, weight_decay, device, dtype)
     assert isinstance(loss, Loss), "checked above"
-    return DataObjective(
-        problem, network, augmentation, loss, regularizer, weight_decay, device, dtype
-    )
+    return DataObjective(problem, network, added, loss, regularizer, weight_decay, device, dtype)

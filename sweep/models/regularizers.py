@@ -92,7 +92,10 @@ class NoRegularizer:
 @REGULARIZERS.add("augment")
 @dataclass(frozen=True)
 class Augment:
-    """The augmentation's own regularizer; for `exp_skip` λa²/2, [A] eq. 4."""
+    """The augmentation's own regularizer; for `exp_skip` and `monomial` λa²/2, [A] eq. 4.
+
+    For `exp_per_layer` eq. 6.
+    """
 
     penalises_base: ClassVar[bool] = False
     bounded: ClassVar[bool] = False
@@ -106,7 +109,8 @@ class Augment:
         if not augmentation.penalised:
             raise UserError(
                 "regularizer 'augment' is given for an augmentation that has no regularizer of its "
-                "own: use it with augment 'exp_skip', or set regularizer 'none'."
+                "own: use it with augment 'exp_skip', 'exp_per_layer' or 'monomial', or set "
+                "regularizer 'none'."
             )
 
     def value(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sweep.problems import (
     bundled,
+    separable,
     several,
     shells,
     simplex,
@@ -26,6 +27,7 @@ __all__ = [
     "Raw",
     "Tabular",
     "bundled",
+    "separable",
     "several",
     "shells",
     "simplex",

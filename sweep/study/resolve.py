@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sweep import registry
 from sweep.constructions import INITIALISERS
 from sweep.errors import UserError, unknown
@@ -22,7 +20,6 @@ from sweep.judge.base import JUDGES
 from sweep.lambdas import LAWS
 from sweep.models.base import AUGMENTATIONS, MODELS
 from sweep.models.initialisers import Constructing, Scene
-from sweep.models.lanes import LANE
 from sweep.models.losses import LOSSES
 from sweep.models.module import source_identity
 from sweep.models.regularizers import REGULARIZERS
@@ -243,8 +240,8 @@ def _part(entries: Registry[Any], value: object, where: str) -> Choice:
 
 def _check_arm(arm: Arm, scene: Scene) -> None:
     """Refuse an augmentation or regularizer that cannot serve this network and data."""
-    network, inputs = scene.network, scene.data.x.shape[1]
-    augmentation = AUGMENTATIONS.build(arm.augment)
+    network = scene.network
+    augmentation = AUGMENTATIONS.build(arm.augment).on(network)
     regularizer = REGULARIZERS.build(arm.regularizer)
     check_outputs(scene.data, network, scene.loss, augmentation, regularizer)
     regularizer.check(network, augmentation)
@@ -253,10 +250,6 @@ def _check_arm(arm: Arm, scene: Scene) -> None:
             f"augment is '{arm.augment.name}', whose neurons take the network's activation, and "
             f"this model declares none: take the arm away with '~arms.{arm.name}'."
         )
-    # An augmentation says what it needs of the network when it is evaluated: once, at zero, here.
-    size = sum(piece.size for piece in augmentation.pieces(inputs))
-    point = torch.zeros(1, inputs, dtype=torch.float64)
-    augmentation.forward(torch.zeros(size, LANE, dtype=torch.float64), point, network.activation)
 
 
 def arm_identity(arm: Arm) -> dict[str, Any]:

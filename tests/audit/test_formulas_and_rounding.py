@@ -17,6 +17,7 @@ from sweep.job import arm_objective
 from sweep.models.activations import ACTIVATIONS
 from sweep.models.base import AUGMENTATIONS
 from sweep.models.losses import LOSSES
+from sweep.models.objective import DataObjective
 from sweep.models.regularizers import REGULARIZERS
 from sweep.problems import Data
 from sweep.registry import Choice
@@ -28,6 +29,16 @@ ARMS = [
     Arm("decayed", weight_decay=0.01),
     Arm("exp", Choice("exp_skip"), Choice("augment"), 0.02, Choice("fixed", {"value": 0.3})),
     Arm("extra", Choice("extra_neuron", {"k": 2}), weight_decay=0.01),
+    Arm(
+        "cubic",
+        Choice("monomial", {"p": 3}),
+        Choice("augment"),
+        0.02,
+        Choice("fixed", {"value": 0.3}),
+    ),
+    Arm(
+        "layers", Choice("exp_per_layer"), Choice("augment"), 0.02, Choice("fixed", {"value": 0.3})
+    ),
 ]
 
 
@@ -45,7 +56,10 @@ def test_both_routes_measure_the_same(
     cell = make_cell(arm, loss, width=[3, 2], activation={"name": activation})
     data = some_data()
     objective = arm_objective(cell, arm, data)
+    assert isinstance(objective, DataObjective)
     params = np.random.default_rng(2).standard_normal((5, objective.n_params)) * 1.5
+    if arm.name == "layers":
+        params[:, objective.network.n_params :] /= 3  # exponentials of exponentials
     lam = None if arm.lam is None else np.full((5, 1), 0.3)
     first = objective.measure(params, lam)
     second = measure(formula_of(cell, arm, data), params, np.full(5, 0.3))
@@ -75,12 +89,14 @@ def test_both_routes_measure_the_same(
 def test_rounding_bounds_hold_against_fifty_digits(
     make_cell: MakeCell, arm: Arm, activation: str, scale: float
 ) -> None:
-    cell = make_cell(arm, "logistic", activation={"name": activation})
+    cell = make_cell(arm, "logistic", activation={"name": activation}, width=[2, 2])
     formula = formula_of(cell, arm, some_data(6, 2))
     assert isinstance(formula, MlpFormula)
     params = np.random.default_rng(3).standard_normal((4, formula.n_params)) * scale
     if formula.exponential:
         params[:, -3:] /= scale
+    if formula.layered:
+        params[:, formula.n_base :] /= max(1.0, scale) ** 2
     value, error = values(formula, params, np.full(4, 0.3))
     for theta, near, room in zip(params, value, error, strict=True):
         exact = Precise(formula, 0.3).objective([mpmath.mpf(float(t)) for t in theta])
@@ -102,7 +118,7 @@ def test_a_gradient_with_fifty_digits_is_that_of_autograd(make_cell: MakeCell) -
 @pytest.mark.parametrize(
     ("names", "known"),
     [
-        (AUGMENTATIONS.names(), {"none", "exp_skip", "extra_neuron"}),
+        (AUGMENTATIONS.names(), {"none", "exp_skip", "exp_per_layer", "monomial", "extra_neuron"}),
         (REGULARIZERS.names(), {"none", "augment"}),
     ],
 )
