@@ -88,21 +88,17 @@ def _reduced(claim: object) -> object:
 
 def show_answers(asked: Sequence[Claiming], console: Console | None = None) -> bool:
     """Runs the studies and prints their answers; whether one does not hold or could not be run."""
-    from sweep.report.claims import HEADS, replays, table_rows
+    from sweep.cli.plan_view import unfolded
+    from sweep.report.claims import replays
     from sweep.study.claims import check_claims
 
     console = console or Console()
+    unfolded(console)
     answers: list[Answer] = []
     for answer in check_claims(asked, lambda one: _Line(console, one)):
         answers.append(answer)
         console.print(f"{answer.study}: {answer.status}", highlight=False)
-    table = Table(box=SIMPLE_HEAD, show_lines=False)
-    for head in HEADS:
-        table.add_column(head, overflow="fold")
-    for answer in answers:
-        for k, row in enumerate(table_rows(answer)):
-            table.add_row(*(row if k == 0 else ("", "", *row[2:])))
-    console.print(table)
+    console.print(_table(answers))
     for answer in answers:
         if answer.claim.note:
             console.print(f"{answer.study}: {answer.claim.note}", highlight=False)
@@ -112,6 +108,22 @@ def show_answers(asked: Sequence[Claiming], console: Console | None = None) -> b
         path = Path(asked[0].store.root) / "claims.md"
         console.print(f"table  {path}", soft_wrap=True, highlight=False)
     return any(answer.fault is not None or answer.status == "does not hold" for answer in answers)
+
+
+def _table(answers: Sequence[Answer]) -> Table:
+    """A line per claim with its answer, and under it a line per expectation."""
+    from sweep.report.claims import HEADS, table_rows
+
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("claim, expectation")
+    for head in HEADS[3:]:
+        table.add_column(head)
+    for answer in answers:
+        title = f"{answer.study}: {answer.claim.source}"
+        table.add_row(title, "", "", str(answer.status), style="bold")
+        for _, _, expectation, *said in table_rows(answer):
+            table.add_row(f"  {expectation}", *said)
+    return table
 
 
 class _Line:
