@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from sweep.cli.compose import compose
 from sweep.errors import UserError
+from sweep.lambdas import LAWS
 from sweep.models.augmentations import NoAugmentation
-from sweep.models.coercive import Coercive, RequModel
+from sweep.models.coercive import Coercive, QuadraticModel, RequModel
 from sweep.models.losses import HingePower, Logistic, Loss
 from sweep.models.objective import DataObjective, build_objective
 from sweep.models.simplex_minimum import simplex_minimum
@@ -18,6 +20,7 @@ from sweep.problems.base import PROBLEMS, Data
 from sweep.problems.shells import Shells
 from sweep.problems.simplex import Simplex
 from sweep.registry import Choice
+from sweep.study.resolve import resolve
 
 
 @pytest.mark.parametrize(("n", "radius"), [(2, None), (4, None), (8, 2.7), (32, None)])
@@ -128,3 +131,26 @@ def test_shells_are_separated_by_a_quadratic_of_the_raw_points(n: int, d: int, g
     # The quadratic in standardised features has the same signs: an affine map.
     back = data.x * raw.features.std(axis=0) + raw.features.mean(axis=0)
     assert np.all(data.y * ((back**2).sum(axis=1) - (1 + gap / 2) ** 2) > 0)
+
+
+def test_above_the_threshold_zero_is_the_minimum_and_misclassifies_everything() -> None:
+    """[B] Prop. 2 without λ₀ is false: its control arm draws λ above max |Σqᵢ(u·x̃ᵢ)²| at f = 0."""
+    study, *_ = resolve(compose(["study=quadratic_prop_2"]))
+    rng = np.random.default_rng(5)
+    for cell in study.cells:
+        (law,) = (arm.lam for arm in cell.arms if arm.name == "above")
+        data = PROBLEMS.build(cell.problem).load()
+        assert law is not None and isinstance(data, Data)
+        X, m = np.hstack([data.x, np.ones((len(data.x), 1))]), cell.model.settings["width"]
+        pull = (X.T * (data.y / (2 * math.log(2)))) @ X
+        threshold = np.abs(np.linalg.eigvalsh(pull)).max()
+        assert law.settings["low"] > threshold
+        assert m >= 2 * data.x.shape[1] + 4
+        f = build_objective(data, QuadraticModel(m), NoAugmentation(), Logistic(), Coercive())
+        lam = LAWS.build(law).sample(0, 0, m)
+        assert len(set(lam.tolist())) == m
+        theta = rng.normal(size=(300, f.n_params)) * 10 ** rng.uniform(-3, 1, size=(300, 1))
+        theta[0] = 0
+        found = f.measure(theta, np.repeat(lam[None], 300, axis=0))
+        assert found.error is not None and found.error[0] == 1.0
+        assert np.all(found.objective[1:] > found.objective[0])
