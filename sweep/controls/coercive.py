@@ -131,7 +131,7 @@ def proposition_2(rng: np.random.Generator) -> Iterator[Batch]:
     X = np.hstack([x, np.ones((N, 1))])
     form = rng.normal(size=(D + 1, D + 1))
     data, loss = Data(x, np.where(((X @ form) * X).sum(axis=1) > 0, 1.0, -1.0)), _draw_loss(rng)
-    bound = strength_bound("quadratic", data, loss).value
+    bound = strength_bound("square", data, loss).value
     yield _from_anywhere(rng, data, QuadraticModel(2 * D + 4), loss, bound)
 
 
