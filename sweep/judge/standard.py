@@ -29,8 +29,8 @@ from sweep.judge.exponential import settle_exponential
 from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.monomial import settle_monomial
 from sweep.judge.newton import polish_smooth
-from sweep.judge.pieces import add_pieces
 from sweep.judge.per_layer import settle_per_layer
+from sweep.judge.pieces import add_pieces
 from sweep.judge.polish_kinks import polish_kinks
 from sweep.judge.population_stages import polish_population, settle_population
 from sweep.judge.readings import BLOCK, read
