@@ -150,7 +150,7 @@ def augment_params(
 
 
 def landscape_params(
-    init: Initialiser, n_params: int, deviation: float, root: int, seeds: Sequence[int]
+    init: Initialiser, n_params: int, root: int, seeds: Sequence[int], deviation: float = 1.0
 ) -> np.ndarray:
     """Start on an objective without data, (S, P) float64: N(0, std²).
 
