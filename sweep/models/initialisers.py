@@ -202,9 +202,9 @@ def augment_params(
 def landscape_params(
     init: Initialiser | Constructing,
     n_params: int,
-    deviation: float,
     root: int,
     seeds: Sequence[int],
+    deviation: float = 1.0,
 ) -> np.ndarray:
     """Start on an objective without data, (S, P) float64: N(0, std²).
 

@@ -72,7 +72,8 @@ class LandscapeObjective:
         lam: np.ndarray | None = None,
     ) -> np.ndarray:
         """Where members of these seeds start, (S, P) float64."""
-        return landscape_params(init, self.n_params, self.landscape.start_deviation, root, seeds)
+        deviation = self.landscape.start_deviation
+        return landscape_params(init, self.n_params, root, seeds, deviation)
 
     def _measure(self, theta: torch.Tensor, lam: torch.Tensor | None) -> dict[str, torch.Tensor]:
         objective, grad = self.value_and_grad(theta)
