@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any
 
 from sweep.errors import UserError
+from sweep.job import one_core
 from sweep.models.base import MODELS
 from sweep.models.losses import LOSSES, Loss
 from sweep.models.regularizers import REGULARIZERS
@@ -43,7 +44,8 @@ def theory_bounds(study: Study, layout: Layout) -> Bounds:
             key = _key(cell, arm)
             if key not in known:
                 where = f"arms.{arm.name}"
-                known[key] = within(where, partial(_bound, cell, arm)).derivation()
+                with one_core():
+                    known[key] = within(where, partial(_bound, cell, arm)).derivation()
             found.setdefault(cell.id, {})[arm.name] = known[key]
     return found
 
