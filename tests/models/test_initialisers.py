@@ -82,6 +82,6 @@ def test_uniform_laws_keep_their_bounds() -> None:
 
 
 def test_a_landscape_starts_normal() -> None:
-    found = landscape_params(Normal(std=2.0), 4, 1.0, 0, range(2000))
+    found = landscape_params(Normal(std=2.0), 4, 0, range(2000))
     assert np.std(found) == pytest.approx(2, rel=0.03)
-    assert np.array_equal(landscape_params(KaimingUniform(), 4, 1.0, 0, range(2000)), found / 2)
+    assert np.array_equal(landscape_params(KaimingUniform(), 4, 0, range(2000)), found / 2)
