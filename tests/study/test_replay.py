@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import sweep
@@ -166,12 +167,11 @@ def test_a_lost_column_is_a_difference_and_a_second_row_is_an_error(tmp_path: Pa
     (file,) = layout.rows.glob("*.parquet")
     for checksum in layout.checksums.glob("*"):
         checksum.unlink()
-    table = read_rows(layout).cast(row_schema(stored_study(layout).study.cells))
-    lost = table.drop_columns(["limit_error", "params"])
-    file.write_bytes(serialise(lost, [file.stem]))
+    table = pq.read_table(file)
+    pq.write_table(table.drop_columns(["limit_error", "params"]), file)
     found = sweep.replay(path, arm="plain", seed=0)
     assert {d.column for d in found.differences} == {"limit_error", "params"}
-    file.write_bytes(serialise(pa.concat_tables([table, table]), [file.stem]))
+    pq.write_table(pa.concat_tables([table, table]), file)
     with pytest.raises(CheckError, match="has 2 rows of arm plain, draw 0, seed 0, not one"):
         sweep.replay(path, arm="plain", seed=0)
 
