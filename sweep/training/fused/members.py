@@ -181,8 +181,9 @@ def schedule(
     """Look up what every lane's next update needs, and count the update."""
     for lane in range(LANES):
         if member[lane] >= 0:
-            scalars[RATE, lane] = scalars[LR, lane] * rate[taken[lane]]
-            scalars[SPREAD, lane] = spread[taken[lane]]
+            t = min(taken[lane], len(rate) - 1)
+            scalars[RATE, lane] = scalars[LR, lane] * rate[t]
+            scalars[SPREAD, lane] = spread[t]
             taken[lane] += 1
 
 
