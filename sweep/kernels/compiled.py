@@ -7,6 +7,11 @@ numba looks only at a function's own file to decide whether its machine code is 
 the files of the functions it calls. So the cache lies in a folder named after the sources of all
 kernels: changed code never meets old machine code. A cache is a convenience: one that is damaged
 or full costs a compilation, never a run.
+
+numba tells functions of one name and signature apart by a number that counts up from 1 in every
+process. Two processes can give one number to two functions, and a third that loads both from disk
+links one in the place of the other without a word (numba issue 10486). Every scheme's `forward`
+has the same name and signature, so the numbers are drawn at random here.
 """
 
 from __future__ import annotations
@@ -15,8 +20,10 @@ import atexit
 import hashlib
 import os
 import pickle
+import secrets
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -24,7 +31,8 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba import njit
-from numba.core.caching import FunctionCache
+from numba.core.bytecode import FunctionIdentity
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 # Folders all of whose code may end up inside a kernel.
 BOUND = ("formulas", "kernels", "fused")
@@ -63,14 +71,33 @@ def _use_cache_folder() -> None:
 
 
 _use_cache_folder()
+# `next(_unique_ids)` is all that numba asks of it.
+FunctionIdentity._unique_ids = iter(lambda: secrets.randbits(64), None)  # type: ignore[assignment]
 
 
 #: What reading a file raises that was cut short or overwritten.
 DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, AttributeError)
 
 
+class _OwnFiles(IndexDataCacheFile):
+    """Files of machine code under names of their own.
+
+    numba numbers them, and two processes that save two signatures at once take the same number.
+    """
+
+    def _data_name(self, number: int) -> str:
+        return f"{Path(self._index_name).stem}.{uuid.uuid4().hex}.nbc"
+
+
 class ForgivingCache(FunctionCache):
     """numba's cache of a function, where no file can be so wrong that the function cannot run."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        locator = self._impl.locator
+        self._cache_file = _OwnFiles(
+            self._cache_path, self._impl.filename_base, locator.get_source_stamp()
+        )
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The machine code of a signature, or None; damaged files are forgotten."""

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -86,3 +89,59 @@ def test_a_full_disk_does_not_keep_a_function_from_running(
         file.unlink()
     monkeypatch.setattr(IndexDataCacheFile, "_open_for_write", full)
     assert compiles(cache)
+
+
+# Two kernels whose `part` differs, though not in name or signature, and is too long to be inlined.
+TWO_KERNELS = """
+import sys
+import numpy as np
+from numba import njit
+from sweep.formulas.binding import bind
+from sweep.kernels.compiled import compiled
+
+def leaf(x):
+    raise NotImplementedError
+
+def part(x):
+    for _ in range(3):
+{body}
+    return x
+
+def whole(x):
+    return part(x) + part(x + 1) + part(x + 2)
+
+def one(x):
+    return x + 1
+
+def two(x):
+    return x * 3
+
+for name in sys.argv[1:]:
+    names = {{"leaf": njit({{"one": one, "two": two}}[name])}}
+    names["part"] = njit(bind(part, names))
+    print(compiled(bind(whole, names, name))(0.25))
+"""
+
+
+def test_kernels_compiled_in_two_processes_do_not_stand_in_for_each_other(tmp_path: Path) -> None:
+    """numba's own names for `part` are the same in both; loaded together, one would serve both."""
+    line = "        x = np.sin(leaf(x)) + np.cos(leaf(x)) + np.tan(leaf(x)) + np.arctan(leaf(x))\n"
+    script = tmp_path / "two_kernels.py"
+    script.write_text(TWO_KERNELS.format(body=line * 12))
+
+    def results(*names: str) -> list[str]:
+        command = [sys.executable, str(script), *names]
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        run = subprocess.run(command, env=environment, capture_output=True, check=True, text=True)
+        return run.stdout.split()
+
+    one, two = results("one"), results("two")
+    assert one != two
+    assert results("one", "two") == [*one, *two]
+    assert results("two", "one") == [*two, *one]
+
+
+def test_two_signatures_never_share_a_file(cache: Path) -> None:
+    """Two processes that save at once both believe that theirs is the next number."""
+    first, second = (compiled.ForgivingCache(doubled)._cache_file for _ in range(2))
+    assert first._data_name(1) != second._data_name(1)

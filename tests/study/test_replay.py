@@ -172,7 +172,7 @@ def test_a_lost_column_is_a_difference_and_a_second_row_is_an_error(tmp_path: Pa
     found = sweep.replay(path, arm="plain", seed=0)
     assert {d.column for d in found.differences} == {"limit_error", "params"}
     pq.write_table(pa.concat_tables([table, table]), file)
-    with pytest.raises(CheckError, match="has 2 rows of arm plain, draw 0, seed 0, not one"):
+    with pytest.raises(CheckError, match="has 2 rows of arm plain, draw 0, seed 0 instead of one"):
         sweep.replay(path, arm="plain", seed=0)
 
 

@@ -181,8 +181,10 @@ def schedule(
     """Look up what every lane's next update needs, and count the update."""
     for lane in range(LANES):
         if member[lane] >= 0:
-            scalars[RATE, lane] = scalars[LR, lane] * rate[taken[lane]]
-            scalars[SPREAD, lane] = spread[taken[lane]]
+            # Not `min`: numba's for CUDA has none for two integers.
+            t = taken[lane] if taken[lane] < len(rate) else len(rate) - 1
+            scalars[RATE, lane] = scalars[LR, lane] * rate[t]
+            scalars[SPREAD, lane] = spread[t]
             taken[lane] += 1
 
 

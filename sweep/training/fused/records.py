@@ -39,8 +39,9 @@ class Results(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What an update's t-th step needs: `rate` and `spread`, (max_steps,), and constants.
+    """What an update's t-th step needs: `rate` and `spread`, and constants.
 
+    The last of their entries holds for every later step.
     `n_state` numbers are remembered per parameter.
     """
 

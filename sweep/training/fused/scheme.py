@@ -5,6 +5,7 @@ Axis letters as in `sweep.training.fused.program`.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,8 +99,15 @@ class FusedParts:
         return np.ascontiguousarray(np.broadcast_to(lam, (members, rows)), dtype=np.float64)
 
     def tables(self, max_steps: int) -> Tables:
-        """What the t-th update needs besides the learning rate, t = 1 … max_steps."""
-        t = np.arange(1, max(1, max_steps) + 1, dtype=np.float64)
+        """What the t-th update needs besides the learning rate, t = 1 … max_steps.
+
+        The last entry holds for all later updates, so a constant schedule needs no more entries
+        than it takes until 1 − βᵗ is 1.0.
+        """
+        last = max(1, max_steps)
+        if self.optimizer.schedule.name == "constant":
+            last = min(last, _steps_until_constant(self.optimizer))
+        t = np.arange(1, last + 1, dtype=np.float64)
         ones = np.ones_like(t)
         optimizer = self.optimizer
         factor = SCHEDULES.build(optimizer.schedule).factor(t - 1)
@@ -110,6 +118,12 @@ class FusedParts:
         if isinstance(optimizer, Momentum):
             return Tables(1, factor, ones, np.array([optimizer.momentum]))
         return Tables(0, factor, ones, np.zeros(1))
+
+
+def _steps_until_constant(optimizer: FirstOrder) -> int:
+    """Updates after which Adam's corrections 1 − βᵗ round to 1: βᵗ < 2⁻⁵⁴."""
+    betas = (optimizer.beta1, optimizer.beta2) if isinstance(optimizer, Adam) else ()
+    return max([1, *(math.ceil(54 * math.log(2) / -math.log(b)) + 1 for b in betas if b > 0)])
 
 
 def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None:
