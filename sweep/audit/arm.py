@@ -8,8 +8,9 @@ import torch
 from sweep.audit.certificates import check_certificates
 from sweep.audit.coercive_formula import any_formula, strengths_of
 from sweep.audit.consistency import JUDGED, LIMITS, consistent
+from sweep.audit.elementwise import NoSecondRouteError
 from sweep.audit.findings import Audited
-from sweep.audit.formulas import DataFormula, LandscapeFormula, NoSecondRouteError
+from sweep.audit.formulas import DataFormula, LandscapeFormula
 from sweep.audit.measures import measure
 from sweep.audit.outputs import outputs_formula
 from sweep.audit.points import Points

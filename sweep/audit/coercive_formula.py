@@ -15,13 +15,8 @@ from dataclasses import dataclass
 
 import torch
 
-from sweep.audit.formulas import (
-    DataFormula,
-    LandscapeFormula,
-    NoSecondRouteError,
-    formula_of,
-    loss_of,
-)
+from sweep.audit.elementwise import NoSecondRouteError, loss_of
+from sweep.audit.formulas import DataFormula, LandscapeFormula, formula_of
 from sweep.problems import Data, Landscape
 from sweep.spec import Arm, Cell
 

@@ -20,7 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sweep.audit.formulas import Activation, LandscapeFormula, activation_of
+from sweep.audit.elementwise import Activation, activation_of
+from sweep.audit.formulas import LandscapeFormula
 from sweep.audit.rounding import FUNCTION, ROUTES, U, near_a_kink, sum_error
 from sweep.problems import Data
 from sweep.spec import Arm, Cell

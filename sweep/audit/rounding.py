@@ -22,7 +22,8 @@ from dataclasses import dataclass
 import torch
 
 from sweep.audit.coercive_formula import CoerciveFormula
-from sweep.audit.formulas import Activation, DataFormula, MlpFormula
+from sweep.audit.elementwise import Activation
+from sweep.audit.formulas import DataFormula, MlpFormula
 
 U = 2.0**-53
 ROUTES = 2.0

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -52,6 +53,7 @@ SEPARATING = Truth(
     frozenset({Verdict.ESCAPING, Verdict.GLOBAL_MINIMUM}),
     limit=0.0,
 )
+MINIMUM_OR_SLIDE = frozenset({Verdict.LOCAL_MINIMUM, Verdict.ESCAPING})
 POINTS = 8
 STRENGTHS = (0.01, 0.1, 1.0)
 SMOOTH = ("tanh", "sigmoid", "softplus")
@@ -61,13 +63,31 @@ CLEAR, BESIDE_MARGIN = 1e-3, 1e-6
 
 
 def resting(rng: np.random.Generator) -> Iterator[Batch]:
-    """Affine minima with a = 0 that no monomial neuron leaves: p = 1, and parities with p < t."""
+    """Affine minima with a = 0 that no monomial neuron leaves: p = 1, and parities with p < t.
+
+    Beside a parity's minimum F can be three times as high, and on its cube (wᵢxᵢ)² is a constant:
+    descent may come to the same f̃ with a ≠ 0, and slides on from there without falling below it.
+    """
     yield _at_affine(rng, draw_fit(rng), 1, DEEP, MINIMUM)
     for t in (2, 3):
         cube = np.array(list(itertools.product((-1.0, 1.0), repeat=t)))
         fit = best_fit(cube, cube.prod(axis=1), HingePower(int(rng.integers(3, 5))))
         assert fit is not None, "the constant 0"
-        yield _at_affine(rng, fit, int(rng.integers(1, t)), SHALLOW, MINIMUM)
+        batch = _at_affine(rng, fit, int(rng.integers(1, t)), SHALLOW, MINIMUM)
+        yield _part(batch, ~batch.near, MINIMUM)
+        yield _part(batch, batch.near, _beside(fit))
+
+
+def _beside(fit: BestFit) -> Truth:
+    both = MINIMUM_OR_SLIDE
+    return replace(MINIMUM, allowed=both, expected=both, limit=fit.value)
+
+
+def _part(batch: Batch, some: np.ndarray, truth: Truth) -> Batch:
+    """Some points (S,) of a batch, with a truth of their own."""
+    lam = None if batch.lam is None else batch.lam[some]
+    points, near, clear = batch.points[some], batch.near[some], batch.clear[some]
+    return replace(batch, truth=truth, points=points, near=near, clear=clear, lam=lam)
 
 
 def not_resting(rng: np.random.Generator) -> Iterator[Batch]:

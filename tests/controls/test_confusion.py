@@ -54,6 +54,7 @@ def test_a_liar_is_found_out(monkeypatch, verdict):
         says = {
             "local minimum": {V.LOCAL_MINIMUM},
             "descent exists": {V.ESCAPING},
+            "added neuron separates": {V.ESCAPING, V.GLOBAL_MINIMUM},
             "no bad minimum": {V.ESCAPING, V.GLOBAL_MINIMUM, V.SADDLE},
             "affine optimum only": {V.SADDLE},
             "global minimum": {V.GLOBAL_MINIMUM},
