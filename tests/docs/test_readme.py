@@ -74,7 +74,13 @@ def test_the_default_study_has_every_row_once(tmp_path: Path) -> None:
     assert not rows.duplicated(["cell", "arm", "draw", "seed"]).any()
 
 
-@pytest.mark.parametrize("command", commands())
+def as_parameter(command: str) -> object:
+    """A user's own module is polished through torch.func: a minute even for a few members."""
+    marks = [pytest.mark.slow] if "model=module" in command else []
+    return pytest.param(command, marks=marks, id=command)
+
+
+@pytest.mark.parametrize("command", map(as_parameter, commands()))
 def test_every_command_works(
     command: str,
     results: Path,
