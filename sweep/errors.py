@@ -20,8 +20,10 @@ class CheckError(Exception):
 
 def nearest(given: str, choices: Iterable[str]) -> str | None:
     """The choice that looks most like `given`, or None when nothing is close."""
-    matches = difflib.get_close_matches(given, list(choices), n=1, cutoff=0.5)
-    return matches[0] if matches else None
+    matches = difflib.get_close_matches(given, list(choices), n=3, cutoff=0.5)
+    # Two letters in the wrong order are the likeliest slip.
+    swapped = [match for match in matches if sorted(match) == sorted(given)]
+    return next(iter([*swapped, *matches]), None)
 
 
 def unknown(kind: str, given: str, choices: Iterable[str]) -> UserError:

@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from sweep.constructions import INITIALISERS
 from sweep.errors import UserError
 from sweep.judge import JUDGES, Judgement
 from sweep.kernels.turns import first_compilation
 from sweep.lambdas import LAWS
 from sweep.models.base import AUGMENTATIONS, MODELS
-from sweep.models.initialisers import INITIALISERS
+from sweep.models.initialisers import Constructing
 from sweep.models.losses import LOSSES
 from sweep.models.measures import Measures
 from sweep.models.objective import Objective, build_objective
@@ -180,8 +181,18 @@ def _arm_columns(
 ) -> dict[str, Values]:
     seeds = np.arange(job.block.first, job.block.end)
     objective = arm_objective(job.cell, arm, source, device)
-    start = objective.initial(INITIALISERS.build(job.cell.init), job.root, seeds.tolist())
+    start = _starts(job, arm, objective, seeds)
     return member_columns(job, arm, objective, seeds, start, params, clock)
+
+
+def _starts(job: Job, arm: Arm, objective: Objective, seeds: np.ndarray) -> np.ndarray:
+    """Where the seeds start, (seeds, P); or every member (members, P), where λ may matter to it."""
+    init = INITIALISERS.build(job.cell.init)
+    lambdas = arm_lambdas(arm, job.root, objective.n_lambda)
+    if lambdas is None or not isinstance(init, Constructing):
+        return objective.initial(init, job.root, seeds.tolist())
+    each = [np.tile(lambdas[draw], (len(seeds), 1)) for draw in job.draws(arm)]
+    return np.vstack([objective.initial(init, job.root, seeds.tolist(), lam) for lam in each])
 
 
 def member_columns(
@@ -193,13 +204,16 @@ def member_columns(
     params: str,
     clock: Clock,
 ) -> dict[str, Values]:
-    """Rows of one arm, column by column: every seed from its start (seeds, P), once per draw."""
+    """Rows of one arm, column by column: every seed once per draw.
+
+    `start` is that of the seeds (seeds, P), or of all members (members, P) draw by draw.
+    """
     cell = job.cell
     lambdas = arm_lambdas(arm, job.root, objective.n_lambda)
     # Members in the order draw by draw, all seeds within a draw.
     draws = np.repeat(np.array(job.draws(arm)), len(seeds))
     times = len(job.draws(arm))
-    start = np.tile(start, (times, 1))
+    start = np.resize(start, (times * len(seeds), start.shape[1]))  # the seeds' again per draw
     member_lam = None if lambdas is None else lambdas[draws]
     order = BatchOrder(job.root, np.tile(seeds, times).tolist())
     optimizer, stopping = OPTIMIZERS.build(cell.optimizer), STOPPING.build(cell.stopping)

@@ -128,19 +128,24 @@ class UniformShared:
 @LAWS.add("uniform_per_neuron")
 @dataclass(frozen=True)
 class UniformPerNeuron:
-    """λ in (0, high)^m, independent per neuron ([B] Thm 1)."""
+    """λ in (low, high)^m, independent per neuron ([B] Thm 1, where low is 0)."""
 
     high: float | Literal["theory"]
     draws: int = 1
+    low: float = 0.0
     per_neuron: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         _check_high(self.high)
         _check_draws(self.draws)
+        highest = 0.0 if isinstance(self.high, str) else self.high
+        below = self.low == 0 or 0 < self.low < highest
+        require(below, "lambda.low", self.low, "0, or a number > 0 and < lambda.high,")
 
     def sample(self, root: int, draw: int, size: int) -> np.ndarray:
         """The stream's first `size` values."""
-        return _number(self.high) * _uniform(root, draw, size)
+        found: np.ndarray = self.low + (_number(self.high) - self.low) * _uniform(root, draw, size)
+        return found
 
 
 def _check_draws(draws: int) -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sweep.constructions import INITIALISERS
 from sweep.job import (
     Clock,
     JobResult,
@@ -26,7 +27,7 @@ from sweep.job import (
     planned_data,
 )
 from sweep.models.base import MODELS
-from sweep.models.initialisers import INITIALISERS
+from sweep.models.initialisers import Initialiser, KaimingUniform
 from sweep.models.mlp import Mlp
 from sweep.models.objective import DataObjective, Objective
 from sweep.problems.base import Data, Landscape
@@ -59,7 +60,7 @@ def _search(job: Job, device: str) -> JobResult:
     job = replace(job, root=reference_root(job))
     objective = arm_objective(job.cell, arm, source, device)
     seeds = np.arange(job.block.first, job.block.end)
-    start = objective.initial(INITIALISERS.build(job.cell.init), job.root, seeds.tolist())
+    start = objective.initial(ordinary_start(job), job.root, seeds.tolist())
     columns = member_columns(job, arm, objective, seeds, start, "all", clock)
     if isinstance(source, Data) and not _separated(columns):
         cut = cut_back_starts(job, arm, source, objective, device)
@@ -76,6 +77,12 @@ def plain_arm(job: Job) -> Arm:
         if arm.augment.name == "none" and arm.regularizer.name == "none" and arm.weight_decay == 0:
             return arm
     return Arm("reference", NONE, NONE)
+
+
+def ordinary_start(job: Job) -> Initialiser:
+    """The cell's initialiser; in place of one that constructs its points, torch's usual law."""
+    init = INITIALISERS.build(job.cell.init)
+    return init if isinstance(init, Initialiser) else KaimingUniform(init.augment_scale)
 
 
 def reference_root(job: Job) -> int:
@@ -99,7 +106,7 @@ def cut_back_starts(
     seeds = list(range(job.block.first, job.block.end))
     ending = train(
         wide,
-        wide.initial(INITIALISERS.build(cell.init), job.root + 1, seeds),
+        wide.initial(ordinary_start(job), job.root + 1, seeds),
         None,
         OPTIMIZERS.build(cell.optimizer),
         STOPPING.build(cell.stopping),

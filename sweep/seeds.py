@@ -15,6 +15,7 @@ purpose                key                               used for
 ``controls``           root, family, round               points of known truth
 ``audit``              study, or what is tried           samples and trial points of `verify`
 ``residuals``          data                              directions of the residuals in a row
+``theory``             network, N, D                     directions tried for the bound of λ
 =====================  ================================  =====================================
 
 All arms of a seed therefore start from the same base network on the same data (comparisons are

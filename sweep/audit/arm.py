@@ -6,10 +6,13 @@ import numpy as np
 import torch
 
 from sweep.audit.certificates import check_certificates
+from sweep.audit.coercive_formula import any_formula, strengths_of
 from sweep.audit.consistency import JUDGED, LIMITS, consistent
+from sweep.audit.elementwise import NoSecondRouteError
 from sweep.audit.findings import Audited
-from sweep.audit.formulas import DataFormula, LandscapeFormula, NoSecondRouteError, formula_of
+from sweep.audit.formulas import DataFormula, LandscapeFormula
 from sweep.audit.measures import measure
+from sweep.audit.outputs import outputs_formula
 from sweep.audit.points import Points
 from sweep.audit.rows import ArmRows
 from sweep.lambdas import LAWS
@@ -38,9 +41,14 @@ def _audit_arm(rows: ArmRows, source: Data | Landscape, root: int) -> Audited:
     found = Audited()
     found.rows.update(zip(rows.columns["verdict"], rows.columns["certificate"], strict=True))
     lam = _lambdas(rows, root, found)
-    n_data = len(source.y) if isinstance(source, Data) else None
+    n_data = None
+    if isinstance(source, Data) and (source.outputs is None or rows.cell.loss.name != "squared"):
+        n_data = len(source.y)
     try:
-        formula = formula_of(rows.cell, rows.arm, source)
+        if isinstance(source, Data) and source.outputs is not None:
+            formula: DataFormula | LandscapeFormula = outputs_formula(rows.cell, rows.arm, source)
+        else:
+            formula = any_formula(rows.cell, rows.arm, source)
     except NoSecondRouteError as error:
         consistent(rows, n_data, None, found)
         where = f"cell {rows.cell.id}, arm {rows.arm.name}"
@@ -57,19 +65,28 @@ def _audit_arm(rows: ArmRows, source: Data | Landscape, root: int) -> Audited:
 
 
 def _lambdas(rows: ArmRows, root: int, found: Audited) -> np.ndarray:
-    """λ of every row, drawn again, (rows,); zeros without λ. A stored one that differs is noted."""
-    stored = rows.floats("lam")
-    drawn = np.full(len(rows), np.nan)
+    """λ of every row, drawn again, (rows,), or (rows, M) where there are several; zeros without λ.
+
+    A stored one that differs is noted.
+    """
+    stored, size = rows.floats("lam"), strengths_of(rows.cell, rows.arm)
+    drawn = np.full((len(rows), size), np.nan)
     if rows.arm.lam is not None:
         law = LAWS.build(rows.arm.lam)
-        if not law.per_neuron:
-            each = [float(law.sample(root, draw, 1)[0]) for draw in range(law.draws)]
-            drawn = np.array([each[draw] for draw in rows.columns["draw"]])
-    same = np.isclose(stored, drawn, rtol=1e-15, atol=0, equal_nan=True)
+        if size > 1 or not law.per_neuron:
+            each = [law.sample(root, draw, size) for draw in range(law.draws)]
+            drawn = np.array([each[draw] for draw in rows.columns["draw"]]).reshape(-1, size)
+    mean = drawn.mean(axis=1)
+    # The mean of several is a rounded sum.
+    same = np.isclose(stored, mean, rtol=1e-15 * size, atol=0, equal_nan=True)
     for i in np.flatnonzero(~same).tolist():
-        found.add(rows.where(i), "lam", rows.columns["lam"][i], float(drawn[i]))
+        found.add(rows.where(i), "lam", rows.columns["lam"][i], float(mean[i]))
+    if size > 1:
+        for i, vector in enumerate(rows.columns["lam_vector"]):
+            if vector is None or list(vector) != drawn[i].tolist():
+                found.add(rows.where(i), "lam_vector", vector, drawn[i].tolist())
     strengths: np.ndarray = np.nan_to_num(drawn)
-    return strengths
+    return strengths if size > 1 else strengths[:, 0]
 
 
 def _with_params(

@@ -32,6 +32,7 @@ PROOFS: Mapping[str, frozenset[str]] = {
             Certificate.KINK,
             Certificate.VALLEY,
             Certificate.AFFINE,
+            Certificate.INACTIVE,
         }
     ),
     Verdict.SADDLE: frozenset({Certificate.DESCENT}),
@@ -50,6 +51,8 @@ JUDGED = (
     "augment_activity",
     "dead_units",
 )
+#: Regularizers with one λ per neuron.
+PER_NEURON = ("coercive", "convolution")
 LIMITS = ("limit_error", "limit_error_base", "limit_objective")
 FINAL = ("final_error", "final_error_base", "final_loss", "final_objective", "final_grad_norm")
 _NUMBERS = (
@@ -138,8 +141,8 @@ def _nulls(rows: ArmRows, row: Mapping[str, Any]) -> Iterator[Problem]:
             yield name, f"null, because it is {verdict}"
     if rows.arm.augment.name == "none" and row["augment_activity"] is not None:
         yield "augment_activity", "null, because nothing is added"
-    if row["lam_vector"] is not None:
-        yield "lam_vector", "null, because no law here has one λ per neuron"
+    if row["lam_vector"] is not None and rows.arm.regularizer.name not in PER_NEURON:
+        yield "lam_vector", "null, because the regularizer has not one λ per neuron"
 
 
 def _finite(value: float | None) -> bool:

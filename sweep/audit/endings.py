@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -20,9 +21,9 @@ def check_ending(
 ) -> Iterator[tuple[str, str]]:
     """Columns of a row that did not fail whose `final_*` or `stop` cannot be right, and why.
 
-    `n_data` is the number of data points, None for a landscape.
+    `n_data` is the number of data points, None where nothing is classified.
     """
-    yield from _final(row, n_data)
+    yield from _final(cell, row, n_data)
     yield from _stop(cell, row)
 
 
@@ -33,7 +34,7 @@ def is_share(value: float | None, n_data: int) -> bool:
     return abs(value * n_data - round(value * n_data)) < WHOLE
 
 
-def _final(row: Mapping[str, Any], n_data: int | None) -> Iterator[tuple[str, str]]:
+def _final(cell: Cell, row: Mapping[str, Any], n_data: int | None) -> Iterator[tuple[str, str]]:
     loss, objective = row["final_loss"], row["final_objective"]
     if objective < loss - SUMMED * (1 + abs(loss)):
         yield "final_objective", f"at least final_loss, {loss!r}: no penalty is negative"
@@ -42,14 +43,17 @@ def _final(row: Mapping[str, Any], n_data: int | None) -> Iterator[tuple[str, st
     for name in ("final_error", "final_error_base"):
         if n_data is None:
             if row[name] is not None:
-                yield name, "null: a landscape has no data"
+                yield name, "null: there are no labels"
         elif not is_share(row[name], n_data):
             yield name, f"a share of the {n_data} data points"
-    # ℓ(z) ≥ 1 for z ≥ 0, for each of the losses: an error costs at least 1.
+    # ℓ(z) ≥ 1 for z ≥ 0, for each of the losses: an error costs at least 1. In a cross-entropy a
+    # class whose output is not the largest has a share of at most one half.
+    cost = math.log(2) if cell.loss.name == "cross_entropy" else 1.0
     if n_data is not None and is_share(row["final_error"], n_data):
-        errors = row["final_error"] * n_data
+        errors = row["final_error"] * n_data * cost
         if errors > loss * (1 + SUMMED) + SUMMED:
-            yield "final_error", f"at most final_loss / N = {loss / n_data!r}: each error costs ≥ 1"
+            most = loss / n_data / cost
+            yield "final_error", f"at most {most!r}: each error costs ≥ {cost:.3g} of final_loss"
 
 
 def _stop(cell: Cell, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ symbol  meaning                                                shape
 ======  =====================================================  ==========
 S       members                                                θ (S, P), λ (S,)
 s, t    how far along a path                                   ()
-a, b    outgoing weight and bias of the exponential neuron
+w̃       what leaves the added neurons, 2L its power in their penalty
 ======  =====================================================  ==========
 """
 
@@ -16,6 +16,7 @@ import math
 import numpy as np
 import torch
 
+from sweep.audit.coercive_formula import CoerciveFormula
 from sweep.audit.curvature import curvature
 from sweep.audit.descent import descended
 from sweep.audit.findings import Audited
@@ -29,7 +30,7 @@ from sweep.audit.rounding import ROUTES
 from sweep.audit.saddles import descends
 from sweep.verdicts import Certificate
 
-# Places along the exponential neuron's own escape, F(ae^{−s}, b+s) = F − λa²(1−e^{−2s})/2.
+# Places along the added neurons' own escape, F(w̃e^{−s}, …) = F − penalty·(1−e^{−2Ls}).
 PATH = (0.25, 1.0, 4.0, 16.0)
 # Powers of two by which a network that separates is scaled up: the last makes of a margin of 1e-12
 # one of 1e7, beyond which every loss here is zero.
@@ -55,9 +56,14 @@ def check_escapes(points: Points, found: Audited) -> None:
         for i, where in enumerate(points.where):
             found.add(where, "certificate", points.certificate[i], "nothing: there are no data")
         return
+    if isinstance(formula, CoerciveFormula) and formula.regularised:
+        for i, where in enumerate(points.where):
+            grows = "nothing: F grows to infinity in every direction"
+            found.add(where, "certificate", points.certificate[i], grows)
+        return
     least = margins(formula, points)["full"]
-    on_path = (points.lam > 0) & (points.theta[:, formula.n_base :][:, :1] != 0).any(axis=1)
-    on_path &= formula.exponential and formula.penalised
+    on_path = (points.lam > 0) & (points.theta[:, formula.outgoing] != 0).any(axis=1)
+    on_path &= formula.sheds and formula.penalised
     scaled = (points.certificate == Certificate.RAY.value) & (least > 0)
     scaled &= formula.loss.name in SCALED
     done = attained(points)
@@ -70,7 +76,7 @@ def check_escapes(points: Points, found: Audited) -> None:
             found.add(where, "verdict", f"escaping by {points.certificate[i]}", reason)
     check_limits(points, scaled, on_path, found)
     _check_path(points.some(on_path), formula, found)
-    if isinstance(formula, MlpFormula):
+    if isinstance(formula, MlpFormula | CoerciveFormula):
         _check_scaling(points.some(scaled & possible), formula, found)
     _check_fall(points.some(possible & ~on_path & ~scaled), formula, found)
 
@@ -83,14 +89,14 @@ def _impossible(
     linear = isinstance(formula, MlpFormula) and formula.activation.slopes is not None
     smooth = isinstance(formula, MlpFormula) and formula.activation.name in SATURATING
     bends = formula.loss.name in ("hinge_power", "squared")
-    if formula.weight_decay > 0 and not formula.exponential:
+    if formula.weight_decay > 0 and not formula.sheds:
         return "weight decay keeps F from falling towards infinity"
-    if shallow and linear and bends and not formula.exponential:
+    if shallow and linear and bends and not formula.sheds:
         return "F is convex on finitely many pieces and attains its least value on each"
     saturates = shallow and smooth and not formula.weight_decay
     certificate = points.certificate[i]
-    if certificate == Certificate.CHART and not formula.exponential:
-        return "no chart: there is no exponential neuron"
+    if certificate == Certificate.CHART and not formula.sheds:
+        return "no chart: there is no added neuron that sheds a penalty"
     if certificate == Certificate.TAIL and not saturates:
         return "no tail: no unit saturates, or a penalty holds it"
     if certificate == Certificate.RAY and not saturates:
@@ -104,18 +110,17 @@ def _impossible(
 
 
 def _check_path(points: Points, formula: DataFormula, found: Audited) -> None:
-    """With λ > 0 and a ≠ 0 the formula of the path holds, whatever the network."""
+    """With λ > 0 and w̃ ≠ 0 the formula of the path holds, whatever the network."""
     if not len(points):
         return
     here, here_error = values(formula, points.theta, points.lam)
-    a = points.theta[:, formula.n_base]
+    power = formula.penalty_power
+    penalty = points.lam * (points.theta[:, formula.outgoing] ** power).sum(axis=1) / 2
     for s in PATH:
-        moved = points.theta.copy()
-        moved[:, formula.n_base] *= math.exp(-s)
-        moved[:, -1] += s
+        moved = shed(formula, points.theta, math.exp(-s), s, s)
         there, there_error = values(formula, moved, points.lam)
-        expected = here + points.lam * a**2 * math.expm1(-2 * s) / 2
-        doubt = ROUTES * (here_error + there_error) + 1e-14 * points.lam * a**2
+        expected = here + penalty * math.expm1(-power * s)
+        doubt = ROUTES * (here_error + there_error) + 2e-14 * penalty
         with np.errstate(invalid="ignore"):  # ∞ − ∞ is NaN, and that is a difference
             apart = ~(np.abs(there - expected) <= doubt)
         for i in np.flatnonzero(apart):
@@ -123,23 +128,44 @@ def _check_path(points: Points, formula: DataFormula, found: Audited) -> None:
             found.add(points.where[i], "certificate", points.certificate[i], wanted)
 
 
-def _check_scaling(points: Points, formula: MlpFormula, found: Audited) -> None:
+def shed(
+    formula: DataFormula, theta: np.ndarray, factor: float, top: float, inside: float
+) -> np.ndarray:
+    """Points (S, P) with w̃ times `factor`, and the neurons themselves times e^top or e^inside.
+
+    `top` is for those that lead into the output, `inside` for those that lead into a hidden layer.
+    """
+    moved = theta.copy()
+    moved[:, formula.outgoing] *= factor
+    if formula.degree:
+        moved[:, formula.n_base + 1 :] *= math.exp(top / formula.degree)
+    elif isinstance(formula, MlpFormula) and formula.layered:
+        *hidden, last = formula.inside.biases
+        moved[:, hidden] += inside
+        moved[:, last] += top
+    else:
+        moved[:, -1] += top
+    return moved
+
+
+def _check_scaling(points: Points, formula: MlpFormula | CoerciveFormula, found: Audited) -> None:
     """A network that separates, scaled up: F falls at every doubling, and to zero.
 
-    The exponential neuron's α = a·eᵇ is scaled by b alone while a shrinks, and its penalty with it.
+    What added neurons with a penalty send on is scaled by themselves alone while w̃ shrinks.
     """
     if not len(points):
         return
     before, before_error = values(formula, points.theta, points.lam)
     falls = np.ones(len(points), dtype=bool)
+    last = formula.widths[-1] + 1 if isinstance(formula, MlpFormula) else formula.width
     for k in DOUBLINGS:
         moved = points.theta.copy()
-        moved[:, formula.n_base - formula.widths[-1] - 1 : formula.n_base] *= 2.0**k
-        size = formula.x.shape[1] + 2
-        for first in range(formula.n_base, moved.shape[1], size):
-            moved[:, first] *= 2.0**-k if formula.exponential else 2.0**k
-            if formula.exponential:
-                moved[:, first + size - 1] += 2 * k * math.log(2.0)
+        moved[:, formula.n_base - last : formula.n_base] *= 2.0**k
+        if formula.sheds:
+            logarithm = k * math.log(2.0)
+            moved = shed(formula, moved, 2.0**-k, 2 * logarithm, logarithm)
+        else:
+            moved[:, formula.outgoing] *= 2.0**k
         there, there_error = values(formula, moved, points.lam)
         falls &= there <= before + ROUTES * (before_error + there_error)
         before, before_error = there, there_error

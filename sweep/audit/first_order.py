@@ -69,7 +69,7 @@ def units_of(formula: MlpFormula, theta: np.ndarray) -> Units:
     point = torch.as_tensor(theta)
     (inner, shift), (weight, bias) = formula.layers(point)
     a, W = [weight[0]], [torch.column_stack([inner, shift])]
-    if not formula.exponential:
+    if not formula.sheds:
         for out, w, b in formula.neurons(point):
             a.append(out.reshape(1))
             W.append(torch.cat([w, b.reshape(1)]).unsqueeze(0))

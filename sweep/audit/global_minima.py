@@ -75,9 +75,9 @@ def _doubt(
     room = points.tolerance * max(1.0, bound) + BOUND_ROOM * (1 + bound) + ROUTES * error
     if not value <= bound + room:
         return f"F = {value!r} above the bound {bound!r}"
-    resting = all(float(a) == 0 for a, _, _ in formula.neurons(torch.as_tensor(points.theta[i])))
+    resting = not points.theta[i][formula.outgoing].any()
     if not resting and formula.penalised and points.lam[i] > 0:
-        return "the added neuron is not at rest, so (a, b) → (a·e^−s, b+s) lowers F"
+        return "the added neurons are not at rest: shedding their penalty lowers F"
     if points.certificate[i] == Certificate.SEPARATES:
         if formula.loss.name != "hinge_power" or not resting:
             return "scaling proves nothing for this loss, or the added neuron is not at rest"

@@ -15,8 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from sweep.audit.coercive_formula import CoerciveFormula
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula, ModuleFormula
-from sweep.audit.rounding import ROUTES, Traced, U, gradient_error, loss_error, trace
+from sweep.audit.outputs import OutputsFormula
+from sweep.audit.rounding import ROUTES, Traced, U, gradient_error, loss_error, roughness, trace
 
 # Members mapped at once: their intermediate results stay within some tens of megabytes.
 CHUNK = 256
@@ -75,14 +77,18 @@ def measure(
         if isinstance(formula, LandscapeFormula):
             columns["judged_loss"] = (value, error)
             columns["judged_grad_norm"] = (gradient, error * (1 + size) ** 2)
-            return _ranges(columns)
+            found = _ranges(columns)
+            if isinstance(formula, OutputsFormula):
+                for name, ends in formula.columns(point).items():
+                    found |= _named(name, *ends)
+            return found
         traced = trace(formula, point)
         columns["judged_loss"] = (formula.losses(traced.full).sum(), error)
         noise = gradient_error(formula, point, strength, traced)
         columns["judged_grad_norm"] = (gradient, noise + (len(point) + 8) * U * gradient)
         found = _ranges(columns)
         found |= _errors(formula, traced)
-        if formula.exponential or formula.extra:
+        if formula.n_params > formula.n_base:
             active, doubt = traced.added.abs(), ROUTES * traced.added_error
             value = active.amax()
             found |= _named(
@@ -90,6 +96,8 @@ def measure(
             )
         if isinstance(formula, MlpFormula):
             found |= _dead(formula, traced)
+        if isinstance(formula, CoerciveFormula):
+            found |= _named("dead_units", *formula.dead(point))
         return found
 
     columns = over_members(formula, one, theta, lam)
@@ -119,6 +127,8 @@ def _value_error(
     strength: torch.Tensor,
     value: torch.Tensor,
 ) -> torch.Tensor:
+    if isinstance(formula, OutputsFormula):
+        return formula.value_error(point)
     if isinstance(formula, LandscapeFormula):
         # A formula of a few operations on numbers of the size of F, θ and 1.
         return 64 * U * (1 + value.abs()) * (1 + point.square().sum().sqrt())
@@ -165,7 +175,7 @@ def _dead(formula: MlpFormula, traced: Traced) -> Columns:
         surely = (h == 0) & (doubt == 0)
         if slopes is not None and slopes[0] == 0:
             surely = surely | (z + doubt <= 0)
-        possibly = h.abs() <= formula.activation.steepness * doubt
+        possibly = h.abs() <= formula.activation.steepness * doubt + ROUTES * roughness(formula, z)
         units = torch.stack([(h == 0).all(0), surely.all(0), (possibly | surely).all(0)])
         counts = counts + units.sum(1)
     return _named("dead_units", *counts)

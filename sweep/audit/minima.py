@@ -9,12 +9,15 @@ import mpmath
 import numpy as np
 import torch
 
+from sweep.audit.coercive import check_coercive
+from sweep.audit.coercive_formula import CoerciveFormula
 from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
 from sweep.audit.findings import Audited
 from sweep.audit.first_order import first_order, outer_slopes, units_of
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
 from sweep.audit.measures import values
 from sweep.audit.nearby import deepest
+from sweep.audit.outputs import OutputsFormula, one_piece, outputs_slope
 from sweep.audit.points import Points
 from sweep.audit.precise import Precise
 from sweep.audit.rounding import ROUTES, trace
@@ -31,11 +34,17 @@ SAME_EIGEN = 1e-9
 PRECISE = 4
 # Directions on the certified sphere in that sample, besides ±∇F and ± the softest direction.
 SPHERE = 4
+# Directions in which a monomial neuron at rest is looked at.
+MOMENTS = 32
 
 
 def check_minima(points: Points, found: Audited) -> None:
     """Check the local minima of one arm."""
     formula = points.formula
+    if isinstance(formula, CoerciveFormula):
+        check_coercive(points, formula, found)
+        _nothing_lower(points, False, np.zeros(len(points)), found)
+        return
     if isinstance(formula, DataFormula):
         _possible(points, formula, found)
     for certificate in dict.fromkeys(points.certificate.tolist()):
@@ -59,6 +68,8 @@ def _possible(points: Points, formula: DataFormula, found: Audited) -> None:
         margin = formula.y * (formula.base(point) + formula.added(point))
         if penalised and formula.exponential:
             reason = "with an exponential neuron and λ > 0 every local minimum is global"
+        elif penalised and formula.sheds and points.theta[i][formula.outgoing].any():
+            reason = "the added neurons are not at rest: shedding their penalty lowers F"
         elif (
             formula.loss.name in ("hinge_power", "logistic")
             and not formula.weight_decay
@@ -118,11 +129,20 @@ def _check_affine(points: Points, found: Audited) -> None:
     slope = np.zeros(len(points))
     for i, theta in enumerate(points.theta):
         reason: str | None = "nothing: not for this network"
-        if _may_be_affine(formula):
-            steep, scale = _affine_slope(formula, theta)
+        known: tuple[float, float] | None = None
+        if isinstance(formula, OutputsFormula):
+            known = outputs_slope(formula, theta)
+        elif _may_be_affine(formula):
+            known = _affine_slope(formula, theta)
+        if known is not None:
+            steep, scale = known
             reason = None
             if math.isnan(steep):
                 reason = "a hidden unit that is not inside one linear piece for all data"
+            elif (
+                isinstance(formula, MlpFormula) and (share := _moment(formula, theta)) > STATIONARY
+            ):
+                reason = f"a monomial of the neuron's degree fits better: {share:.3g} of Σ|q||r|^p"
             elif steep > STATIONARY * scale:
                 reason = f"an affine function of x fits better: {steep / scale:.3g} of Σ|q|‖x̃‖"
             else:
@@ -137,10 +157,26 @@ def _check_affine(points: Points, found: Audited) -> None:
 def _may_be_affine(formula: DataFormula | LandscapeFormula) -> TypeGuard[MlpFormula]:
     return (
         isinstance(formula, MlpFormula)
-        and formula.activation.slopes is not None
+        and bool(formula.activation.between)
         and formula.weight_decay == 0
         and not formula.exponential
+        and not formula.layered
     )
+
+
+def _moment(formula: MlpFormula, theta: np.ndarray) -> float:
+    """The largest |Σ qᵢ rᵢ^p| / Σ|qᵢ rᵢ^p| with r = (u, v)·(x, 1), random (u, v); 0 if no neuron.
+
+    The neuron adds nothing to first order wherever (w, b) is, if and only if all such sums vanish.
+    """
+    if not formula.degree:
+        return 0.0
+    x = np.column_stack([formula.x.numpy(), np.ones(len(formula.y))])
+    ways = stream("audit", "moments", x.shape[1]).standard_normal((MOMENTS, x.shape[1]))
+    terms = outer_slopes(formula, theta)[:, None] * (x @ ways.T) ** formula.degree
+    size = np.abs(terms).sum(axis=0)
+    share = np.divide(np.abs(terms.sum(axis=0)), size, out=np.zeros_like(size), where=size > 0)
+    return float(share.max())
 
 
 def _affine_slope(formula: MlpFormula, theta: np.ndarray) -> tuple[float, float]:
@@ -149,17 +185,11 @@ def _affine_slope(formula: MlpFormula, theta: np.ndarray) -> tuple[float, float]
     A layer whose units are all off makes f constant nearby, whatever the other layers do: then
     only Σ qᵢ counts.
     """
-    assert formula.activation.slopes is not None
-    left, right = formula.activation.slopes
     traced = trace(formula, torch.as_tensor(theta))
-    above = [z > ROUTES * e for z, e in zip(traced.z, traced.z_errors, strict=True)]
-    below = [z < -ROUTES * e for z, e in zip(traced.z, traced.z_errors, strict=True)]
+    each = zip(traced.z, traced.z_errors, strict=True)
+    inside, flat = zip(*[one_piece(formula.activation, z, e) for z, e in each], strict=True)
     layers = len(formula.widths)
-    constant = left == 0 and any(bool(off.all()) for off in below[:layers])
-    inside = [
-        left == right or bool((on.all(0) | off.all(0)).all())
-        for on, off in zip(above, below, strict=True)
-    ]
+    constant = any(flat[:layers])
     x = np.column_stack([formula.x.numpy(), np.ones(len(formula.y))])
     q = outer_slopes(formula, theta)
     scale = float(np.abs(q) @ np.linalg.norm(x, axis=1))

@@ -58,7 +58,9 @@ def deepest(
     around = theta[:, None] + np.einsum("spq,skq->skp", frames, moves)
     count = moves.shape[1]
     here, here_error = values(formula, theta, lam)
-    there, there_error = values(formula, around.reshape(-1, theta.shape[1]), np.repeat(lam, count))
+    there, there_error = values(
+        formula, around.reshape(-1, theta.shape[1]), np.repeat(lam, count, axis=0)
+    )
     drop = here[:, None] - there.reshape(-1, count)
     doubt = here_error[:, None] + there_error.reshape(-1, count)
     # Where F is infinite or no number, the drop is reported as no number.
@@ -98,7 +100,7 @@ def _downhill(
     for halving in range(1, HALVINGS + 1):
         around = theta[:, None] + np.einsum("spq,skq->skp", frames, moves)
         found = over_members(
-            formula, gradient, around.reshape(-1, theta.shape[1]), np.repeat(lam, count)
+            formula, gradient, around.reshape(-1, theta.shape[1]), np.repeat(lam, count, axis=0)
         )
         slope = found["gradient"].reshape(around.shape)
         along = np.einsum("spq,skp->skq", frames, slope)

@@ -38,9 +38,10 @@ class Precise:
                 total += self._loss(-y * self._output(theta, x))
             formula, n = self.formula, self.formula.n_base
             if formula.penalised:
-                total += mpmath.mpf(self.lam) * theta[n] ** 2 / 2
+                sent = sum(theta[k] ** formula.penalty_power for k in formula.outgoing)
+                total += mpmath.mpf(self.lam) * sent / 2
             if formula.weight_decay:
-                decayed = theta[:n] if formula.exponential else theta
+                decayed = theta[:n] if formula.sheds else theta
                 total += mpmath.mpf(formula.weight_decay) * sum(t * t for t in decayed) / 2
             return total
 
@@ -66,21 +67,33 @@ class Precise:
     def _output(self, theta: Sequence[Number], x: Sequence[float]) -> Number:
         h: Sequence[Number] = [mpmath.mpf(value) for value in x]
         position = 0
-        for width in (*self.formula.widths, 1):
+        inside = self.formula.inside.places if self.formula.layered else []
+        sent: list[Number] = []
+        for layer, width in enumerate((*self.formula.widths, 1)):
             middle = position + width * len(h)
             z = []
             for k in range(width):
                 row = theta[position + k * len(h) : position + (k + 1) * len(h)]
                 z.append(mpmath.fdot(row, h) + theta[middle + k])
             position = middle + width
+            # What the layer before's exponential neuron sends: to the units, then to the next one.
+            z = [value + more for value, more in zip(z, sent or [0] * width, strict=False)]
+            if layer < len(inside):
+                w, b, out, end = inside[layer]
+                t = mpmath.fdot(theta[w:b], h) + theta[b] + (sent[-1] if sent else 0)
+                sent = [mpmath.exp(t) * leaving for leaving in theta[out:end]]
             h = [self._sigma(value) for value in z] if position < self.formula.n_base else z
         total = h[0]
         size = len(x) + 2
-        for first in range(self.formula.n_base, len(theta), size):
+        for first in [] if inside else range(self.formula.n_base, len(theta), size):
             neuron = theta[first : first + size]
-            t = mpmath.fdot(neuron[1:-1], x) + neuron[-1]
-            total += neuron[0] * (mpmath.exp(t) if self.formula.exponential else self._sigma(t))
+            total += neuron[0] * self._response(mpmath.fdot(neuron[1:-1], x) + neuron[-1])
         return total
+
+    def _response(self, t: Number) -> Number:
+        if self.formula.exponential:
+            return mpmath.exp(t)
+        return t**self.formula.degree if self.formula.degree else self._sigma(t)
 
     def _sigma(self, z: Number) -> Number:
         activation = self.formula.activation

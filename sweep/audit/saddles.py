@@ -120,7 +120,7 @@ def _turned_on(
     At an affine minimum with w = 0 nothing of lower order sees the descent: it is a·(w·x)², and
     the neuron's own λa²/2 would outweigh it along a straight line.
     """
-    if not isinstance(formula, DataFormula):
+    if not isinstance(formula, DataFormula) or formula.layered:
         return []
     size = formula.x.shape[1] + 2
     found = []

@@ -24,7 +24,7 @@ from sweep.registry import coerce
 from sweep.study.composed import CellSettings, Composed
 
 SCIENTIFIC = (*SCIENCE, "arms", "baseline", "grid", "seeds")
-TOP_LEVEL = ("name", *SCIENTIFIC, *RUNNING, "store")
+TOP_LEVEL = ("name", *SCIENTIFIC, *RUNNING, "store", "claim")
 _STUDY_ONLY = ("arms", "baseline")
 _ABSENT = object()
 _INTERPOLATION = re.compile(r"(?<!\\)\$\{([^{}]*)")
@@ -37,7 +37,10 @@ def compose(words: Sequence[str] = (), config_dir: Path | None = None) -> Compos
     config that holds ``_target_`` or an interpolation that leads nowhere.
     """
     draft = _Draft.of(words, config_dir)
-    top = _resolved(draft.tree, ("name", "baseline", "seeds", "compute", "store", "tracking"))
+    keys = ["name", "baseline", "seeds", "compute", "store", "tracking"]
+    if "claim" in draft.tree:
+        keys.append("claim")
+    top = _resolved(draft.tree, keys)
     return Composed(**top, grid=draft.grid, cells=tuple(draft.cells()))
 
 

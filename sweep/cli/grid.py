@@ -22,7 +22,7 @@ from sweep.seeds import stream
 
 Axes = dict[str, list[Any]]
 AXIS_ROOTS = (*SCIENCE, "arms")
-ONE_PER_RUN = ("name", "baseline", "seeds", *RUNNING, "store")
+ONE_PER_RUN = ("name", "baseline", "seeds", *RUNNING, "store", "claim")
 MOST_DRAWS = 10_000
 MOST_CELLS = 10_000
 # Powers differ in their last bit between machines; at 12 digits the values, and with them a

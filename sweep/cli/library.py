@@ -13,6 +13,8 @@ from sweep.spec import GROUPS as SCIENTIFIC_GROUPS
 
 SCIENCE = SCIENTIFIC_GROUPS
 RUNNING = ("compute", "tracking")
+#: What a person may take for a study: all studies with a claim, which need a command of their own.
+ALL_CLAIMS = "all_claims"
 GROUPS = ("study", *SCIENCE, *RUNNING)
 
 
@@ -46,9 +48,24 @@ class Library:
 
     def check(self, group: str, option: object) -> str:
         """The option's name; `UserError` with the choices when there is none of that name."""
+        if (group, option) == ("study", ALL_CLAIMS):
+            raise UserError(
+                f"study '{ALL_CLAIMS}' is a command: 'sweep claims' runs every study that states a"
+                " claim and says which claims hold."
+            )
         if not isinstance(option, str) or option not in self.options(group):
             raise unknown(f"{group} option", str(option), self.options(group))
         return option
+
+    def states(self, group: str, option: str, key: str) -> bool:
+        """Whether the option's own file sets this key; nothing is composed."""
+        from yaml import safe_load
+
+        # Hydra takes the first folder that has the file.
+        paths = [folder / group / f"{option}.yaml" for folder in self._folders]
+        text = next(path for path in paths if path.is_file()).read_text(encoding="utf-8")
+        found = safe_load(text)
+        return isinstance(found, dict) and found.get(key) is not None
 
     def option(self, group: str, option: object, choices: Mapping[str, str]) -> Any:
         """A group's settings when `option` is chosen on top of `choices`; a fresh copy.

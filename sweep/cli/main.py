@@ -27,6 +27,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
   sweep replay RESULTS       train one stored member alone, compare it bit by bit, draw its course
   sweep verify RESULTS       check every file, and judge every stored row again by a second route
   sweep controls             judge points of known truth; truth against verdict in one table
+  sweep claims [STUDY…]      run the studies that state a claim; which of the claims hold
 
 'sweep run --help' lists what can be chosen. Exit status: 0 complete, 1 a check found a difference
 or a job failed for good, 2 bad input, 130 interrupted (the same command resumes)."""
@@ -211,6 +212,29 @@ def _controls(words: list[str]) -> int:
     return 1 if confusion.wrong else 0
 
 
+def _claims(words: list[str]) -> int:
+    """`sweep claims`: every study that states a claim, and whether it holds."""
+    parser = _Parser("claims")
+    parser.add_argument("--help", "-h", action="store_true")
+    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--full", action="store_true")
+    parser.add_argument("--config-dir", type=Path)
+    found, rest = parser.parse_known_args(words)
+    if found.help:
+        from sweep.cli.claims_view import claims_help
+
+        print(claims_help(found.config_dir))
+        return 0
+    if found.seeds is not None and (found.full or found.seeds < 1):
+        raise UserError(
+            f"--seeds is {found.seeds}: a whole number ≥ 1 is accepted, and not beside --full."
+        )
+    from sweep.cli.claims_view import claiming_studies, show_answers
+
+    asked = claiming_studies(rest, found.config_dir, found.seeds, found.full)
+    return 1 if show_answers(asked) else 0
+
+
 def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None] | None:
     """Overrides and config folder of `run` and `plan`; None when help or config was printed."""
     parser = _Parser(command)
@@ -259,6 +283,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "replay": _replay,
     "verify": _verify,
     "controls": _controls,
+    "claims": _claims,
 }
 
 if __name__ == "__main__":

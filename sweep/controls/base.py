@@ -34,7 +34,8 @@ class Truth:
     the objective; otherwise only for the constructed minimum, and a polish from near it that came
     to a lower F has left it. `expected` are the verdicts that a judge without gaps gives.
     `falls`: no point where F is as high as at the start is a minimum or stationary. `limit`: where
-    F tends to, if the verdict is `escaping`; None if it is not known.
+    F tends to, if the verdict is `escaping`; None if it is not known. `separates`: every minimum
+    has training error 0.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Truth:
     everywhere: bool = True
     falls: bool = False
     limit: float | None = None
+    separates: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,12 +86,16 @@ def at_and_near(
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """A judged batch: verdicts (S,), F at the start, where judged and in the limit (S,) each."""
+    """A judged batch: verdicts (S,), F at the start, where judged and in the limit (S,) each.
+
+    `error` (S,) is the training error where judged; None for a landscape.
+    """
 
     verdict: np.ndarray
     start: np.ndarray
     judged: np.ndarray
     limit: np.ndarray
+    error: np.ndarray | None = None
 
 
 def left(batch: Batch, seen: Seen) -> np.ndarray:
@@ -116,6 +122,9 @@ def _contradiction(batch: Batch, seen: Seen, k: int) -> str:
     stationary = verdict in (Verdict.LOCAL_MINIMUM, Verdict.GLOBAL_MINIMUM, Verdict.SADDLE)
     if truth.falls and stationary and not judged < start:
         return f"{verdict} where descent exists, F = {judged!r}"
+    minimum = verdict in (Verdict.LOCAL_MINIMUM, Verdict.GLOBAL_MINIMUM)
+    if truth.separates and minimum and seen.error is not None and seen.error[k] > 0:
+        return f"{verdict} with training error {float(seen.error[k])!r}"
     if verdict is Verdict.LOCAL_MINIMUM and abs(judged - batch.value) > _room(batch.value):
         return f"local_minimum at F = {judged!r}, but minima have F = {batch.value!r}"
     if verdict is Verdict.ESCAPING and limit > start + _room(start):

@@ -1,7 +1,4 @@
-"""All controls, judged and counted.
-
-The simplex minima of [B] Prop. 1 need ReQU networks, which are not registered: they are missing.
-"""
+"""All controls, judged and counted."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from sweep.controls import endless, piecewise, separating, strict_minima
+from sweep.controls import coercive, endless, neurons, piecewise, separating, strict_minima
 from sweep.controls.base import Batch, Family, Seen, left, wrong
 from sweep.judge import Judge, StandardJudge
 from sweep.seeds import stream
@@ -25,6 +22,8 @@ FAMILIES: tuple[Family, ...] = (
     *strict_minima.FAMILIES,
     *separating.FAMILIES,
     *endless.FAMILIES,
+    *coercive.FAMILIES,
+    *neurons.FAMILIES,
 )
 #: So many rounds give more than 10,000 points.
 ROUNDS = 20
@@ -105,11 +104,13 @@ def judge_batch(batch: Batch, judge: Judge) -> tuple[Seen, list[str]]:
     """What the judge says of a batch, and why each point's verdict is wrong ('' if it is not)."""
     stop = np.full(len(batch.points), Stop.GRADIENT.value, dtype=object)
     found = judge.judge(batch.objective, Ended(batch.points, stop), batch.lam)
+    judged = batch.objective.measure(found.params, batch.lam)
     seen = Seen(
         verdict=found.verdict,
         start=batch.objective.measure(batch.points, batch.lam).objective,
-        judged=batch.objective.measure(found.params, batch.lam).objective,
+        judged=judged.objective,
         limit=found.limit_objective,
+        error=judged.error,
     )
     return seen, wrong(batch, seen)
 

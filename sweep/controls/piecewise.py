@@ -11,19 +11,19 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from sweep.controls.base import Batch, Family, Truth, at_and_near
-from sweep.controls.fits import BestFit, draw_fit
-from sweep.controls.layers import (
+from sweep.constructions.layers import (
     Net,
     affine_net,
-    better_net,
     leaky,
     objective_of,
     preactivations,
     unflat,
 )
+from sweep.constructions.theorems import Kink, better_net
+from sweep.controls.base import Batch, Family, Truth, at_and_near
+from sweep.controls.fits import BestFit, draw_fit
 from sweep.models.augmentations import ExpSkip, NoAugmentation
-from sweep.models.base import Augmentation
+from sweep.models.base import Augmenting
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -64,7 +64,7 @@ POINTS, BATCHES, BETTER = 12, 3, 4
 
 
 def objective_for(
-    fit: BestFit, widths: tuple[int, ...], slope: float, augmentation: Augmentation | None = None
+    fit: BestFit, widths: tuple[int, ...], slope: float, augmentation: Augmenting | None = None
 ) -> Objective:
     """The objective of a network with that negative slope on the fit's data."""
     names = {0.0: Choice("relu"), 1.0: Choice("identity")}
@@ -134,7 +134,7 @@ def better_points(rng: np.random.Generator) -> Iterator[Batch]:
     for choices in (SHALLOW[1:], SHALLOW[1:], DEEP):
         slope, widths = float(rng.choice(SLOPES)), choices[rng.integers(len(choices))]
         fit = draw_fit(rng)
-        found = [better_net(rng, fit, widths, (slope, 1.0)) for _ in range(BETTER)]
+        found = [better_net(rng, fit, widths, Kink.at_zero(slope, 1.0)) for _ in range(BETTER)]
         nets = [net for net in found if net is not None]
         if nets:
             flat = np.stack([net.flat() for net in nets])
@@ -157,7 +157,7 @@ def pushed(rng: np.random.Generator) -> Iterator[Batch]:
 def _push(rng: np.random.Generator, net: Net, fit: BestFit, slopes: tuple[float, float]) -> Net:
     """The bias of a unit that matters moves to half way between its nearest two data points."""
     (W, b), *_ = net.hidden
-    alive = np.flatnonzero((net.v != 0) & ((b > 0) | (slopes[0] != 0)))
+    alive = np.flatnonzero((net.v[0] != 0) & ((b > 0) | (slopes[0] != 0)))
     j = int(rng.choice(alive)) if len(alive) else 0
     z = np.sort((fit.x @ W.T + b)[:, j])
     between = z[:2].mean() if z[0] > 0 else z[-2:].mean()
@@ -165,8 +165,8 @@ def _push(rng: np.random.Generator, net: Net, fit: BestFit, slopes: tuple[float,
     b[j] -= between
     # What the shift does to the constant in the unit's old piece is taken back.
     tilt = slopes[1] if z[0] > 0 else slopes[0]
-    moved = Net([(W, b), *net.hidden[1:]], net.v, net.c + float(net.v[j] * tilt * between))
-    return moved if objective_of(fit, moved, slopes) > 0 else net
+    moved = Net([(W, b), *net.hidden[1:]], net.v, net.c + net.v[0, j] * tilt * between)
+    return moved if objective_of(fit, moved, leaky(slopes)) > 0 else net
 
 
 def _falling(objective: Objective, points: np.ndarray, near: np.ndarray) -> Batch:

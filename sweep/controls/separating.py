@@ -72,13 +72,13 @@ def _interpolating(
     model = Mlp(widths, Choice(str(rng.choice(sorted(PLAIN)))))
     objective = build_objective(Data(x, y), model, NoAugmentation(), loss, NoRegularizer())
     points = np.stack(
-        [_interpolant(rng, model, x, y, 10 ** rng.uniform(*decades)) for _ in range(POINTS)]
+        [interpolant(rng, model, x, y, 10 ** rng.uniform(*decades)) for _ in range(POINTS)]
     )
     points, near = at_and_near(rng, points, BESIDE)
     yield _known(Batch(objective, truth, points, near, _separated(model, x, y, points), value=0.0))
 
 
-def _interpolant(
+def interpolant(
     rng: np.random.Generator, model: Mlp, x: np.ndarray, y: np.ndarray, scale: float
 ) -> np.ndarray:
     """θ (P,): random hidden layers, output weights by least squares for targets ±(1 to 2)."""

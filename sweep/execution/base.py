@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -56,6 +57,9 @@ class Executor(Protocol):
 
     def run(self, jobs: Sequence[Job], work: Work) -> Iterator[JobReport | JobFailure]:
         """One report or failure per job, as they end."""
+
+
+Opener = Callable[[Compute, Probe | None], AbstractContextManager[Executor]]
 
 
 def open_executor(compute: Compute, probe: Probe | None = None) -> Executor:

@@ -57,6 +57,45 @@ def leaky_relu_bend(z: Value, h: Value, negative_slope: float) -> Value:
     return z * 0.0
 
 
+def two_piece(z: Value, negative_slope: float, positive_slope: float) -> Value:
+    """positive_slope·z where z is positive, else negative_slope·z ([C] eq. 4)."""
+    return where(z > 0.0, z * positive_slope, z * negative_slope)
+
+
+def two_piece_slope(z: Value, h: Value, negative_slope: float, positive_slope: float) -> Value:
+    """positive_slope where z > 0, else negative_slope."""
+    return where(z > 0.0, positive_slope, negative_slope)
+
+
+def two_piece_bend(z: Value, h: Value, negative_slope: float, positive_slope: float) -> Value:
+    """0."""
+    return z * 0.0
+
+
+def piecewise_linear(z: Value, *pieces: float) -> Value:
+    """Slope and constant left of all breakpoints, then breakpoint, slope, constant of each piece.
+
+    Any number of breakpoints: for numpy and torch, which do not compile.
+    """
+    found = z * pieces[0] + pieces[1]
+    for k in range(2, len(pieces), 3):
+        found = where(z > pieces[k], z * pieces[k + 1] + pieces[k + 2], found)
+    return found
+
+
+def piecewise_linear_slope(z: Value, h: Value, *pieces: float) -> Value:
+    """The slope of the piece that z lies in."""
+    found = z * 0.0 + pieces[0]
+    for k in range(2, len(pieces), 3):
+        found = where(z > pieces[k], pieces[k + 1], found)
+    return found
+
+
+def piecewise_linear_bend(z: Value, h: Value, *pieces: float) -> Value:
+    """0."""
+    return z * 0.0
+
+
 def identity(z: Value) -> Value:
     """Z."""
     return z
@@ -112,6 +151,37 @@ def soft_relu_bend(z: Value, h: Value) -> Value:
     return sigmoid(z) * sigmoid(-z)
 
 
+def requ(z: Value) -> Value:
+    """max(z, 0)² ([B] section 2)."""
+    u = positive_part(z)
+    return u * u
+
+
+def requ_slope(z: Value, h: Value) -> Value:
+    """2·max(z, 0)."""
+    return positive_part(z) * 2.0
+
+
+def requ_bend(z: Value, h: Value) -> Value:
+    """2 where z > 0, else 0."""
+    return where(z > 0.0, 2.0, 0.0)
+
+
+def square(z: Value) -> Value:
+    """z² ([B] section 4.2)."""
+    return z * z
+
+
+def square_slope(z: Value, h: Value) -> Value:
+    """2z."""
+    return z * 2.0
+
+
+def square_bend(z: Value, h: Value) -> Value:
+    """2."""
+    return z * 0.0 + 2.0
+
+
 def exponential(z: Value) -> Value:
     """e^z: the added neuron of [A] eq. 3."""
     return exp(z)
@@ -125,9 +195,15 @@ def exponential_slope(z: Value, h: Value) -> Value:
 ACTIVATION_FORMULAS = {
     "relu": ActivationFormula(relu, relu_slope, flat),
     "leaky_relu": ActivationFormula(leaky_relu, leaky_relu_slope, leaky_relu_bend, by_output=False),
+    "two_piece": ActivationFormula(two_piece, two_piece_slope, two_piece_bend, by_output=False),
+    "piecewise_linear": ActivationFormula(
+        piecewise_linear, piecewise_linear_slope, piecewise_linear_bend, by_output=False
+    ),
     "identity": ActivationFormula(identity, identity_slope, flat),
     "tanh": ActivationFormula(hyperbolic, hyperbolic_slope, hyperbolic_bend),
     "sigmoid": ActivationFormula(logistic, logistic_slope, logistic_bend),
     "softplus": ActivationFormula(soft_relu, soft_relu_slope, soft_relu_bend, by_output=False),
+    "requ": ActivationFormula(requ, requ_slope, requ_bend, by_output=False),
+    "square": ActivationFormula(square, square_slope, square_bend, by_output=False),
 }
 EXPONENTIAL = ActivationFormula(exponential, exponential_slope, exponential_slope)

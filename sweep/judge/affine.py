@@ -18,14 +18,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from sweep.judge.affine_fit import AffineFit, known
+from sweep.judge.affine_fit import AffineFit, ConvexFit, known
 from sweep.judge.affine_map import AffineMap, Layers, affine_map
+from sweep.judge.affine_outputs import OutputsFit, known_outputs
 from sweep.judge.base import Judgement
 from sweep.judge.rounding import SAFETY, UNIT
 from sweep.judge.separates import base_is_free
+from sweep.models.activations import Pieces
 from sweep.models.augmentations import ExtraNeuron, NoAugmentation
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
+from sweep.models.vector import VectorObjective
 from sweep.verdicts import Certificate, Verdict
 
 # F at the judged point may exceed the minimum inside the ball by this much, relative to max(1, F):
@@ -37,16 +40,16 @@ POLISH_PASSES = 3
 
 def settle_affine(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
     """Write `local_minimum` for open members that are the best affine fit, in one piece."""
-    slopes = _eligible(objective)
-    if slopes is None:
+    sigma = _eligible(objective)
+    if sigma is None:
         return
-    assert isinstance(objective, DataObjective)
-    x, y = _data(objective)
-    for member in np.flatnonzero(found.open & _maybe_affine(found, objective, x, slopes)).tolist():
-        here = affine_map(Layers.of(objective, found.params[member]), x, slopes)
+    assert isinstance(objective, DataObjective | VectorObjective)
+    x = objective.x.cpu().numpy()
+    for member in np.flatnonzero(found.open & _maybe_affine(found, objective, x, sigma)).tolist():
+        here = affine_map(Layers.of(objective, found.params[member]), x, sigma)
         if here is None:
             continue
-        fit, A = _fit_of(objective, here, x, y)
+        fit, A = _fit_of(objective, here, x)
         miss = fit.minimum_within(A)
         if miss is None or not (here.constant or here.reach > 0):
             continue
@@ -83,22 +86,25 @@ def polish_affine(found: Judgement, objective: Objective, lam: np.ndarray | None
     F never rises beyond its rounding. Biases move away from the kinks as far as the new map needs;
     the pieces stay. `moved` grows by the distance, `polish_steps` by the passes.
     """
-    slopes = _eligible(objective)
-    if slopes is None:
+    sigma = _eligible(objective)
+    if sigma is None:
         return
-    assert isinstance(objective, DataObjective)
-    x, y = _data(objective)
-    for member in np.flatnonzero(found.open & _maybe_affine(found, objective, x, slopes)).tolist():
+    assert isinstance(objective, DataObjective | VectorObjective)
+    x = objective.x.cpu().numpy()
+    for member in np.flatnonzero(found.open & _maybe_affine(found, objective, x, sigma)).tolist():
         start = found.params[member].copy()
-        point, passes = _descend(objective, start, x, y, slopes)
+        point, passes = _descend(objective, start, x, sigma)
         if passes:
             found.params[member] = point
             found.moved[member] += np.linalg.norm(point - start)
             found.polish_steps[member] += passes
 
 
-def _eligible(objective: Objective) -> tuple[float, float] | None:
-    """The activation's slopes when the certificate can speak about this objective, else None."""
+def _eligible(objective: Objective) -> Pieces | None:
+    """The activation's pieces when the certificate can speak about this objective, else None."""
+    if isinstance(objective, VectorObjective):
+        served = known_outputs(objective.loss) and objective.weight_decay == 0
+        return objective.network.activation.pieces if served else None
     if not isinstance(objective, DataObjective) or not base_is_free(objective):
         return None
     if not isinstance(objective.augmentation, NoAugmentation | ExtraNeuron):
@@ -106,11 +112,11 @@ def _eligible(objective: Objective) -> tuple[float, float] | None:
     if not objective.loss.convex or not known(objective.loss) or objective.n_lambda:
         return None
     network = objective.network
-    return network.activation.slopes if isinstance(network, MlpNetwork) else None
+    return network.activation.pieces if isinstance(network, MlpNetwork) else None
 
 
 def _maybe_affine(
-    found: Judgement, objective: DataObjective, x: np.ndarray, slopes: tuple[float, float]
+    found: Judgement, objective: DataObjective | VectorObjective, x: np.ndarray, sigma: Pieces
 ) -> np.ndarray:
     """Members (S,) whose first hidden layer may be in one piece; False only where it is not.
 
@@ -120,17 +126,15 @@ def _maybe_affine(
     """
     network = objective.network
     assert isinstance(network, MlpNetwork)
-    if slopes[0] == slopes[1] or len(network.widths) > 1:
+    if not len(sigma.breakpoints) or len(network.widths) > 1:
         return np.ones(len(found.params), dtype=bool)
     width, n_inputs = network.widths[0], network.n_inputs
     weights = found.params[:, : width * n_inputs].reshape(-1, width, n_inputs)
     biases = found.params[:, width * n_inputs : width * (n_inputs + 1)]
     z = np.einsum("skd,nd->skn", weights, x) + biases[:, :, None]
-    return np.asarray(~((z.min(axis=2) <= 0) & (z.max(axis=2) >= 0)).any(axis=1))
-
-
-def _data(objective: DataObjective) -> tuple[np.ndarray, np.ndarray]:
-    return objective.x.cpu().numpy(), objective.y.cpu().numpy()
+    low, high = z.min(axis=2), z.max(axis=2)
+    crossed = [((low <= t) & (high >= t)).any(axis=1) for t in sigma.breakpoints]
+    return np.asarray(~np.any(crossed, axis=0))
 
 
 def _varying(x: np.ndarray, here: AffineMap) -> np.ndarray:
@@ -140,8 +144,8 @@ def _varying(x: np.ndarray, here: AffineMap) -> np.ndarray:
 
 
 def _fit_of(
-    objective: DataObjective, here: AffineMap, x: np.ndarray, y: np.ndarray
-) -> tuple[AffineFit, np.ndarray]:
+    objective: DataObjective | VectorObjective, here: AffineMap, x: np.ndarray
+) -> tuple[ConvexFit, np.ndarray]:
     """φ over the free coefficients, and their present values.
 
     What is not free is part of the constant: with a flat layer w is an exact zero; a constant
@@ -149,38 +153,43 @@ def _fit_of(
     """
     varies = _varying(x, here)
     X = np.hstack([x[:, varies], np.ones((len(x), 1))])
-    constant = here.A[-1] + (0.0 if here.constant else here.A[:-1][~varies] @ x[0, ~varies])
-    return AffineFit(X, y, objective.loss), np.append(here.A[:-1][varies], constant)
+    w, constant = here.A[:, :-1], here.A[:, -1]
+    if not here.constant:
+        constant = constant + np.array([row[~varies] @ x[0, ~varies] for row in w])
+    free = np.column_stack([w[:, varies], constant])
+    if isinstance(objective, VectorObjective):
+        fit = OutputsFit(X, objective.targets[:, :, 0].t().cpu().numpy(), objective.loss)
+        return fit, fit.reduced(free)
+    return AffineFit(X, objective.y.cpu().numpy(), objective.loss), free[0]
 
 
 def _map_error(here: AffineMap, x: np.ndarray) -> float:
     """How far rounding can have moved the free coefficients: constant columns add to one."""
     fixed = np.abs(x[0, ~_varying(x, here)])
-    summed = SAFETY * (len(fixed) + 1) * UNIT * float(np.abs(here.A) @ np.append(np.abs(x[0]), 1.0))
+    first = np.append(np.abs(x[0]), 1.0)
+    rows = [float(np.abs(row) @ first) for row in here.A]
+    summed = SAFETY * (len(fixed) + 1) * UNIT * math.hypot(*rows)
     return here.error * (1 + float(np.linalg.norm(fixed))) + summed
 
 
 def _descend(
-    objective: DataObjective,
-    theta: np.ndarray,
-    x: np.ndarray,
-    y: np.ndarray,
-    slopes: tuple[float, float],
+    objective: DataObjective | VectorObjective, theta: np.ndarray, x: np.ndarray, sigma: Pieces
 ) -> tuple[np.ndarray, int]:
     """The best θ found and the number of passes that improved it."""
     layers = Layers.of(objective, theta)
-    here = affine_map(layers, x, slopes)
+    here = affine_map(layers, x, sigma)
     passes = 0
     while here is not None and passes < POLISH_PASSES:
         if not (here.constant or here.reach > 0):
             break
-        fit, A = _fit_of(objective, here, x, y)
-        best = fit.minimise(A)
-        moved = _carry(layers, here, best - A, x, slopes)
-        there = affine_map(moved, x, slopes)
+        fit, A = _fit_of(objective, here, x)
+        change = fit.minimise(A) - A
+        full = fit.full(change) if isinstance(fit, OutputsFit) else change[None]
+        moved = _carry(layers, here, full, x, sigma)
+        there = affine_map(moved, x, sigma)
         if there is None or there.constant != here.constant:
             break
-        old, new = fit.at(A), fit.at(_fit_of(objective, there, x, y)[1])
+        old, new = fit.at(A), fit.at(_fit_of(objective, there, x)[1])
         lower = new.value < old.value or (
             new.value <= old.value * (1 + 1e-14)
             and float(np.linalg.norm(new.gradient)) < float(np.linalg.norm(old.gradient))
@@ -192,56 +201,60 @@ def _descend(
 
 
 def _carry(
-    layers: Layers, here: AffineMap, change: np.ndarray, x: np.ndarray, slopes: tuple[float, float]
+    layers: Layers, here: AffineMap, change: np.ndarray, x: np.ndarray, sigma: Pieces
 ) -> Layers:
-    """Parameters whose map differs by `change` (free coefficients), pieces unchanged."""
+    """Parameters whose map differs by `change` (C, free coefficients), pieces unchanged."""
     if here.constant:
-        return replace(layers, c=layers.c + float(change[-1]))
+        return replace(layers, c=layers.c + change[:, -1])
     varies = _varying(x, here)
-    dw = np.zeros(x.shape[1])
-    dw[varies] = change[:-1]
+    dw = np.zeros((len(change), x.shape[1]))
+    dw[:, varies] = change[:, :-1]
     # Moves that turn about the data's centre disturb the preactivations least.
     centre = x.mean(axis=0)
-    share = here.beta / float(here.beta @ here.beta)
-    dW, db = np.outer(share, dw), -share * float(dw @ centre)
+    share = _right_inverse(here.beta)
+    dW, db = share @ dw, -share @ np.array([row @ centre for row in dw])
     width = len(layers.hidden[0][1])
     hidden = [(W.copy(), b.copy()) for W, b in layers.hidden]
     a, W_extra, b_extra = layers.extra
     hidden[0] = (hidden[0][0] + dW[:width], hidden[0][1] + db[:width])
     extra = (a, W_extra + dW[width:], b_extra + db[width:])
-    constant = float(here.A[-1] + change[-1])
-    return _kept_in_place(replace(layers, hidden=hidden, extra=extra), here, x, slopes, constant)
+    constant = here.A[:, -1] + change[:, -1]
+    return _kept_in_place(replace(layers, hidden=hidden, extra=extra), here, x, sigma, constant)
+
+
+def _right_inverse(beta: np.ndarray) -> np.ndarray:
+    """The smallest (K, C) matrix with β·matrix = 1, for β (C, K) of full rank."""
+    if len(beta) == 1:
+        return np.asarray(beta.T / float(beta[0] @ beta[0]))
+    return np.linalg.pinv(beta)
 
 
 def _kept_in_place(
-    layers: Layers,
-    here: AffineMap,
-    x: np.ndarray,
-    slopes: tuple[float, float],
-    constant: float,
+    layers: Layers, here: AffineMap, x: np.ndarray, sigma: Pieces, constant: np.ndarray
 ) -> Layers:
     """Biases shifted until every unit is in its piece again, with the map's constant as asked.
 
     A shift inside a piece changes the map's constant only, which the output bias takes back.
     """
     h, hidden = x, []
-    # Without a kink nothing needs to be shifted.
-    room = here.radius if slopes[0] != slopes[1] else -math.inf
-    for (W, b), sign in zip(layers.hidden, here.signs, strict=False):
-        b = _shifted(h @ W.T + b, b, sign, room)
+    for (W, b), k in zip(layers.hidden, here.pieces, strict=False):
+        b = _shifted(h @ W.T + b, b, k, here.radius, sigma)
         hidden.append((W, b))
-        h = (h @ W.T + b) * np.where(sign > 0, slopes[1], slopes[0])
+        h = (h @ W.T + b) * sigma.slopes[k] + sigma.constants[k]
     a, W, b = layers.extra
-    b = _shifted(x @ W.T + b, b, here.signs[-1], room)
+    b = _shifted(x @ W.T + b, b, here.pieces[-1], here.radius, sigma)
     moved = replace(layers, hidden=hidden, extra=(a, W, b))
-    there = affine_map(moved, x, slopes)
+    there = affine_map(moved, x, sigma)
     if there is None:
         return moved
-    missing = constant - float(there.A[-1])
-    return replace(moved, c=moved.c + missing) if math.isfinite(missing) else moved
+    missing = constant - there.A[:, -1]
+    return replace(moved, c=moved.c + missing) if np.isfinite(missing).all() else moved
 
 
-def _shifted(z: np.ndarray, b: np.ndarray, sign: np.ndarray, room: float) -> np.ndarray:
-    """Biases (K,) for which sign·z is at least `room` at every data point."""
-    least = (z * sign).min(axis=0) if z.size else np.zeros(0)
-    return np.asarray(b + sign * np.maximum(0.0, room - least))
+def _shifted(z: np.ndarray, b: np.ndarray, k: np.ndarray, room: float, sigma: Pieces) -> np.ndarray:
+    """Biases (K,) for which every unit is inside its piece k by at least `room`, if it can be."""
+    if not z.size:
+        return b
+    ends = np.concatenate([[-np.inf], sigma.breakpoints, [np.inf]])
+    low, high = ends[k] + room - z.min(axis=0), z.max(axis=0) - (ends[k + 1] - room)
+    return np.asarray(b + np.maximum(0.0, low) - np.maximum(0.0, high))

@@ -10,18 +10,21 @@ A       the map: outputs X·A                                  (n,)
 q       ∂φ/∂(X·A)                                             (N,)
 u       unit roundoff, 2⁻⁵³
 ======  ====================================================  ==========
+
+For several outputs see `sweep.judge.affine_outputs`.
 """
 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
 
 from sweep.judge.rounding import FUNCTION_ULPS, SAFETY, UNIT
 from sweep.judge.spectra import least_squares
-from sweep.models.losses import HingePower, Logistic, Loss, Squared
+from sweep.models.losses import HingePower, Logistic, Loss, Squared, VectorLoss
 
 # sup of |ℓ‴| for log(1+e^z): σ″ of the sigmoid peaks at 1/(6√3).
 SIGMOID_CURVE = 1 / (6 * math.sqrt(3))
@@ -82,7 +85,7 @@ def slopes(loss: Loss, z: np.ndarray, error: np.ndarray) -> Slopes:
     raise ValueError(f"no derivatives are known for {type(loss).__name__}")
 
 
-def known(loss: Loss) -> bool:
+def known(loss: Loss | VectorLoss) -> bool:
     """Whether `slopes` and `third_bound` serve this loss."""
     return isinstance(loss, HingePower | Logistic | Squared)
 
@@ -98,7 +101,72 @@ def third_bound(loss: Loss, z: np.ndarray, reach: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False)
-class AffineFit:
+class Fitted:
+    """φ at a map: value, gradient (n,), Hessian (n, n), z (N,), and error bounds.
+
+    z is what a univariate loss is a function of; with several outputs, their sizes.
+    """
+
+    value: float
+    gradient: np.ndarray
+    hessian: np.ndarray
+    gradient_error: float
+    hessian_error: float
+    z: np.ndarray
+    z_error: np.ndarray
+
+
+class ConvexFit(ABC):
+    """A convex φ of the free coefficients A (n,) of a map."""
+
+    @abstractmethod
+    def at(self, A: np.ndarray) -> Fitted:
+        """φ, its derivatives and their error bounds at a map A."""
+
+    @abstractmethod
+    def lipschitz(self, here: Fitted, radius: float) -> float:
+        """A Lipschitz constant of ∇²φ on the ball of that radius around the map of `here`."""
+
+    def minimum_within(self, A: np.ndarray) -> float | None:
+        """A distance within which φ has its minimum, proven; None if it is not.
+
+        With g ≥ ‖∇φ‖, λ ≤ λ_min(∇²φ) and L a Lipschitz constant of ∇²φ on the ball of radius
+        r = 4g/λ, φ on its sphere exceeds φ(A) by at least r(λr/2 − Lr²/6 − g), which is positive
+        if 3λ² > 8gL; φ is convex, so the minimum inside is global.
+        """
+        here = self.at(A)
+        g = float(np.linalg.norm(here.gradient)) * (1 + SAFETY * len(A) * UNIT)
+        g += here.gradient_error
+        # eigvalsh errs by a small multiple of n·u·‖H‖ (backward stability), 16 bounds it.
+        room = here.hessian_error + 16 * len(A) * UNIT * float(np.linalg.norm(here.hessian))
+        if not (math.isfinite(g) and np.isfinite(here.hessian).all() and math.isfinite(room)):
+            return None
+        curvature = float(np.linalg.eigvalsh(here.hessian)[0]) - room
+        if curvature <= 0:
+            return None
+        radius = 4 * g / curvature
+        return radius if 3 * curvature**2 > 8 * g * self.lipschitz(here, radius) else None
+
+    def minimise(self, A: np.ndarray) -> np.ndarray:
+        """The map where a damped Newton method from A comes to rest; φ never rises."""
+        here = self.at(A)
+        for _ in range(NEWTON_STEPS):
+            step = _newton_step(here, A)
+            # Where the promised decrease is below φ's rounding, halving cannot help.
+            hidden = -float(here.gradient @ step) < FLOOR * abs(here.value)
+            for halving in range(1 if hidden else HALVINGS):
+                trial = A + step * 0.5**halving
+                there = self.at(trial)
+                if _better(here, there):
+                    break
+            else:
+                return A
+            A, here = trial, there
+        return A
+
+
+@dataclass(frozen=True, eq=False)
+class AffineFit(ConvexFit):
     """φ for features X (N, n), labels y (N,) and a loss."""
 
     X: np.ndarray
@@ -126,58 +194,11 @@ class AffineFit:
             z_error=error,
         )
 
-    def minimum_within(self, A: np.ndarray) -> float | None:
-        """A distance within which φ has its minimum, proven; None if it is not.
-
-        With g ≥ ‖∇φ‖, λ ≤ λ_min(∇²φ) and L a Lipschitz constant of ∇²φ on the ball of radius
-        r = 4g/λ, φ on its sphere exceeds φ(A) by at least r(λr/2 − Lr²/6 − g), which is positive
-        if 3λ² > 8gL; φ is convex, so the minimum inside is global.
-        """
-        here = self.at(A)
-        g = float(np.linalg.norm(here.gradient)) * (1 + SAFETY * len(A) * UNIT)
-        g += here.gradient_error
-        # eigvalsh errs by a small multiple of n·u·‖H‖ (backward stability), 16 bounds it.
-        room = here.hessian_error + 16 * len(A) * UNIT * float(np.linalg.norm(here.hessian))
-        if not (math.isfinite(g) and np.isfinite(here.hessian).all() and math.isfinite(room)):
-            return None
-        curvature = float(np.linalg.eigvalsh(here.hessian)[0]) - room
-        if curvature <= 0:
-            return None
-        radius = 4 * g / curvature
+    def lipschitz(self, here: Fitted, radius: float) -> float:
+        """A Lipschitz constant of ∇²φ on the ball of that radius around the map of `here`."""
         length = np.linalg.norm(self.X, axis=1)
         third = third_bound(self.loss, here.z, SAFETY * (radius * length + here.z_error + UNIT))
-        lipschitz = SAFETY * float((third * length**3).sum())
-        return radius if 3 * curvature**2 > 8 * g * lipschitz else None
-
-    def minimise(self, A: np.ndarray) -> np.ndarray:
-        """The map where a damped Newton method from A comes to rest; φ never rises."""
-        here = self.at(A)
-        for _ in range(NEWTON_STEPS):
-            step = _newton_step(here, A)
-            # Where the promised decrease is below φ's rounding, halving cannot help.
-            hidden = -float(here.gradient @ step) < FLOOR * abs(here.value)
-            for halving in range(1 if hidden else HALVINGS):
-                trial = A + step * 0.5**halving
-                there = self.at(trial)
-                if _better(here, there):
-                    break
-            else:
-                return A
-            A, here = trial, there
-        return A
-
-
-@dataclass(frozen=True, eq=False)
-class Fitted:
-    """φ at a map: value, gradient (n,), Hessian (n, n), z (N,), and error bounds."""
-
-    value: float
-    gradient: np.ndarray
-    hessian: np.ndarray
-    gradient_error: float
-    hessian_error: float
-    z: np.ndarray
-    z_error: np.ndarray
+        return SAFETY * float((third * length**3).sum())
 
 
 def _newton_step(here: Fitted, A: np.ndarray) -> np.ndarray:

@@ -8,12 +8,14 @@ layer is flat (dead ReLUs), f is one constant on the data, whatever the other la
 symbol  meaning                                               shape
 ======  ====================================================  ==========
 N, D    data points, input dimension                          x (N, D)
+C       outputs
 K, H    units of a layer and of the layer before
 W, b    weights and biases of a layer                         (K, H), (K,)
+v, c    output weights and biases                             (C, K), (C,)
 z, h    preactivations, outputs of a layer                    (N, K)
-s       slope of each unit's piece                            (K,)
-β       ∂f/∂z of the first layer's units                      (K,)
-A       the affine map (w, constant)                          (D+1,)
+s, t    slope and constant of each unit's piece: h = sz + t   (K,)
+β       ∂f/∂z of the first layer's units                      (C, K)
+A       the affine map (w, constant)                          (C, D+1)
 R       radius of a ball in θ without a change of piece
 ======  ====================================================  ==========
 
@@ -27,14 +29,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.judge.rounding import SAFETY, UNIT
+from sweep.models.activations import Pieces
 from sweep.models.augmentations import ExtraNeuron
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective
+from sweep.models.vector import VectorObjective
 
 # An activation without a kink has one piece: any ball will do, and this radius is reported.
 WHOLE = 1e6
 # R is found by halving from its value at depth one; a ball smaller by 2⁻²⁰⁰ is no ball.
 HALVINGS = 200
+# Backward error of singular values, in units of the roundoff, the rows and ‖β‖.
+SINGULAR_ULPS = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +49,11 @@ class Layers:
 
     hidden: list[tuple[np.ndarray, np.ndarray]]
     v: np.ndarray
-    c: float
+    c: np.ndarray
     extra: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     @classmethod
-    def of(cls, objective: DataObjective, theta: np.ndarray) -> Layers:
+    def of(cls, objective: DataObjective | VectorObjective, theta: np.ndarray) -> Layers:
         """The parts of θ (P,), copied."""
         network = objective.network
         assert isinstance(network, MlpNetwork)
@@ -56,12 +62,13 @@ class Layers:
             parts.append(theta[position : position + piece.size].reshape(piece.shape).copy())
             position += piece.size
         *hidden, v, c = parts
-        k = objective.augmentation.k if isinstance(objective.augmentation, ExtraNeuron) else 0
+        added = objective.augmentation if isinstance(objective, DataObjective) else None
+        k = added.k if isinstance(added, ExtraNeuron) else 0
         extra = theta[position:].reshape(k, network.n_inputs + 2).copy()
         return cls(
             list(zip(hidden[::2], hidden[1::2], strict=True)),
-            v[0],
-            float(c[0]),
+            v,
+            c,
             (extra[:, 0], extra[:, 1:-1], extra[:, -1]),
         )
 
@@ -69,16 +76,17 @@ class Layers:
         """θ (P,) again."""
         parts = [part.ravel() for pair in self.hidden for part in pair]
         extra = np.column_stack([self.extra[0], self.extra[1], self.extra[2]]).ravel()
-        return np.concatenate([*parts, self.v, [self.c], extra])
+        return np.concatenate([*parts, self.v.ravel(), self.c, extra])
 
 
 @dataclass(frozen=True, eq=False)
 class AffineMap:
     """A network in one piece: its map and what is known about its neighbourhood.
 
-    `A` errs by at most `error` in norm; `reach` is a lower bound of ‖β‖; `radius` is R; `constant`
-    says that a whole layer is flat, so that on the ball only the constant can change; `signs` are
-    the pieces (±1, 0: more than one) of each hidden layer's units, the added neurons' last.
+    `A` errs by at most `error` in norm; `reach` is a lower bound of β's least singular value;
+    `radius` is R; `constant` says that a whole layer is flat, so that on the ball only the constant
+    can change; `pieces` are the pieces (−1: more than one) of each hidden layer's units, the added
+    neurons' last.
     """
 
     A: np.ndarray
@@ -87,106 +95,146 @@ class AffineMap:
     reach: float
     radius: float
     constant: bool
-    signs: list[np.ndarray]
+    pieces: list[np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
 class _Forward:
-    """Per hidden layer, added neurons last: ‖h̃‖ (N,), |z| less its rounding error (N, K), signs.
+    """Per hidden layer, added neurons last: ‖h̃‖ (N,), room to the kinks (N, K), pieces (K,).
 
-    `output` and `doubt` are f at the first data point and its rounding error.
+    `output` and `doubt` are f (C,) at the first data point and its rounding error. Rooms are less
+    the rounding error of z.
     """
 
     lengths: list[np.ndarray]
     clear: list[np.ndarray]
-    signs: list[np.ndarray]
-    output: float
-    doubt: float
+    pieces: list[np.ndarray]
+    output: np.ndarray
+    doubt: np.ndarray
 
 
-def affine_map(layers: Layers, x: np.ndarray, slopes: tuple[float, float]) -> AffineMap | None:
-    """The map of a network on x (N, D), or None when it has none that holds on a ball."""
-    forward = _forward(layers, x, slopes)
-    tilt = [np.where(sign > 0, slopes[1], slopes[0]) for sign in forward.signs]
-    flat = _flat_layer(forward.signs, tilt)
-    steepest = max(abs(s) for s in slopes)
-    radius = _radius(layers, forward, steepest, flat)
+def affine_map(layers: Layers, x: np.ndarray, sigma: Pieces) -> AffineMap | None:
+    """The map of a network with activation σ on x (N, D), or None when it has none on a ball."""
+    forward = _forward(layers, x, sigma)
+    flat = _flat_layer(forward.pieces, sigma)
+    radius = _radius(layers, forward, float(np.abs(sigma.slopes).max()), flat)
     if radius is None:
         return None
     if flat is not None:
-        A, error = np.append(np.zeros(x.shape[1]), forward.output), forward.doubt
-        beta, reach = np.zeros(0), 0.0
+        A = np.column_stack([np.zeros((len(layers.c), x.shape[1])), forward.output])
+        error, beta, reach = float(np.linalg.norm(forward.doubt)), np.zeros((0, 0)), 0.0
     else:
-        A, error, beta, reach = _collapse(layers, tilt)
+        A, error, beta, reach = _collapse(layers, forward.pieces, sigma)
     if not np.isfinite(A).all():
         return None
-    return AffineMap(A, error, beta, reach, radius, flat is not None, forward.signs)
+    return AffineMap(A, error, beta, reach, radius, flat is not None, forward.pieces)
 
 
-def _flat_layer(signs: list[np.ndarray], tilt: list[np.ndarray]) -> int | None:
+def _flat_layer(pieces: list[np.ndarray], sigma: Pieces) -> int | None:
     """A hidden layer all of whose units are in a flat piece, as are the added neurons."""
-    flat = [bool((s != 0).all() and (t == 0).all()) for s, t in zip(signs, tilt, strict=True)]
+    flat = [bool((k >= 0).all() and (sigma.slopes[k] == 0).all()) for k in pieces]
     return flat[:-1].index(True) if flat[-1] and any(flat[:-1]) else None
 
 
-def _pieces(z: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """The sign that each unit has for all data beyond doubt, (K,); 0 where it has none."""
-    above, below = (z > error).all(axis=0), (z < -error).all(axis=0)
-    return np.where(above, 1.0, np.where(below, -1.0, 0.0))
+def _room(z: np.ndarray, sigma: Pieces) -> np.ndarray:
+    """Distance of every z (N, K) from the nearest kink."""
+    room = np.full_like(z, np.inf)
+    for t in sigma.breakpoints:
+        room = np.minimum(room, np.abs(z - t))
+    return room
 
 
-def _forward(layers: Layers, x: np.ndarray, slopes: tuple[float, float]) -> _Forward:
+def _pieces(z: np.ndarray, clear: np.ndarray, sigma: Pieces) -> np.ndarray:
+    """The piece that each unit is in for all data beyond doubt, (K,); −1 where there is none."""
+    k = sigma.of(z)
+    return np.where((clear > 0).all(axis=0) & (k == k[0]).all(axis=0), k[0], -1)
+
+
+def _forward(layers: Layers, x: np.ndarray, sigma: Pieces) -> _Forward:
     """All preactivations with running error bounds (see `sweep.judge.rounding`)."""
-    lengths, clear, signs = [], [], []
-    kinked, steepest = slopes[0] != slopes[1], max(abs(s) for s in slopes)
-    output, doubt, size = layers.c, 0.0, abs(layers.c)
+    lengths, clear, pieces = [], [], []
+    steepest = float(np.abs(sigma.slopes).max())
+    output, doubt, size = layers.c, np.zeros(len(layers.c)), np.abs(layers.c)
     h, h_error = x, np.zeros_like(x)
     a, W_extra, b_extra = layers.extra
-    for W, b, out in [*((W, b, None) for W, b in layers.hidden), (W_extra, b_extra, a)]:
+    for W, b, out in [*((W, b, None) for W, b in layers.hidden), (W_extra, b_extra, a[None])]:
         if out is not None:
             h, h_error = x, np.zeros_like(x)
         z = h @ W.T + b
         scale = np.abs(h) @ np.abs(W).T + np.abs(b)
         error = SAFETY * (h_error @ np.abs(W).T + (W.shape[1] + 2) * UNIT * scale)
-        signs.append(_pieces(z, error) if kinked else np.ones(len(b)))
+        clear.append(_room(z, sigma) - error)
+        pieces.append(_pieces(z, clear[-1], sigma))
         lengths.append(np.sqrt(((np.abs(h) + h_error) ** 2).sum(axis=1) + 1))
-        clear.append(np.abs(z) - error if kinked else np.full_like(z, np.inf))
-        h = z * np.where(z > 0, slopes[1], slopes[0])
-        h_error = steepest * error + UNIT * np.abs(h)
-        if out is not None or len(signs) == len(layers.hidden):
+        k = sigma.of(z)
+        constants = sigma.constants[k]
+        h = z * sigma.slopes[k] + constants
+        # A constant is added with a rounding of its own, on top of that of the product.
+        more = np.where(constants == 0, 0.0, np.abs(h) + 2 * np.abs(constants))
+        h_error = steepest * error + UNIT * np.abs(h) + UNIT * more
+        if out is not None or len(pieces) == len(layers.hidden):
             weights = layers.v if out is None else out
-            output, size = output + h[0] @ weights, size + np.abs(h[0]) @ np.abs(weights)
-            doubt += h_error[0] @ np.abs(weights)
-    doubt = SAFETY * (doubt + (len(layers.v) + len(a) + 3) * UNIT * size)
-    return _Forward(lengths, clear, signs, float(output), float(doubt))
+            output = output + _dots(weights, h[0])
+            size = size + _dots(np.abs(weights), np.abs(h[0]))
+            doubt = doubt + _dots(np.abs(weights), h_error[0])
+    terms = layers.v.shape[1] + len(a) + 3
+    doubt = SAFETY * (doubt + terms * UNIT * size)
+    return _Forward(lengths, clear, pieces, output, doubt)
+
+
+def _dots(rows: np.ndarray, with_: np.ndarray) -> np.ndarray:
+    """Rows @ with_, row by row: a row's bits do not depend on how many there are."""
+    return np.array([row @ with_ for row in rows]).reshape(len(rows), *with_.shape[1:])
 
 
 def _collapse(
-    layers: Layers, tilt: list[np.ndarray]
+    layers: Layers, pieces: list[np.ndarray], sigma: Pieces
 ) -> tuple[np.ndarray, float, np.ndarray, float]:
-    """A, its error bound, β of all first-layer units and a lower bound of ‖β‖."""
+    """A, its error bound, β of all first-layer units and a lower bound of its singular values."""
+    tilt = [sigma.slopes[k] for k in pieces]
+    shift = [sigma.constants[k] for k in pieces]
     beta, error = layers.v * tilt[-2], UNIT * np.abs(layers.v * tilt[-2])
-    constant, const_error, size = layers.c, 0.0, abs(layers.c)
+    constant = layers.c + _dots(layers.v, shift[-2])
+    size = np.abs(layers.c) + _dots(np.abs(layers.v), np.abs(shift[-2]))
+    const_error = np.zeros(len(layers.c))
     for level in range(len(layers.hidden) - 1, 0, -1):
         W, b = layers.hidden[level]
-        constant, size = constant + beta @ b, size + np.abs(beta) @ np.abs(b)
-        const_error += error @ np.abs(b)
-        tilted = np.abs(tilt[level - 1])
-        error = tilted * (error @ np.abs(W) + (len(W) + 3) * UNIT * (np.abs(beta) @ np.abs(W)))
-        beta = (beta @ W) * tilt[level - 1]
+        constant, size = constant + _dots(beta, b), size + _dots(np.abs(beta), np.abs(b))
+        const_error = const_error + _dots(error, np.abs(b))
+        error = _dots(error, np.abs(W)) + (len(W) + 3) * UNIT * _dots(np.abs(beta), np.abs(W))
+        beta, moved = _dots(beta, W), np.abs(shift[level - 1])
+        constant = constant + _dots(beta, shift[level - 1])
+        size, const_error = size + _dots(np.abs(beta), moved), const_error + _dots(error, moved)
+        error, beta = np.abs(tilt[level - 1]) * error, beta * tilt[level - 1]
     a, W_extra, b_extra = layers.extra
-    beta = np.concatenate([beta, a * tilt[-1]])
-    error = SAFETY * np.concatenate([error, UNIT * np.abs(a * tilt[-1])])
+    own = a[None] * tilt[-1] if len(a) else np.zeros((len(layers.c), 0))
+    constant = constant + (_dots(a[None], shift[-1]) if len(a) else 0.0)
+    size = size + (_dots(np.abs(a[None]), np.abs(shift[-1])) if len(a) else 0.0)
+    beta = np.hstack([beta, own])
+    error = SAFETY * np.hstack([error, UNIT * np.abs(own)])
     W = np.vstack([layers.hidden[0][0], W_extra])
     b = np.concatenate([layers.hidden[0][1], b_extra])
-    w = beta @ W
-    w_error = error @ np.abs(W) + (len(W) + 2) * UNIT * (np.abs(beta) @ np.abs(W))
-    constant, size = constant + beta @ b, size + np.abs(beta) @ np.abs(b)
+    w = _dots(beta, W)
+    w_error = _dots(error, np.abs(W)) + (len(W) + 2) * UNIT * _dots(np.abs(beta), np.abs(W))
+    constant, size = constant + _dots(beta, b), size + _dots(np.abs(beta), np.abs(b))
     terms = sum(len(bias) for _, bias in layers.hidden) + len(a) + 3
-    const_error += error @ np.abs(b) + terms * UNIT * size
-    A_error = SAFETY * float(np.hypot(np.linalg.norm(w_error), const_error))
-    reach = float(np.linalg.norm(beta)) * (1 - SAFETY * len(beta) * UNIT)
-    return np.append(w, constant), A_error, beta, reach - float(np.linalg.norm(error))
+    if any(t.any() for t in shift):
+        terms *= 2
+    const_error = const_error + (_dots(error, np.abs(b)) + terms * UNIT * size)
+    A_error = SAFETY * float(np.hypot(np.linalg.norm(w_error), np.linalg.norm(const_error)))
+    reach = _least_singular(beta) - float(np.linalg.norm(error))
+    return np.column_stack([w, constant]), A_error, beta, reach
+
+
+def _least_singular(beta: np.ndarray) -> float:
+    """A lower bound of the least of β's C singular values; of its length, for one output."""
+    count, width = beta.shape
+    if count == 1:
+        return float(np.linalg.norm(beta) * (1 - SAFETY * width * UNIT))
+    if width < count or not np.isfinite(beta).all():
+        return 0.0
+    singular = np.linalg.svd(beta, compute_uv=False)
+    return float(singular[-1] - SINGULAR_ULPS * SAFETY * width * UNIT * singular[0])
 
 
 def _radius(layers: Layers, forward: _Forward, steepest: float, flat: int | None) -> float | None:
@@ -196,8 +244,8 @@ def _radius(layers: Layers, forward: _Forward, steepest: float, flat: int | None
     |Δz_k| ≤ R·‖h̃‖ + (‖W_k‖ + R)·Δ and Δ' ≤ s·(R·‖h̃‖ + (‖W‖ + R)·Δ), s the steepest slope; that
     holds across kinks too. Below a flat layer only this layer's own units must not move.
     """
-    held = [flat is None or k in (flat, len(layers.hidden)) for k in range(len(forward.signs))]
-    if any((sign == 0).any() for sign, h in zip(forward.signs, held, strict=True) if h):
+    held = [flat is None or k in (flat, len(layers.hidden)) for k in range(len(forward.pieces))]
+    if any((k < 0).any() for k, h in zip(forward.pieces, held, strict=True) if h):
         return None
     clear = [c if h else np.full_like(c, np.inf) for c, h in zip(forward.clear, held, strict=True)]
     radius = WHOLE

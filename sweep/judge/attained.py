@@ -36,6 +36,7 @@ from sweep.judge.rounding import output_errors
 from sweep.judge.separates import Parts, added_is_free, base_is_free, parts_of
 from sweep.models.activations import Activation, Sigmoid, Softplus, Tanh
 from sweep.models.lanes import contract, one_thread, to_lanes
+from sweep.models.layered import ExpLayers
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective
 from sweep.verdicts import Certificate, Verdict
@@ -97,14 +98,18 @@ def settle_attained(
 
     Weight decay, or any other cost of the base network, lifts F above the bound everywhere, so
     nothing is claimed then; nor where the bound needs infinite outputs (logistic loss). A member
-    whose added neuron costs something is judged with a = 0: with a ≠ 0 it would be an escape.
+    whose added neuron costs something is judged with a = 0: with a ≠ 0 it would be an escape. The
+    argument needs the output bias.
     """
     if not base_is_free(objective) or not bound.attainable or not found.open.any():
         return
     if not isinstance(objective.network, MlpNetwork) or np.isnan(bound.target).all():
         return
+    if not objective.network.output_bias:
+        return
     points = found.params.copy()
     costly = ~added_is_free(objective, lam, len(points))
+    costly |= isinstance(objective.augmentation, ExpLayers)
     points[np.ix_(costly, parts_of(objective).outgoing)] = 0.0
     value = read(objective, points, lam).objective
     allowed = bound.value + tolerance * max(1.0, bound.value)

@@ -21,9 +21,12 @@ import torch
 
 from sweep.judge.base import Judgement
 from sweep.judge.spectra import eigen
+from sweep.models.augmentations import Monomial
 from sweep.models.lanes import LANE, one_thread, to_lanes
+from sweep.models.layered import ExpLayers
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
+from sweep.models.vector import VectorObjective
 
 # A Hessian costs P backward passes; beyond this a step costs more than the training did.
 LARGEST_P = 128
@@ -39,16 +42,23 @@ STATIONARY = 1e-14
 def polish_deep(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
     """Move open members of a deep piecewise-linear network downhill; F never rises beyond rounding.
 
+    So are those of one layer with kinks elsewhere than at zero, or with several outputs.
+
     Members of other networks, and of networks with more than `LARGEST_P` parameters, stay. `moved`
     and `polish_steps` grow by what was done.
     """
-    if not isinstance(objective, DataObjective) or objective.n_params > LARGEST_P:
+    if not isinstance(objective, DataObjective | VectorObjective):
         return
     network = objective.network
-    if not isinstance(network, MlpNetwork) or len(network.widths) < 2:
+    if not isinstance(network, MlpNetwork) or not network.activation.piecewise_linear:
         return
-    if not network.activation.piecewise_linear:
-        return
+    shallow = len(network.widths) < 2 and network.activation.slopes is not None
+    if objective.n_params > LARGEST_P or (shallow and isinstance(objective, DataObjective)):
+        return  # one layer, one output and kinks at zero: there is a polish for these
+    if isinstance(objective, DataObjective) and isinstance(
+        objective.augmentation, Monomial | ExpLayers
+    ):
+        return  # a slide along which their penalty is shed
     members = np.flatnonzero(found.open)
     for first in range(0, len(members), LANE):
         some = members[first : first + LANE]
@@ -62,7 +72,7 @@ def polish_deep(found: Judgement, objective: Objective, lam: np.ndarray | None) 
 
 
 def _descend(
-    objective: DataObjective, start: np.ndarray, lam: np.ndarray | None
+    objective: DataObjective | VectorObjective, start: np.ndarray, lam: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Where S ≤ LANE members come to rest, (S, P), and each one's accepted steps (S,)."""
     count = len(start)
@@ -92,7 +102,7 @@ def _descend(
 
 
 def _derivatives(
-    objective: DataObjective, theta: torch.Tensor, lam: torch.Tensor | None
+    objective: DataObjective | VectorObjective, theta: torch.Tensor, lam: torch.Tensor | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """F (S,), g (P, S) and the Hessian of the cell, (S, P, P)."""
     with torch.enable_grad():

@@ -66,7 +66,7 @@ def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray |
     if shallow is None or shallow.weight_decay > 0:
         return
     ends = _ends(found, objective, shallow, np.zeros(len(free)) if lam is None else lam[:, 0])
-    stored = _move(found, objective, lam, ends)
+    stored = store(found, objective, lam, ends)
     settle_separated(found, objective, lam, read(objective, found.params, lam))
     bound = proven_bound(objective.loss, shallow.X[:, :-1], shallow.y)
     settle_attained(found, objective, lam, bound, AT_BOUND)
@@ -77,7 +77,7 @@ def settle_exponential(found: Judgement, objective: Objective, lam: np.ndarray |
         if not (free[member] and end.finite):
             # With λ > 0 any a ≠ 0 escapes; without, only the polished point is known to.
             if member in stored or not free[member]:
-                _settle(found, member, end)
+                settle_end(found, member, end)
         # Without a regularizer a finite limit is no limit but a stationary point of F.
         elif end.minimum is not None and (found.params[member] == end.points[0]).all():
             _settle_minimum(found, member, end.minimum)
@@ -101,7 +101,8 @@ def _ends(
     return ends
 
 
-def _settle(found: Judgement, member: int, end: End) -> None:
+def settle_end(found: Judgement, member: int, end: End) -> None:
+    """Write `escaping` with the limit that the end has found."""
     evidence = end.evidence | {"objective_at_limit": end.objective}
     found.settle(member, Verdict.ESCAPING, end.certificate, evidence)
     found.limit_objective[member] = end.objective
@@ -121,7 +122,7 @@ def _settle_minimum(found: Judgement, member: int, proof: Proof) -> None:
     found.flat_dim[member] = proof.flat
 
 
-def _move(
+def store(
     found: Judgement, objective: DataObjective, lam: np.ndarray | None, ends: dict[int, End]
 ) -> set[int]:
     """Make the polished points the judged ones, where F is known and no higher but for rounding.

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD, neurons
+from sweep.judge.exponential_neuron import EXP, FLAT, GONE, MONO, QUAD, neurons
 from sweep.judge.exponential_polish import TAIL, polish_limit
 from sweep.judge.exponential_step import Place
 from sweep.judge.kernel_losses import code_of, loss_rows
@@ -32,17 +32,27 @@ BUDGET = 150
 TOLERANCE = 1e-10
 # |q| below this share of the largest is a loss that has as good as vanished.
 SPENT = 1e-9
-NAMES = {EXP: "finite", FLAT: "linear skip", QUAD: "quadratic", GONE: "points fitted"}
+NAMES = {
+    EXP: "finite",
+    MONO: "finite",
+    FLAT: "linear skip",
+    QUAD: "quadratic",
+    GONE: "points fitted",
+}
 
 
 class Start(NamedTuple):
-    """One member for the polish: v_j = |a_j|(w_j, b_j), c, s_j, and the neuron σ·e^{ω·x̃}."""
+    """One member for the polish: v_j = |a_j|(w_j, b_j), c, s_j, and the added neuron.
+
+    It is σ·e^{ω·x̃}, or σ·(ω·x̃)^degree where a degree is given.
+    """
 
     V: np.ndarray
     c: float
     s: np.ndarray
     sigma: float
     omega: np.ndarray
+    degree: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +71,7 @@ class Setting:
     def of(cls, shallow: Shallow) -> Setting | None:
         """The setting, or None where the polish does not apply."""
         loss, slopes = code_of(shallow.loss), shallow.activation.slopes
-        known = shallow.exponential and shallow.activation.positively_homogeneous
+        known = shallow.activation.positively_homogeneous
         if not known or loss is None or slopes is None or shallow.weight_decay > 0:
             return None
         X = np.ascontiguousarray(shallow.X)
@@ -118,7 +128,8 @@ class Limit:
     def outputs(self) -> np.ndarray:
         """f̃ (N,); infinite, with the sign of the label, at points fitted at infinity."""
         place, sigma = self.place, self.start.sigma
-        used = place.omega if place.chart == EXP else np.append(place.omega[:-1], 0.0)
+        whole = place.chart in (EXP, MONO)
+        used = place.omega if whole else np.append(place.omega[:-1], 0.0)
         r = self.setting.centred @ used
         f = self.setting.base(place.V, place.c, self.start.s)
         f += neurons(place.chart, sigma, r, float(place.eps))
@@ -139,7 +150,7 @@ class Limit:
     def approached(self) -> bool:
         """Whether F falls towards the limit on the way there, to leading order."""
         place, setting = self.place, self.setting
-        if place.chart == EXP or place.chart == FLAT:
+        if place.chart in (EXP, MONO, FLAT):
             return True  # nothing at infinity, or ε pinned by the sign of ∂G/∂ε
         q = np.where(place.live, setting.pulls(np.nan_to_num(self.outputs())), 0.0)
         q[np.abs(q) <= SPENT * np.abs(q).max()] = 0.0
@@ -201,8 +212,12 @@ def solve(setting: Setting, start: Start) -> Limit:
 
 def _polish(setting: Setting, start: Start, jumps: bool) -> Limit:
     task = setting.task(start.s)
+    # Numbers of one type whatever they came from: another would be compiled anew.
+    chart, degree = (MONO, float(start.degree)) if start.degree else (EXP, 0.0)
+    live = np.ones(len(setting.y), dtype=bool)
+    first = Place(start.V, start.c, chart, start.omega, degree, False, -1, live, False)
     place, finite, on, tau, status, steps, residual, scale, objective = polish_limit(
-        start.V, start.c, start.sigma, start.omega, setting.centred, task, jumps, BUDGET, TOLERANCE
+        first, start.sigma, setting.centred, task, jumps, BUDGET, TOLERANCE
     )
     relative = residual / scale if scale > 0 else 0.0
     if not np.isfinite(scale):
@@ -224,7 +239,7 @@ def _polish(setting: Setting, start: Start, jumps: bool) -> Limit:
 def near_limit(limit: Limit) -> Iterator[Place]:
     """Finite places ever closer to the limit, in EXP or FLAT: the limit itself when it is one."""
     place, sigma = limit.place, limit.start.sigma
-    if place.chart == EXP or (place.chart == FLAT and place.eps != 0):
+    if place.chart in (EXP, MONO) or (place.chart == FLAT and place.eps != 0):
         yield place
         return
     for k in range(2, 9):

@@ -1,4 +1,4 @@
-"""The exponential neuron of the limit problem, compiled, in charts that reach where it goes.
+"""The added neuron of the limit problem, compiled, in charts that reach where it goes.
 
 With the regularizer gone (b → ∞ makes λa²/2 vanish and keeps α = a·eᵇ) the neuron is α·e^{w·x},
 and its minima often lie at infinity. Each chart makes one of those ends an ordinary point:
@@ -10,9 +10,12 @@ EXP     σ·e^{ω·x̃}, ω = (w, β)           none: α = σ·e^β is finite an
 FLAT    (e^{ε v·x} − 1)/ε               ε → 0, σε > 0: α = 1/ε → ∞, w = εv → 0, a linear skip
 QUAD    σ·(u·x)²/2                      ε → 0, v → ∞, √|ε|v → u: a unit takes the linear part
 GONE    0                               w → ∞: points of label σ are fitted, the others see none
+MONO    σ·(ω·x̃)^p                       none; the monomial neuron of degree p, kept in place of ε
 ======  ==============================  =====================================================
 
-σ = sign α never changes. In FLAT the constant −1/ε is the output bias's. Symbols:
+σ = sign α never changes. In FLAT the constant −1/ε is the output bias's. MONO is a chart of the
+arm `monomial` and leads to no other: a → 0 while (w, b) grows makes λa²/2 vanish and keeps
+ω = |a|^{1/p}(w, b). Symbols:
 
 ======  =========================================================  ==========
 symbol  meaning                                                    shape
@@ -21,8 +24,8 @@ N, D    data points, input dimension
 n       D + 1
 x̃       centred data with a last column of ones                    (N, n)
 ω       the chart's parameters: (w, β), (v, idle), (u, idle)       (n,)
-r       what the data see: ω·x̃ (EXP), v·x (FLAT), u·x (QUAD)       (N,)
-ε       FLAT's 1/α, else idle                                      scalar
+r       what the data see: ω·x̃ (EXP, MONO), v·x (FLAT), u·x       (N,)
+ε       FLAT's 1/α, MONO's degree, else idle                       scalar
 ======  =========================================================  ==========
 """
 
@@ -34,7 +37,7 @@ import numpy as np
 
 from sweep.kernels.compiled import compiled
 
-EXP, FLAT, QUAD, GONE = 0, 1, 2, 3
+EXP, FLAT, QUAD, GONE, MONO = 0, 1, 2, 3, 4
 # e^600 = 1e260: far beyond any fit, and its square is the largest number that is formed from it.
 MAX_EXPONENT = 300.0
 # Below this |t| the series of `flat_terms` are cut at t¹⁶: 0.3¹⁶/17! is 1e-23.
@@ -45,6 +48,15 @@ SERIES = 0.3
 def power(z: float) -> float:
     """e^z, held below overflow."""
     return math.exp(min(z, MAX_EXPONENT))
+
+
+@compiled
+def raised(r: float, degree: float) -> float:
+    """R to a whole power; 0 to a negative one, which only comes with a factor 0."""
+    found = 1.0 if degree >= 0.0 else 0.0
+    for _ in range(int(degree)):
+        found *= r
+    return found
 
 
 @compiled
@@ -83,7 +95,7 @@ def flat_pair(t: float) -> tuple[float, float]:
 def seen_by(chart: int, omega: np.ndarray, X: np.ndarray) -> np.ndarray:
     """What the data see, r (N,), of parameters or of a direction ω (n,)."""
     r = np.zeros(X.shape[0])
-    used = omega.size if chart == EXP else omega.size - 1
+    used = omega.size if chart in (EXP, MONO) else omega.size - 1
     if chart != GONE:
         for i in range(r.size):
             for k in range(used):
@@ -100,6 +112,8 @@ def neuron(chart: int, sigma: float, r: float, eps: float) -> float:
         return r * flat_terms(eps * r)[0]
     if chart == QUAD:
         return 0.5 * sigma * r * r
+    if chart == MONO:
+        return sigma * raised(r, eps)
     return 0.0
 
 
@@ -112,6 +126,8 @@ def neuron_slope(chart: int, sigma: float, r: float, dr: float, eps: float, deps
         return power(eps * r) * dr + r * r * flat_terms(eps * r)[1] * deps
     if chart == QUAD:
         return sigma * r * dr
+    if chart == MONO:
+        return sigma * eps * raised(r, eps - 1.0) * dr
     return 0.0
 
 
@@ -137,6 +153,9 @@ def neuron_along(
         return r * phi, power(eps * r) * dr + r * r * psi * deps
     if chart == QUAD:
         return 0.5 * sigma * r * r, sigma * r * dr
+    if chart == MONO:
+        below = sigma * raised(r, eps - 1.0)
+        return below * r, eps * below * dr
     return 0.0, 0.0
 
 
@@ -150,8 +169,8 @@ def neuron_row(
     for k in range(last):
         row[k] = slope * x[k]
     row[last] = 0.0
-    if chart == EXP:
-        row[last] = slope
+    if chart in (EXP, MONO):
+        row[last] = slope * x[last]
     elif chart == FLAT:
         row[last] = neuron_slope(chart, sigma, r, 0.0, eps, 1.0)
 
@@ -170,15 +189,17 @@ def add_bend(
         turn = q * eps * power(eps * r)
     elif chart == QUAD:
         turn = q * sigma
+    elif chart == MONO:
+        turn = q * sigma * eps * (eps - 1.0) * raised(r, eps - 2.0)
     for a in range(n - 1):
         for b in range(n - 1):
             onto[at + a, at + b] += turn * x[a] * x[b]
-        mixed = turn * x[a] if chart == EXP else 0.0
+        mixed = turn * x[a] if chart in (EXP, MONO) else 0.0
         if chart == FLAT:
             mixed = q * r * power(eps * r) * x[a]
         onto[at + a, at + n - 1] += mixed
         onto[at + n - 1, at + a] += mixed
-    if chart == EXP:
+    if chart in (EXP, MONO):
         onto[at + n - 1, at + n - 1] += turn
     elif chart == FLAT:
         onto[at + n - 1, at + n - 1] += q * r**3 * flat_terms(eps * r)[2]

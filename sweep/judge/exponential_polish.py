@@ -12,7 +12,7 @@ import numpy as np
 
 from sweep.judge.charts import bend, keep_linear, pin, rename, vanish
 from sweep.judge.exponential_line import along, line_of, room, walk
-from sweep.judge.exponential_neuron import EXP, FLAT
+from sweep.judge.exponential_neuron import EXP, FLAT, MONO
 from sweep.judge.exponential_step import (
     Place,
     Scene,
@@ -231,10 +231,8 @@ def survey(
 
 @compiled
 def polish_limit(
-    V: np.ndarray,
-    c: float,
+    place: Place,
     sigma: float,
-    omega: np.ndarray,
     centred: np.ndarray,
     task: Task,
     jumps: bool,
@@ -243,15 +241,13 @@ def polish_limit(
 ) -> tuple[Place, Place, np.ndarray, np.ndarray, int, int, float, float, float]:
     """(place, last finite place, on, τ, status, steps, residual, scale, G), polished.
 
-    The neuron starts as σ·e^{ω·x̃}. STATIONARY means residual ≤ tol·scale, scale = Σ|q_i|‖x̃_i‖;
-    SEPARATES that every live point is on its side. G never rises but by its own rounding. Without
-    `jumps` it stays in EXP and FLAT.
+    The given place's arrays stay as they are. STATIONARY means residual ≤ tol·scale, scale =
+    Σ|q_i|‖x̃_i‖; SEPARATES that every live point is on its side. G never rises but by its own
+    rounding. Without `jumps` it stays in EXP and FLAT, and a monomial neuron in MONO anyway.
     """
     scene = Scene(task, centred, sigma)
-    H, N = V.shape[0], task.y.size
-    live = np.ones(N, np.bool_)
-    place = Place(V.copy(), c, EXP, omega.copy(), 0.0, False, -1, live, False)
-    finite, chart = place, EXP
+    H, N = place.V.shape[0], task.y.size
+    finite, chart = place, place.chart
     on, tau = np.zeros((H, N), np.bool_), np.zeros((H, N))
     delta, status, steps, waited = 1.0, BUDGET, 0, 0
     residual, least, lowest = np.inf, np.inf, np.inf
@@ -259,7 +255,7 @@ def polish_limit(
         place, seen = survey(place, on, tau, jumps and steps > 0, scene)
         if place.chart != chart:
             chart, delta, least, waited = place.chart, 1.0, np.inf, 0
-        if chart == EXP or (chart == FLAT and place.eps != 0.0):
+        if chart in (EXP, MONO) or (chart == FLAT and place.eps != 0.0):
             finite = place
         if task.code != SQUARED and seen.margin > 0.0:
             status, residual = SEPARATES, 0.0

@@ -7,7 +7,8 @@ With output layer and a scaled by t = e^{s/2} while a falls by e^{−s} and b gr
 and both terms fall strictly, to 0 in the end: margins y_i f̃_i > 0 beyond their rounding error are
 all that is needed. F = 0 is not attained, since a = 0 would switch the neuron off. Without a
 regularizer hinge_power attains it (`sweep.judge.separates`); logistic loss never does, but
-there too it falls to 0.
+there too it falls to 0. The other added neurons have paths of their own (`sweep.judge.shedding`),
+and their penalties fall in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 from sweep.judge.base import Judgement
 from sweep.judge.readings import read
 from sweep.judge.separates import base_is_free, parts_of
-from sweep.models.augmentations import ExpSkip
+from sweep.judge.shedding import scaled, sheds
 from sweep.models.losses import HingePower, Logistic
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective
@@ -33,16 +34,16 @@ def settle_scaled(
     """Write `escaping` for open members whose f̃ separates; `penalised` (S,): those with λ > 0."""
     monotone = isinstance(objective.loss, HingePower | Logistic)
     known = isinstance(objective.network, MlpNetwork) and base_is_free(objective)
-    if not (monotone and known and isinstance(objective.augmentation, ExpSkip)):
+    if not (monotone and known and sheds(objective.augmentation)):
         return
     start = read(objective, found.params, lam)
     some = found.open & (start.sure > 0)
     if isinstance(objective.loss, HingePower):
-        some &= penalised & (found.params[:, objective.n_base] != 0)
+        some &= penalised & (found.params[:, parts_of(objective).outgoing] != 0).any(axis=1)
     if not some.any():
         return
     values = [start.objective]
-    values += [read(objective, _along(objective, found.params, s), lam).objective for s in STATIONS]
+    values += [read(objective, scaled(objective, found.params, s), lam).objective for s in STATIONS]
     path = np.stack(values)
     falls = (np.diff(path, axis=0) <= 0).all(axis=0) & (path[-1] < path[0])
     error_base = objective.measure(found.params, lam).error_base
@@ -61,12 +62,3 @@ def settle_scaled(
         )
         found.limit_objective[member] = found.limit_error[member] = 0.0
         found.limit_error_base[member] = error_base[member]
-
-
-def _along(objective: DataObjective, params: np.ndarray, s: float) -> np.ndarray:
-    """The points (S, P) at s on their paths."""
-    points, parts = params.copy(), parts_of(objective)
-    points[:, parts.output] *= np.exp(s / 2)
-    points[:, parts.outgoing] *= np.exp(-s / 2)
-    points[:, -1] += s
-    return points

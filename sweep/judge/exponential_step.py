@@ -22,6 +22,7 @@ from sweep.judge.exponential_neuron import (
     EXP,
     FLAT,
     GONE,
+    MONO,
     QUAD,
     add_bend,
     neuron,
@@ -137,7 +138,8 @@ def free_part(place: Place, n: int) -> int:
     """How many of the neuron's parameters are free in this chart."""
     if place.chart == GONE or place.frozen:
         return 0
-    return n if place.chart == EXP or (place.chart == FLAT and not place.pinned) else n - 1
+    whole = place.chart == EXP or place.chart == MONO
+    return n if whole or (place.chart == FLAT and not place.pinned) else n - 1
 
 
 @compiled

@@ -1,8 +1,11 @@
-"""The theory's own residuals of exponential arms, for every judged point.
+"""The theory's own residuals of arms with an added neuron, for every judged point.
 
 Lemma 1(ii) of [A]: at a local minimum Σᵢ ℓ′(−yᵢf(xᵢ)) yᵢ e^{w·xᵢ+b} (u·xᵢ)^p = 0 for every unit u
-and every p ≥ 0. The residual is the largest such sum over a few directions, relative to the sum of
-its terms' sizes: 1 where all terms have one sign, near 1e-16 where they cancel to rounding.
+and every p ≥ 0. Lemma 4 (eq. 17), for exponential neurons inside the layers, has their product at
+rest, exp Σ_l (w_l·h_{l−1}+b_l), and powers of u·x̃; Lemma 5 (eq. 43), for a monomial neuron, no
+exponential and its own degree alone. The residual is the largest such sum over a few directions,
+relative to the sum of its terms' sizes: 1 where all terms have one sign, near 1e-16 where they
+cancel to rounding.
 
 ======  =====================================================  ==========
 symbol  meaning                                                shape
@@ -10,8 +13,10 @@ symbol  meaning                                                shape
 S       members                                                θ (S, P)
 N, D    data points, input dimension                           x (N, D), y (N,)
 u       directions, the same for all members of a cell         (DIRECTIONS, D)
+x̃       x with a last column of ones                           (N, D+1)
 f       output of the base network                             (S, N)
-a, w, b the exponential neuron                                 (S,), (S, D), (S,)
+a, w, b the added neuron                                       (S,), (S, D), (S,)
+h_l     outputs of the base network's layer l                  (K_l, N, S)
 ======  =====================================================  ==========
 """
 
@@ -24,8 +29,11 @@ import torch
 
 from sweep.judge.base import Judgement
 from sweep.judge.readings import BLOCK
-from sweep.models.augmentations import ExpSkip
-from sweep.models.lanes import one_thread, to_lanes
+from sweep.judge.separates import parts_of
+from sweep.models.augmentations import ExpSkip, Monomial
+from sweep.models.lanes import contract, one_thread, to_lanes
+from sweep.models.layered import ExpLayers
+from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
 from sweep.problems import Data
 from sweep.seeds import stream
@@ -38,8 +46,10 @@ TOGETHER = 32
 
 
 def add_residuals(found: Judgement, objective: Objective) -> None:
-    """Merge the residuals into the evidence of every member; only for arms with `exp_skip`."""
-    if not isinstance(objective, DataObjective) or not isinstance(objective.augmentation, ExpSkip):
+    """Merge the residuals into the evidence of every member; only for arms that have a lemma."""
+    if not isinstance(objective, DataObjective):
+        return
+    if not isinstance(objective.augmentation, ExpSkip | Monomial | ExpLayers):
         return
     for evidence, residuals in zip(
         found.evidence, lemma_residuals(objective, found.params), strict=True
@@ -48,19 +58,25 @@ def add_residuals(found: Judgement, objective: Objective) -> None:
 
 
 def lemma_residuals(objective: DataObjective, params: np.ndarray) -> list[dict[str, Any]]:
-    """Per member (S, P): `a` = |a| and `lemma_1` = the residuals for p = 0..3.
+    """Per member (S, P): `a`, the largest |weight| that leaves an added neuron, and the residuals.
 
-    Empty for a member whose numbers are not finite. A member's numbers depend on it alone.
+    `lemma_1` and `lemma_4` list them for p = 0..3, `lemma_5` for the neuron's degree. Empty for a
+    member whose numbers are not finite. A member's numbers depend on it alone.
     """
     x, y = objective.x.cpu().numpy(), objective.y.cpu().numpy()
-    along = x @ _directions(x, y).T
-    moments = [along**p for p in POWERS]
-    slopes = _slopes(objective, params)
-    neurons = params[:, objective.n_base :]
-    # One product per member and no matrix product: bits must not depend on the neighbours.
-    exponent = np.array([x @ w for w in neurons[:, 1:-1]]).reshape(-1, len(x)) + neurons[:, -1:]
+    added = objective.augmentation
+    powers: tuple[int, ...] = POWERS
+    lemma, seen = "lemma_1", x
+    if not isinstance(added, ExpSkip):
+        lemma, seen = "lemma_4", np.hstack([x, np.ones((len(x), 1))])
+    if isinstance(added, Monomial):
+        powers, lemma = (added.p,), "lemma_5"
+    along = seen @ _directions(x, y, seen.shape[1]).T
+    moments = [along**p for p in powers]
+    slopes, exponent = _slopes(objective, params), _exponent(objective, params)
+    leaving = np.abs(params[:, parts_of(objective).outgoing]).max(axis=1)
     finite = np.isfinite(slopes).all(axis=1) & np.isfinite(exponent).all(axis=1)
-    finite &= np.isfinite(neurons[:, 0])
+    finite &= np.isfinite(leaving)
     found: list[dict[str, Any]] = [{} for _ in params]
     for first in range(0, int(finite.sum()), TOGETHER):
         members = np.flatnonzero(finite)[first : first + TOGETHER]
@@ -72,8 +88,40 @@ def lemma_residuals(objective: DataObjective, params: np.ndarray) -> list[dict[s
         weights = np.ldexp(weights, -largest)
         residuals = np.stack([_relative(weights, m) for m in moments], axis=1).tolist()
         for member, residual in zip(members.tolist(), residuals, strict=True):
-            found[member] = {"a": abs(float(neurons[member, 0])), "lemma_1": residual}
+            found[member] = {"a": float(leaving[member]), lemma: residual}
     return found
+
+
+def _exponent(objective: DataObjective, params: np.ndarray) -> np.ndarray:
+    """What stands in the lemma's exponential, (S, N)."""
+    added, x = objective.augmentation, objective.x.cpu().numpy()
+    if isinstance(added, Monomial):
+        return np.zeros((len(params), len(x)))
+    if isinstance(added, ExpLayers):
+        return _layers_exponent(objective, added, params)
+    neurons = params[:, objective.n_base :]
+    # One product per member and no matrix product: bits must not depend on the neighbours.
+    along = np.array([x @ w for w in neurons[:, 1:-1]]).reshape(-1, len(x))
+    return np.asarray(along + neurons[:, -1:])
+
+
+def _layers_exponent(objective: DataObjective, added: ExpLayers, params: np.ndarray) -> np.ndarray:
+    """Σ_l (w_l·h_{l−1} + b_l) of the base network's own h, (S, N)."""
+    network = objective.network
+    assert isinstance(network, MlpNetwork)
+    parts = [np.zeros((0, objective.n_data))]
+    with one_thread(), torch.no_grad():
+        for first in range(0, len(params), BLOCK):
+            some = params[first : first + BLOCK]
+            theta = to_lanes(some, BLOCK, objective.x)
+            hidden = network.hidden(theta[: objective.n_base], objective.x)
+            before = [objective.x.t().unsqueeze(-1), *hidden[:-1]]
+            neurons = added.neurons(theta[objective.n_base :])
+            total = torch.zeros_like(hidden[0][0])
+            for h, neuron in zip(before, neurons, strict=True):
+                total = total + contract(neuron.w.unsqueeze(0), h)[0] + neuron.b
+            parts.append(total.cpu().numpy().T[: len(some)])
+    return np.concatenate(parts)
 
 
 def _relative(weights: np.ndarray, moments: np.ndarray) -> np.ndarray:
@@ -85,9 +133,9 @@ def _relative(weights: np.ndarray, moments: np.ndarray) -> np.ndarray:
     return np.asarray(share.max(axis=1))
 
 
-def _directions(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Random unit vectors (DIRECTIONS, D), keyed by the data alone."""
-    drawn = stream("residuals", Data(x, y).digest).standard_normal((DIRECTIONS, x.shape[1]))
+def _directions(x: np.ndarray, y: np.ndarray, size: int) -> np.ndarray:
+    """Random unit vectors (DIRECTIONS, size), keyed by the data alone."""
+    drawn = stream("residuals", Data(x, y).digest).standard_normal((DIRECTIONS, size))
     found: np.ndarray = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     return found
 

@@ -13,13 +13,18 @@ from __future__ import annotations
 import numpy as np
 
 from sweep.judge.base import Judgement
+from sweep.judge.coercive_plain import coordinates_of
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
+from sweep.judge.population_stages import population
 from sweep.judge.shallow import Shallow
 from sweep.judge.spectra import eigen
+from sweep.models.augmentations import Monomial
 from sweep.models.lanes import LANE, one_thread
+from sweep.models.layered import ExpLayers
 from sweep.models.objective import DataObjective, Objective
+from sweep.models.vector import VectorObjective
 from sweep.verdicts import Certificate, Verdict
 
 BUDGET = 200
@@ -39,15 +44,23 @@ DIRECTIONS = 3
 def handles(objective: Objective) -> bool:
     """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
 
-    One-hidden-layer networks with the exponential neuron have a polish of their own.
+    The teacher-student objective has a polish of its own, and so have coercive networks and those
+    of one hidden layer with the exponential neuron, a monomial one, or exponential ones inside.
     """
+    if isinstance(objective, VectorObjective):
+        return not objective.network.activation.piecewise_linear
     if not isinstance(objective, DataObjective):
-        return True
+        return population(objective) is None
     shallow = Shallow.of(objective)
     if shallow is not None and shallow.exponential:
         return False
+    if coordinates_of(objective) is not None:
+        return False
+    if isinstance(objective.augmentation, Monomial | ExpLayers):
+        return False
     activation = objective.network.activation
-    return plain_task(objective) is None and (activation is None or activation.slopes is None)
+    smooth = activation is None or not activation.piecewise_linear
+    return plain_task(objective) is None and smooth
 
 
 def polish_generic(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:

@@ -65,6 +65,7 @@ def served(objective: Objective) -> TypeGuard[DataObjective]:
     powers = all(float(p).is_integer() for p in objective.loss.settings)
     return (
         isinstance(objective.network, MlpNetwork)
+        and objective.network.output_bias
         and isinstance(objective.augmentation, NoAugmentation | ExpSkip | ExtraNeuron)
         and isinstance(objective.regularizer, NoRegularizer | Augment)
         and powers

@@ -18,6 +18,7 @@ import numpy as np
 
 from sweep.judge.base import Judgement
 from sweep.judge.readings import Reading, read
+from sweep.models.layered import ExpLayers
 from sweep.models.losses import HingePower
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective
@@ -28,18 +29,21 @@ from sweep.verdicts import Certificate, Verdict
 class Parts:
     """Where in θ (P,) the judge may act: indices of the output layer and of outgoing weights a.
 
-    `output` is empty when the network's inside is unknown; `outgoing` when nothing is added.
+    `output` is empty when the network's inside is unknown; `outgoing` when nothing is added. `top`
+    are those of `outgoing` that lead into the output: scaled with it, they scale f̃.
     """
 
     output: np.ndarray
     outgoing: np.ndarray
+    top: np.ndarray
 
 
 def parts_of(objective: DataObjective) -> Parts:
     """The indices for an objective's parameter vector."""
     output = np.arange(0)
     if isinstance(objective.network, MlpNetwork):
-        size = sum(piece.size for piece in objective.network.pieces[-2:])
+        layer = 2 if objective.network.output_bias else 1
+        size = sum(piece.size for piece in objective.network.pieces[-layer:])
         output = np.arange(objective.n_base - size, objective.n_base)
     outgoing: list[int] = []
     position = objective.n_base
@@ -47,7 +51,9 @@ def parts_of(objective: DataObjective) -> Parts:
         if piece.role == "outgoing":
             outgoing += range(position, position + piece.size)
         position += piece.size
-    return Parts(output, np.array(outgoing, dtype=np.int64))
+    leaving = np.array(outgoing, dtype=np.int64)
+    inside = isinstance(objective.augmentation, ExpLayers)
+    return Parts(output, leaving, leaving[-1:] if inside else leaving)
 
 
 def base_is_free(objective: DataObjective) -> bool:
@@ -113,7 +119,7 @@ def _scale(
     with np.errstate(over="ignore", invalid="ignore"):
         points[:, parts.output] *= factor[:, None]
         if not alone:
-            points[:, parts.outgoing] *= factor[:, None]
+            points[:, parts.top] *= factor[:, None]
     if alone:
         points[:, parts.outgoing] = 0.0
     after = read(objective, points, None if lam is None else lam[members])

@@ -58,11 +58,16 @@ class Shallow:
 
     @classmethod
     def of(cls, objective: Objective) -> Shallow | None:
-        """The same objective in numbers, or None when it is no one-hidden-layer MLP on data."""
+        """The same objective in numbers, or None when it is no one-hidden-layer MLP on data.
+
+        Networks without output bias have a judge of their own.
+        """
         if not isinstance(objective, DataObjective):
             return None
         network, added = objective.network, objective.augmentation
         if not isinstance(network, MlpNetwork) or len(network.widths) != 1:
+            return None
+        if not network.output_bias:
             return None
         if not isinstance(added, NoAugmentation | ExpSkip | ExtraNeuron):
             return None

@@ -19,18 +19,26 @@ from sweep.judge.attained import settle_attained
 from sweep.judge.base import JUDGES, Ended, Judgement
 from sweep.judge.bounds import Bound, proven_bound
 from sweep.judge.cells import settle_cells
+from sweep.judge.coercive_polish import polish_coercive
+from sweep.judge.coercive_proof import settle_coercive
+from sweep.judge.coercive_residuals import add_balance
 from sweep.judge.deep_kinks import polish_deep
 from sweep.judge.escapes_scaling import settle_scaling
 from sweep.judge.escapes_smooth import settle_saturating
 from sweep.judge.exponential import settle_exponential
 from sweep.judge.limits import withdraw_unproven_limits
+from sweep.judge.monomial import settle_monomial
 from sweep.judge.newton import polish_smooth
+from sweep.judge.per_layer import settle_per_layer
+from sweep.judge.pieces import add_pieces
 from sweep.judge.polish_kinks import polish_kinks
+from sweep.judge.population_stages import polish_population, settle_population
 from sweep.judge.readings import BLOCK, read
 from sweep.judge.residuals import add_residuals
 from sweep.judge.saddle import polish_generic, settle_saddles
 from sweep.judge.separates import settle_separated
 from sweep.judge.strict import settle_strict
+from sweep.models.landscape import LandscapeObjective
 from sweep.models.objective import DataObjective, Objective
 from sweep.registry import require
 from sweep.verdicts import Certificate, Stop, Verdict
@@ -38,20 +46,26 @@ from sweep.verdicts import Certificate, Stop, Verdict
 Stage = Callable[[Judgement, Objective, np.ndarray | None], None]
 
 POLISHES: tuple[Stage, ...] = (
+    polish_coercive,
     polish_kinks,
     polish_deep,
     polish_affine,
     polish_smooth,
+    polish_population,
     polish_generic,
 )
 """Each moves open members of the networks it knows downhill, and no others."""
 
 CERTIFICATES: tuple[Stage, ...] = (
+    settle_coercive,
     settle_exponential,
+    settle_monomial,
+    settle_per_layer,
     settle_scaling,
     settle_cells,
     settle_affine,
     settle_strict,
+    settle_population,
     settle_saturating,
     settle_saddles,
 )
@@ -66,9 +80,11 @@ class StandardJudge:
     `tolerance` is how far F may lie above a proven bound B and still be looked at as reaching it,
     relative to max(1, B). A sum of a thousand terms near 1 rounds by about 1e-13; 1e-12 clears
     that. Where a bound of zero can be reached exactly (hinge_power), F must be exactly 0.0.
+    `pieces`: the evidence of local minima names the cell of the loss surface they lie in.
     """
 
     tolerance: float = 1e-12
+    pieces: bool = False
 
     def __post_init__(self) -> None:
         require(0 <= self.tolerance < math.inf, "judge.tolerance", self.tolerance, "a number ≥ 0")
@@ -137,6 +153,7 @@ class StandardJudge:
         lam: np.ndarray | None,
         bound: Bound | None,
     ) -> None:
+        trained = found.params.copy()
         measured = objective.measure(found.params, lam).objective
         _settle_failed(found, stop, measured)
         self._settle_proven(found, objective, lam, bound)
@@ -151,6 +168,9 @@ class StandardJudge:
         if isinstance(objective, DataObjective):
             withdraw_unproven_limits(found, objective, lam)
         add_residuals(found, objective)
+        add_balance(found, objective, trained)
+        if self.pieces:
+            add_pieces(found, objective)
 
     def _settle_proven(
         self, found: Judgement, objective: Objective, lam: np.ndarray | None, bound: Bound | None
@@ -162,7 +182,7 @@ class StandardJudge:
             start = read(objective, found.params, lam)
             settle_separated(found, objective, lam, start)
             settle_attained(found, objective, lam, bound, self.tolerance)
-        elif objective.lower_bound is not None:
+        elif isinstance(objective, LandscapeObjective) and objective.lower_bound is not None:
             measured = objective.measure(found.params, lam).objective
             self._settle_landscape(found, measured, objective.lower_bound)
 

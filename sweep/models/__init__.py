@@ -3,12 +3,26 @@
 Importing the package fills its registries.
 """
 
-from sweep.models import activations, augmentations, initialisers, losses, mlp, module, regularizers
+from sweep.models import (
+    activations,
+    augmentations,
+    coercive,
+    convolution,
+    initialisers,
+    layered,
+    losses,
+    mlp,
+    module,
+    regularizers,
+)
 
 __all__ = [
     "activations",
     "augmentations",
+    "coercive",
+    "convolution",
     "initialisers",
+    "layered",
     "losses",
     "mlp",
     "module",

@@ -2,7 +2,8 @@
 
 The mathematics is in `sweep.formulas.activations`; here it is registered and given to torch. A
 piecewise-linear activation declares its slopes (s₋, s₊) left and right of its kink at zero;
-`positively_homogeneous` means σ(cz) = cσ(z) for c > 0.
+`positively_homogeneous` means σ(cz) = cσ(z) for c > 0. Its `pieces` say the same of any number of
+kinks anywhere.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from itertools import pairwise
 from typing import ClassVar, Protocol
 
+import numpy as np
 import torch
 
 from sweep.formulas.activations import ACTIVATION_FORMULAS, ActivationFormula
@@ -20,13 +23,38 @@ from sweep.models.torch_primitives import TORCH
 from sweep.registry import Registry, require
 
 
-class Activation(Protocol):
-    """An elementwise function σ; `slopes` is None unless it is piecewise linear.
+@dataclass(frozen=True, eq=False)
+class Pieces:
+    """A piecewise-linear σ: piece k is slopes[k]·z + constants[k] between two breakpoints.
 
-    `formula` with `settings` after its arguments is σ for any backend.
+    `breakpoints` (k,) ascending, `slopes` (k+1,), `constants` (k+1,). A breakpoint belongs to the
+    piece on its left.
+    """
+
+    breakpoints: np.ndarray
+    slopes: np.ndarray
+    constants: np.ndarray
+
+    def of(self, z: np.ndarray) -> np.ndarray:
+        """Which piece each number lies in, int64, same shape."""
+        return np.searchsorted(self.breakpoints, z, side="left")
+
+    def __call__(self, z: np.ndarray) -> np.ndarray:
+        """σ(z), same shape."""
+        k = self.of(z)
+        return np.asarray(self.slopes[k] * z + self.constants[k])
+
+
+class Activation(Protocol):
+    """An elementwise function σ.
+
+    `formula` with `settings` after its arguments is σ for any backend; `compiles`: for those of
+    the fused trainer too. `slopes` is None unless σ is linear on both sides of zero; `pieces` is
+    None unless it is piecewise linear.
     """
 
     formula: ClassVar[ActivationFormula]
+    compiles: ClassVar[bool]
     piecewise_linear: ClassVar[bool]
     positively_homogeneous: ClassVar[bool]
 
@@ -40,12 +68,21 @@ class Activation(Protocol):
         """(s₋, s₊), the slopes left and right of zero."""
         ...
 
+    @property
+    def pieces(self) -> Pieces | None:
+        """Breakpoints, slopes and constants."""
+        ...
+
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """σ(z), same shape."""
         ...
 
 
 ACTIVATIONS: Registry[Activation] = Registry("activation")
+
+#: Slopes and breakpoints up to this size keep every bound of the judge far from overflow.
+STEEPEST = 1e6
+_STEEP = f"a number within ±{STEEPEST:g}"
 
 
 @dataclass(frozen=True)
@@ -54,6 +91,7 @@ class _Formula:
 
     formula: ClassVar[ActivationFormula]
     on_tensors: ClassVar[Callable[..., torch.Tensor]]
+    compiles: ClassVar[bool] = True
     piecewise_linear: ClassVar[bool] = False
     positively_homogeneous: ClassVar[bool] = False
 
@@ -70,6 +108,16 @@ class _Formula:
     def slopes(self) -> tuple[float, float] | None:
         """None: not piecewise linear."""
         return None
+
+    @property
+    def pieces(self) -> Pieces | None:
+        """Those of `slopes`: two that meet at zero, or one."""
+        if self.slopes is None:
+            return None
+        left, right = self.slopes
+        kink = [0.0] if left != right else []
+        slopes = np.array([left, right][: len(kink) + 1])
+        return Pieces(np.array(kink), slopes, np.zeros(len(slopes)))
 
     def __call__(self, z: torch.Tensor) -> torch.Tensor:
         """σ(z), same shape."""
@@ -113,6 +161,73 @@ class LeakyRelu(_Formula, formula="leaky_relu"):
         return (self.negative_slope, 1.0)
 
 
+@ACTIVATIONS.add("two_piece")
+@dataclass(frozen=True)
+class TwoPiece(_Formula, formula="two_piece"):
+    """positive_slope·z for z > 0, else negative_slope·z ([C] eq. 4); both may have any sign."""
+
+    negative_slope: float = 0.0
+    positive_slope: float = 1.0
+    piecewise_linear: ClassVar[bool] = True
+    positively_homogeneous: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for key, slope in zip(("negative_slope", "positive_slope"), self.slopes, strict=True):
+            require(abs(slope) <= STEEPEST, f"activation.{key}", slope, _STEEP)
+
+    @property
+    def slopes(self) -> tuple[float, float]:
+        """(negative_slope, positive_slope)."""
+        return (self.negative_slope, self.positive_slope)
+
+
+@ACTIVATIONS.add("piecewise_linear")
+@dataclass(frozen=True)
+class PiecewiseLinear(_Formula, formula="piecewise_linear"):
+    """A continuous σ that is linear between its breakpoints ([C] Lemma 5); by default hard tanh.
+
+    `slopes_between` has one entry more than `breakpoints`; `level` is σ at the first breakpoint.
+    """
+
+    breakpoints: tuple[float, ...] = (-1.0, 1.0)
+    slopes_between: tuple[float, ...] = (0.0, 1.0, 0.0)
+    level: float = -1.0
+    compiles: ClassVar[bool] = False
+    piecewise_linear: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        ascending = all(a < b for a, b in pairwise(self.breakpoints)) and self.breakpoints
+        small = all(abs(t) <= STEEPEST for t in self.breakpoints)
+        accepted = f"an ascending list of numbers within ±{STEEPEST:g}"
+        given = list(self.breakpoints)
+        require(bool(ascending) and small, "activation.breakpoints", given, accepted)
+        small = all(abs(s) <= STEEPEST for s in self.slopes_between)
+        count = len(self.breakpoints) + 1
+        accepted = f"a list of {count} numbers within ±{STEEPEST:g}, one more than breakpoints,"
+        given, fits = list(self.slopes_between), small and len(self.slopes_between) == count
+        require(fits, "activation.slopes_between", given, accepted)
+        require(abs(self.level) <= STEEPEST, "activation.level", self.level, _STEEP)
+
+    @property
+    def settings(self) -> tuple[float, ...]:
+        """Slope and constant of the first piece, then breakpoint, slope, constant of each other."""
+        pieces = self.pieces
+        rest = zip(self.breakpoints, pieces.slopes[1:], pieces.constants[1:], strict=True)
+        found = [pieces.slopes[0], pieces.constants[0], *(v for piece in rest for v in piece)]
+        return tuple(map(float, found))
+
+    @property
+    def pieces(self) -> Pieces:
+        """Breakpoints, slopes and constants."""
+        slopes, heights = self.slopes_between, [self.level]
+        for (left, right), slope in zip(pairwise(self.breakpoints), slopes[1:-1], strict=True):
+            heights.append(heights[-1] + slope * (right - left))
+        first = self.level - slopes[0] * self.breakpoints[0]
+        meeting = zip(heights, slopes[1:], self.breakpoints, strict=True)
+        constants = [first, *(h - slope * t for h, slope, t in meeting)]
+        return Pieces(np.array(self.breakpoints), np.array(slopes), np.array(constants))
+
+
 @ACTIVATIONS.add("identity")
 @dataclass(frozen=True)
 class Identity(_Formula, formula="identity"):
@@ -143,3 +258,15 @@ class Sigmoid(_Formula, formula="sigmoid"):
 @dataclass(frozen=True)
 class Softplus(_Formula, formula="softplus"):
     """ln(1+e^z)."""
+
+
+@ACTIVATIONS.add("requ")
+@dataclass(frozen=True)
+class Requ(_Formula, formula="requ"):
+    """max(z, 0)², the rectified quadratic unit of [B]."""
+
+
+@ACTIVATIONS.add("square")
+@dataclass(frozen=True)
+class Square(_Formula, formula="square"):
+    """z², the quadratic neuron of [B] Prop. 2."""

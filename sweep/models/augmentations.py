@@ -1,20 +1,53 @@
-"""What an arm adds to the base network: f̃ = f + neuron(s).
+"""What an arm adds beside the base network: f̃ = f + neuron(s).
 
 Axis letters as in `sweep.models.base`. Parameters follow the base's: per neuron its outgoing
-weight a, incoming weights w (D,), bias b.
+weight a, incoming weights w (D,), bias b. Neurons inside the hidden layers have a module of their
+own, `sweep.models.layered`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol, Self
 
 import torch
 
 from sweep.models.activations import Activation
-from sweep.models.base import AUGMENTATIONS, Piece
+from sweep.models.base import AUGMENTATIONS, Network, Piece
 from sweep.models.lanes import contract
 from sweep.registry import require
+
+#: w·x + b near 2 makes 2³² of it: higher degrees say nothing in float64.
+HIGHEST_DEGREE = 32
+
+
+class Beside(Protocol):
+    """An augmentation whose neurons see the data and enter the output: f̃ = f + `forward`."""
+
+    def forward(
+        self, extra: torch.Tensor, x: torch.Tensor, activation: Activation | None
+    ) -> torch.Tensor:
+        """What is added to f: extra parameters (E, S), (N, D) → (N, S)."""
+        ...
+
+    def on(self, network: Network) -> Self:
+        """The same for every network."""
+        return self
+
+    def outputs(
+        self, network: Network, base: torch.Tensor, extra: torch.Tensor, x: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs f and f̃, (N, S) each; the same tensor when nothing is added."""
+        f = network.forward(base, x)
+        if not len(extra):
+            return f, f
+        return f, f + self.added(network, base, extra, x)
+
+    def added(
+        self, network: Network, base: torch.Tensor, extra: torch.Tensor, x: torch.Tensor
+    ) -> torch.Tensor:
+        """`forward`, (N, S)."""
+        return self.forward(extra, x, network.activation)
 
 
 def _neuron(n_inputs: int, suffix: str = "") -> tuple[Piece, ...]:
@@ -33,7 +66,7 @@ def _preactivation(neuron: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
 
 @AUGMENTATIONS.add("none")
 @dataclass(frozen=True)
-class NoAugmentation:
+class NoAugmentation(Beside):
     """The base network as it is."""
 
     penalised: ClassVar[bool] = False
@@ -57,7 +90,7 @@ class NoAugmentation:
 
 @AUGMENTATIONS.add("exp_skip")
 @dataclass(frozen=True)
-class ExpSkip:
+class ExpSkip(Beside):
     """One exponential neuron beside the network: f + a·exp(w·x+b), [A] eq. 3."""
 
     penalised: ClassVar[bool] = True
@@ -79,9 +112,43 @@ class ExpSkip:
         return extra[0].square() / 2
 
 
+@AUGMENTATIONS.add("monomial")
+@dataclass(frozen=True)
+class Monomial(Beside):
+    """One monomial neuron of degree p beside the network: f + a·(w·x+b)^p, [A] eq. 7."""
+
+    p: int = 2
+    penalised: ClassVar[bool] = True
+    decayed: ClassVar[bool] = False
+    needs_activation: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        accepted = f"a whole number ≥ 1 and ≤ {HIGHEST_DEGREE}"
+        require(1 <= self.p <= HIGHEST_DEGREE, "augment.p", self.p, accepted)
+
+    def pieces(self, n_inputs: int) -> tuple[Piece, ...]:
+        """a, w, b."""
+        return _neuron(n_inputs)
+
+    def forward(
+        self, extra: torch.Tensor, x: torch.Tensor, activation: Activation | None
+    ) -> torch.Tensor:
+        """a·(w·x+b)^p, (N, S)."""
+        z = _preactivation(extra, x)
+        # Products, each rounded once: a power function would promise less.
+        power = z
+        for _ in range(self.p - 1):
+            power = power * z
+        return extra[0] * power
+
+    def penalty(self, extra: torch.Tensor) -> torch.Tensor:
+        """a²/2 ([A] eq. 4 without λ), (S,)."""
+        return extra[0].square() / 2
+
+
 @AUGMENTATIONS.add("extra_neuron")
 @dataclass(frozen=True)
-class ExtraNeuron:
+class ExtraNeuron(Beside):
     """k more ordinary neurons, with the base network's own activation: a control."""
 
     k: int = 1

@@ -112,7 +112,7 @@ MODELS: Registry[Model] = Registry("model")
 
 
 class Augmentation(Protocol):
-    """What an arm adds to the base network: f̃ = f + neuron(s), parameters after the base's.
+    """What an arm adds to one base network: f̃ = f + neuron(s), parameters after the base's.
 
     `penalised`: the augmentation has a regularizer of its own (`penalty`). `decayed`: its
     parameters are ordinary weights, so that weight decay acts on them. `needs_activation`: it uses
@@ -127,10 +127,16 @@ class Augmentation(Protocol):
         """The added parameters, in order; empty for `none`."""
         ...
 
-    def forward(
-        self, extra: torch.Tensor, x: torch.Tensor, activation: Activation | None
+    def outputs(
+        self, network: Network, base: torch.Tensor, extra: torch.Tensor, x: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Outputs f and f̃, (N, S) each: base parameters (P, S), extra ones (E, S), data (N, D)."""
+        ...
+
+    def added(
+        self, network: Network, base: torch.Tensor, extra: torch.Tensor, x: torch.Tensor
     ) -> torch.Tensor:
-        """What is added to f: extra parameters (E, S), (N, D) → (N, S)."""
+        """What is added, f̃ − f: (N, S)."""
         ...
 
     def penalty(self, extra: torch.Tensor) -> torch.Tensor:
@@ -138,4 +144,16 @@ class Augmentation(Protocol):
         ...
 
 
-AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation")
+class Augmenting(Protocol):
+    """A registered augmentation: settings that become one once the network is known."""
+
+    penalised: ClassVar[bool]
+    decayed: ClassVar[bool]
+    needs_activation: ClassVar[bool]
+
+    def on(self, network: Network) -> Augmentation:
+        """The augmentation of that network; `UserError` for a network that it cannot serve."""
+        ...
+
+
+AUGMENTATIONS: Registry[Augmenting] = Registry("augmentation")

@@ -11,19 +11,22 @@ starts near the base network, and not zero, which would be a symmetric point.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
 from sweep.models.base import Network, Piece
+from sweep.models.losses import Loss, VectorLoss
+from sweep.problems.base import Data
 from sweep.registry import Registry, require
 from sweep.seeds import member_streams
 
 AUGMENT_SCALE = 0.1
 
 
+@runtime_checkable
 class Initialiser(Protocol):
     """A law for the base parameters: `draw` standard numbers times a `scale` per parameter.
 
@@ -42,10 +45,38 @@ class Initialiser(Protocol):
         ...
 
 
-INITIALISERS: Registry[Initialiser] = Registry("init")
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """What a start point may be built for: the data, the base network and the loss."""
+
+    data: Data
+    network: Network
+    loss: Loss | VectorLoss
 
 
-def _check(augment_scale: float) -> None:
+#: A start of the base network (P,) from a seed's stream and its λ (M,), None without λ.
+Draw = Callable[[np.random.Generator, np.ndarray | None], np.ndarray]
+
+
+@runtime_checkable
+class Constructing(Protocol):
+    """An initialiser that builds its points from the scene; see `sweep.constructions`."""
+
+    @property
+    def augment_scale(self) -> float:
+        """Standard deviation of an added neuron's outgoing weight a."""
+        ...
+
+    def prepare(self, scene: Scene) -> Draw:
+        """What draws a seed's point; `UserError` when the scene cannot be served."""
+        ...
+
+
+INITIALISERS: Registry[Initialiser | Constructing] = Registry("init")
+
+
+def check_scale(augment_scale: float) -> None:
+    """Refuse an `augment_scale` that is negative or not finite."""
     require(
         0 <= augment_scale < math.inf, "init.augment_scale", augment_scale, "a finite number ≥ 0"
     )
@@ -58,7 +89,7 @@ class _Scaled:
     augment_scale: float = AUGMENT_SCALE
 
     def __post_init__(self) -> None:
-        _check(self.augment_scale)
+        check_scale(self.augment_scale)
 
 
 @INITIALISERS.add("kaiming_uniform")
@@ -120,7 +151,7 @@ class Normal:
 
     def __post_init__(self) -> None:
         require(0 < self.std < math.inf, "init.std", self.std, "a finite number > 0")
-        _check(self.augment_scale)
+        check_scale(self.augment_scale)
 
     def scale(self, piece: Piece) -> float:
         """Std."""
@@ -139,8 +170,27 @@ def base_params(init: Initialiser, network: Network, root: int, seeds: Sequence[
     return found
 
 
+def start_params(
+    init: Initialiser | Constructing,
+    scene: Scene,
+    root: int,
+    seeds: Sequence[int],
+    lam: np.ndarray | None = None,
+) -> np.ndarray:
+    """Start of the base network, (S, P) float64, by its law or its construction.
+
+    Stream ("initial", root, seed). `lam` (S, M) are the members' λ, for a construction.
+    """
+    if not isinstance(init, Constructing):
+        return base_params(init, scene.network, root, seeds)
+    draw, found = init.prepare(scene), np.empty((len(seeds), scene.network.n_params))
+    for k, rng in enumerate(member_streams("initial", root, seeds)):
+        found[k] = draw(rng, None if lam is None else lam[k])
+    return found
+
+
 def augment_params(
-    init: Initialiser, pieces: Sequence[Piece], root: int, seeds: Sequence[int]
+    init: Initialiser | Constructing, pieces: Sequence[Piece], root: int, seeds: Sequence[int]
 ) -> np.ndarray:
     """Start of the added neurons, (S, E) float64: stream ("augmentation", root, seed)."""
     scales = [np.full(p.size, _added_scale(p, init.augment_scale)) for p in pieces]
@@ -150,10 +200,17 @@ def augment_params(
 
 
 def landscape_params(
-    init: Initialiser, n_params: int, root: int, seeds: Sequence[int]
+    init: Initialiser | Constructing,
+    n_params: int,
+    root: int,
+    seeds: Sequence[int],
+    deviation: float = 1.0,
 ) -> np.ndarray:
-    """Start on an objective without data, (S, P) float64: N(0, std²), std 1 unless `normal`."""
-    std = init.std if isinstance(init, Normal) else 1.0
+    """Start on an objective without data, (S, P) float64: N(0, std²).
+
+    std is that of `normal`, under every other initialiser the landscape's own `deviation`.
+    """
+    std = init.std if isinstance(init, Normal) else deviation
     return std * _standard("initial", "normal", root, seeds, n_params)
 
 

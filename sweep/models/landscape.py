@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from sweep.models.initialisers import Initialiser, landscape_params
+from sweep.models.initialisers import Constructing, Initialiser, landscape_params
 from sweep.models.measures import Measures, measure_in_lanes, norm, value_and_grad
-from sweep.problems.base import Landscape
+from sweep.problems.base import Landscape, WithGradient
 
 
 class LandscapeObjective:
@@ -55,15 +55,25 @@ class LandscapeObjective:
         weights: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """F (S,) and ∇F (P, S), detached."""
+        if isinstance(self.landscape, WithGradient):
+            with torch.no_grad():
+                return self.landscape.value_and_gradient(theta)
         return value_and_grad(lambda point: self.value(point, lam, weights), theta)
 
     def measure(self, theta: np.ndarray, lam: np.ndarray | None = None) -> Measures:
         """Objective, gradient and norm of members (S, P); errors are None."""
         return measure_in_lanes(self._measure, theta, None, self.like)
 
-    def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
+    def initial(
+        self,
+        init: Initialiser | Constructing,
+        root: int,
+        seeds: Sequence[int],
+        lam: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Where members of these seeds start, (S, P) float64."""
-        return landscape_params(init, self.n_params, root, seeds)
+        deviation = self.landscape.start_deviation
+        return landscape_params(init, self.n_params, root, seeds, deviation)
 
     def _measure(self, theta: torch.Tensor, lam: torch.Tensor | None) -> dict[str, torch.Tensor]:
         objective, grad = self.value_and_grad(theta)

@@ -1,14 +1,15 @@
-"""Univariate losses ℓ(z) of z = −y·f, y in {−1, +1}: elementwise, any shape.
+"""Losses: univariate ones ℓ(z) of z = −y·f, y in {−1, +1}, and those of several outputs.
 
-The mathematics is in `sweep.formulas.losses`; here it is registered and given to torch. Every loss
-is convex with infimum 0, which proves a lower bound of the objective.
+The mathematics of the univariate ones is in `sweep.formulas.losses`; here it is registered and
+given to torch: elementwise, any shape. Every loss is convex with infimum 0, which proves a lower
+bound of the objective.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
@@ -21,6 +22,7 @@ from sweep.registry import Registry, require
 LARGEST_POWER = 100
 
 
+@runtime_checkable
 class Loss(Protocol):
     """An elementwise loss with a proven lower bound.
 
@@ -41,7 +43,23 @@ class Loss(Protocol):
         ...
 
 
-LOSSES: Registry[Loss] = Registry("loss")
+@runtime_checkable
+class VectorLoss(Protocol):
+    """A convex loss of several outputs with a proven lower bound.
+
+    `classifies`: targets are classes, and the largest output is the class that is told.
+    """
+
+    lower_bound: ClassVar[float]
+    convex: ClassVar[bool]
+    classifies: ClassVar[bool]
+
+    def of_outputs(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """Losses (N, S) of outputs (C, N, S) for targets (C, N, 1)."""
+        ...
+
+
+LOSSES: Registry[Loss | VectorLoss] = Registry("loss")
 
 
 @dataclass(frozen=True)
@@ -88,4 +106,27 @@ class Logistic(_Formula, formula="logistic"):
 @LOSSES.add("squared")
 @dataclass(frozen=True)
 class Squared(_Formula, formula="squared"):
-    """(1+z)², which is (y−f)² because y = ±1."""
+    """(1+z)², which is (y−f)² because y = ±1; with several outputs ‖y−f‖² for targets y."""
+
+    classifies: ClassVar[bool] = False
+
+    def of_outputs(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """‖y−f‖², (N, S)."""
+        return (outputs - targets).square().sum(0)
+
+
+@LOSSES.add("cross_entropy")
+@dataclass(frozen=True)
+class CrossEntropy:
+    """−Σ_c y_c ln softmax(f)_c of several outputs, y the class as a unit vector ([C] eq. 6).
+
+    Without a finite minimum where an affine map separates some of the classes.
+    """
+
+    lower_bound: ClassVar[float] = 0.0
+    convex: ClassVar[bool] = True
+    classifies: ClassVar[bool] = True
+
+    def of_outputs(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The cross-entropies, (N, S)."""
+        return (targets * (torch.logsumexp(outputs, 0, keepdim=True) - outputs)).sum(0)

@@ -15,7 +15,7 @@ F, g    objective, its gradient                                (S,), (P, S)
 ======  =====================================================  ==========
 
 F is a **sum** over the data ([A] eqs. 2 and 4). Ordinary parameters are the base network's and
-those of `extra_neuron`; weight decay never acts on the exponential neuron.
+those of `extra_neuron`; weight decay never acts on an exponential or monomial neuron.
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ import numpy as np
 import torch
 
 from sweep.errors import UserError
-from sweep.models.base import Augmentation, Model, Network
+from sweep.models.base import Augmentation, Augmenting, Model, Network
 from sweep.models.initialisers import (
+    Constructing,
     Initialiser,
+    Scene,
     augment_params,
-    base_params,
+    start_params,
 )
 from sweep.models.landscape import LandscapeObjective
-from sweep.models.losses import Loss
+from sweep.models.losses import Loss, VectorLoss
 from sweep.models.measures import Measures, measure_in_lanes, norm, value_and_grad
 from sweep.models.regularizers import Regularizer
+from sweep.models.vector import VectorObjective, check_outputs
 from sweep.problems.base import Data, Landscape
 
 
@@ -87,8 +90,14 @@ class Objective(Protocol):
         """All measures of members (S, P), with λ (S, M); a member's bits are its own."""
         ...
 
-    def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
-        """Where members of these seeds start, (S, P) float64."""
+    def initial(
+        self,
+        init: Initialiser | Constructing,
+        root: int,
+        seeds: Sequence[int],
+        lam: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Where members of these seeds, with λ (S, M), start: (S, P) float64."""
         ...
 
 
@@ -111,6 +120,7 @@ class DataObjective:
         self.network = network
         self.augmentation = augmentation
         self.loss = loss
+        self.scene = Scene(data, network, loss)
         self.regularizer = regularizer
         self.weight_decay = weight_decay
         self.extra_pieces = augmentation.pieces(data.x.shape[1])
@@ -141,11 +151,8 @@ class DataObjective:
 
     def outputs(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Outputs f and f̃, (N, S) each; the same tensor when nothing is added."""
-        if not self.extra_pieces:
-            base = self.network.forward(theta, self.x)
-            return base, base
-        base = self.network.forward(theta[: self.n_base], self.x)
-        return base, base + self._added(theta)
+        base, extra = theta[: self.n_base], theta[self.n_base :]
+        return self.augmentation.outputs(self.network, base, extra, self.x)
 
     def value(
         self,
@@ -177,20 +184,30 @@ class DataObjective:
         """All measures of members (S, P), with λ (S, M); a member's bits are its own."""
         return measure_in_lanes(self._measure, theta, lam, self.x)
 
-    def initial(self, init: Initialiser, root: int, seeds: Sequence[int]) -> np.ndarray:
-        """Where members of these seeds start, (S, P): the base shared by all arms of a seed."""
-        base = base_params(init, self.network, root, seeds)
+    def initial(
+        self,
+        init: Initialiser | Constructing,
+        root: int,
+        seeds: Sequence[int],
+        lam: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Where members start, (S, P): the base shared by all arms of a seed.
+
+        Only a construction that needs λ (S, M) makes it differ between them.
+        """
+        base = start_params(init, self.scene, root, seeds, lam)
         return np.hstack([base, augment_params(init, self.extra_pieces, root, seeds)])
 
     def _added(self, theta: torch.Tensor) -> torch.Tensor:
-        return self.augmentation.forward(theta[self.n_base :], self.x, self.network.activation)
+        base, extra = theta[: self.n_base], theta[self.n_base :]
+        return self.augmentation.added(self.network, base, extra, self.x)
 
     def _regularized(
         self, loss: torch.Tensor, theta: torch.Tensor, lam: torch.Tensor | None
     ) -> torch.Tensor:
         base, extra = theta[: self.n_base], theta[self.n_base :]
         total = loss
-        penalty = self.regularizer.value(lam, base, extra, self.augmentation)
+        penalty = self.regularizer.value(lam, base, extra, self.network, self.augmentation)
         if penalty is not None:
             total = total + penalty
         if self.weight_decay > 0:
@@ -221,13 +238,13 @@ class DataObjective:
 def build_objective(
     problem: Data | Landscape,
     model: Model,
-    augmentation: Augmentation,
-    loss: Loss,
+    augmentation: Augmenting,
+    loss: Loss | VectorLoss,
     regularizer: Regularizer,
     weight_decay: float = 0.0,
     device: str = "cpu",
     dtype: torch.dtype = torch.float64,
-) -> DataObjective | LandscapeObjective:
+) -> DataObjective | VectorObjective | LandscapeObjective:
     """The objective of one arm; `UserError` when its parts do not fit together.
 
     For a landscape model, augmentation, loss and regularizer are idle.
@@ -235,12 +252,16 @@ def build_objective(
     if not isinstance(problem, Data):
         return LandscapeObjective(problem, device, dtype)
     network = model.network(problem.x.shape[1])
-    regularizer.check(network, augmentation)
+    added = augmentation.on(network)
+    check_outputs(problem, network, loss, added, regularizer)
+    regularizer.check(network, added)
     if augmentation.needs_activation and network.activation is None:
         raise UserError(
             "augmentation 'extra_neuron' needs the base network's activation, which this model "
             "does not declare: use it with model 'mlp'."
         )
-    return DataObjective(
-        problem, network, augmentation, loss, regularizer, weight_decay, device, dtype
-    )
+    if problem.outputs is not None:
+        assert isinstance(loss, VectorLoss), "checked above"
+        return VectorObjective(problem, network, loss, weight_decay, device, dtype)
+    assert isinstance(loss, Loss), "checked above"
+    return DataObjective(problem, network, added, loss, regularizer, weight_decay, device, dtype)

@@ -12,16 +12,21 @@ import torch
 
 from sweep.errors import UserError
 from sweep.models.base import Augmentation, Network
+from sweep.models.losses import Loss
+from sweep.models.strengths import StrengthBound
+from sweep.problems.base import Data
 from sweep.registry import Registry
 
 
 class Regularizer(Protocol):
     """A non-negative function of the parameters, linear in λ ≥ 0.
 
-    `penalises_base`: whether it acts on the base network's parameters.
+    `penalises_base`: whether it acts on the base network's parameters. `bounded`: whether its
+    theorem holds for λ below a bound that `strength_bound` computes.
     """
 
     penalises_base: ClassVar[bool]
+    bounded: ClassVar[bool]
 
     def n_lambda(self, network: Network) -> int:
         """M: how many strengths a member has (0: no λ; 1; or one per neuron)."""
@@ -36,9 +41,17 @@ class Regularizer(Protocol):
         lam: torch.Tensor | None,
         base: torch.Tensor,
         extra: torch.Tensor,
+        network: Network,
         augmentation: Augmentation,
     ) -> torch.Tensor | None:
         """The regularizer: λ (M, S), base (P, S), extra (E, S) → (S,); None stands for zero."""
+        ...
+
+    def strength_bound(self, network: Network, data: Data, loss: Loss) -> StrengthBound | None:
+        """λ₀ for this network, data and loss; None unless `bounded`.
+
+        Raises `UserError` when the theorem does not speak about them.
+        """
         ...
 
 
@@ -51,6 +64,7 @@ class NoRegularizer:
     """No regularizer, no λ."""
 
     penalises_base: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
 
     def n_lambda(self, network: Network) -> int:
         """0."""
@@ -64,8 +78,13 @@ class NoRegularizer:
         lam: torch.Tensor | None,
         base: torch.Tensor,
         extra: torch.Tensor,
+        network: Network,
         augmentation: Augmentation,
     ) -> torch.Tensor | None:
+        """None."""
+        return None
+
+    def strength_bound(self, network: Network, data: Data, loss: Loss) -> StrengthBound | None:
         """None."""
         return None
 
@@ -73,9 +92,13 @@ class NoRegularizer:
 @REGULARIZERS.add("augment")
 @dataclass(frozen=True)
 class Augment:
-    """The augmentation's own regularizer; for `exp_skip` λa²/2, [A] eq. 4."""
+    """The augmentation's own regularizer; for `exp_skip` and `monomial` λa²/2, [A] eq. 4.
+
+    For `exp_per_layer` eq. 6.
+    """
 
     penalises_base: ClassVar[bool] = False
+    bounded: ClassVar[bool] = False
 
     def n_lambda(self, network: Network) -> int:
         """1."""
@@ -86,7 +109,8 @@ class Augment:
         if not augmentation.penalised:
             raise UserError(
                 "regularizer 'augment' is given for an augmentation that has no regularizer of its "
-                "own: use it with augment 'exp_skip', or set regularizer 'none'."
+                "own: use it with augment 'exp_skip', 'exp_per_layer' or 'monomial', or set "
+                "regularizer 'none'."
             )
 
     def value(
@@ -94,9 +118,14 @@ class Augment:
         lam: torch.Tensor | None,
         base: torch.Tensor,
         extra: torch.Tensor,
+        network: Network,
         augmentation: Augmentation,
     ) -> torch.Tensor | None:
         """λ times the augmentation's penalty, (S,)."""
         if lam is None:
             raise ValueError("regularizer 'augment' needs λ")
         return lam[0] * augmentation.penalty(extra)
+
+    def strength_bound(self, network: Network, data: Data, loss: Loss) -> StrengthBound | None:
+        """None."""
+        return None

@@ -5,7 +5,17 @@ A new problem is one file with a registered frozen dataclass, and one name in th
 
 from __future__ import annotations
 
-from sweep.problems import bundled, synthetic, table, xyz_product
+from sweep.problems import (
+    bundled,
+    separable,
+    several,
+    shells,
+    simplex,
+    synthetic,
+    table,
+    teacher_student,
+    xyz_product,
+)
 from sweep.problems.base import PROBLEMS, Data, Landscape, Problem
 from sweep.problems.tabular import Raw, Tabular
 
@@ -17,7 +27,12 @@ __all__ = [
     "Raw",
     "Tabular",
     "bundled",
+    "separable",
+    "several",
+    "shells",
+    "simplex",
     "synthetic",
     "table",
+    "teacher_student",
     "xyz_product",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,10 +14,18 @@ from sweep.registry import Registry
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Prepared data: x (N, D) float64, y (N,) in {−1, +1} float64."""
+    """Prepared data: x (N, D) float64, y (N,) in {−1, +1} float64.
+
+    For several outputs y is (N, C): targets, or classes as unit vectors.
+    """
 
     x: np.ndarray
     y: np.ndarray
+
+    @property
+    def outputs(self) -> int | None:
+        """C; None for labels ±1."""
+        return None if self.y.ndim == 1 else int(self.y.shape[1])
 
     @property
     def digest(self) -> str:
@@ -48,8 +56,22 @@ class Landscape(Protocol):
         ...
 
     @property
+    def start_deviation(self) -> float:
+        """Standard deviation of the parameters where training starts, unless `init` says one."""
+        ...
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what defines the function."""
+        ...
+
+
+@runtime_checkable
+class WithGradient(Protocol):
+    """A landscape with a closed form of its gradient, which is cheaper than autograd's."""
+
+    def value_and_gradient(self, theta: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """F (S,) and ∇F (P, S) for members along the last axis (P, S)."""
         ...
 
 

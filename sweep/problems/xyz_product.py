@@ -22,6 +22,7 @@ class XyzLandscape:
 
     n_params: ClassVar[int] = 3
     lower_bound: ClassVar[float | None] = 0.0
+    start_deviation: ClassVar[float] = 1.0
 
     def value(self, theta: torch.Tensor) -> torch.Tensor:
         """F for members along the last axis: (3, S) → (S,)."""

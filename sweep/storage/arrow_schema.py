@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from sweep.rows import SCHEMA_VERSION, Column, Kind, as_kind, columns
+from sweep.rows import SCHEMA_VERSION, Column, Kind, as_kind, axis_columns, columns
 from sweep.spec import Cell
 
 VERSION_KEY = b"schema_version"
@@ -36,10 +36,13 @@ def to_table(values: Mapping[str, Sequence[Any]], cells: Sequence[Cell]) -> pa.T
     """Columns of equal length as a table of `row_schema(cells)`.
 
     NaN and ±inf become null, also inside lists: a row never holds a number that is none, and no
-    mean can swallow one. `ValueError` for a missing, extra, too short or wrongly typed column.
+    mean can swallow one. A grid axis that only other cells of the study have is null here.
+    `ValueError` for a missing, extra, too short or wrongly typed column.
     """
     wanted = columns(cells)
     names = {column.name for column in wanted}
+    count = len(values["seed"]) if "seed" in values else 0
+    values = {**{column.name: [None] * count for column in axis_columns(cells)}, **values}
     if missing := sorted(names - values.keys()):
         raise ValueError(f"columns are missing: {', '.join(missing)}")
     if extra := sorted(values.keys() - names):

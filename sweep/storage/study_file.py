@@ -26,6 +26,8 @@ class Header:
     """What a run brings along: the study's identity, device kind and resolved configuration.
 
     `cells` maps each cell's id to its grid values; cells × blocks are the jobs of the study.
+    `bounds` maps a cell's id and an arm to the bound of λ that the arm asked theory for, with what
+    it rests on; the first run's stay for good.
     """
 
     study_id: str
@@ -33,6 +35,7 @@ class Header:
     device: str
     config: Mapping[str, Any]
     cells: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    bounds: Mapping[str, Mapping[str, Mapping[str, Any]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,8 @@ def _plain(header: Header) -> Header:
     """The header as it will be read back: plain JSON data, without credentials."""
     config = json.loads(json.dumps(without_credentials(header.config)))
     cells = json.loads(json.dumps(without_credentials(header.cells)))
-    return Header(header.study_id, header.name, header.device, config, cells)
+    bounds = json.loads(json.dumps(header.bounds))
+    return Header(header.study_id, header.name, header.device, config, cells, bounds)
 
 
 def _text(content: StudyFile) -> str:
@@ -147,6 +151,7 @@ def _text(content: StudyFile) -> str:
                 "device": header.device,
                 "blocks": [[block.first, block.count] for block in content.blocks],
                 "cells": header.cells,
+                **({"bounds": header.bounds} if header.bounds else {}),
                 "config": header.config,
                 "provenance": content.provenance,
                 "later_provenance": list(content.later_provenance),
@@ -173,7 +178,14 @@ def _parse(layout: Layout, text: str) -> StudyFile:
             raise ValueError("a block of seeds is empty or negative")
         blocks = _union(blocks, ())
         return StudyFile(
-            Header(found["study"], found["name"], found["device"], found["config"], found["cells"]),
+            Header(
+                found["study"],
+                found["name"],
+                found["device"],
+                found["config"],
+                found["cells"],
+                found.get("bounds", {}),
+            ),
             blocks,
             found["provenance"],
             tuple(found["later_provenance"]),

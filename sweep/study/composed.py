@@ -21,7 +21,10 @@ class CellSettings:
 
 @dataclass(frozen=True)
 class Composed:
-    """A study as it was asked for: interpolations filled in, nothing typed or checked yet."""
+    """A study as it was asked for: interpolations filled in, nothing typed or checked yet.
+
+    `claim` is what the study is expected to show; None where its file states nothing.
+    """
 
     name: Any
     baseline: Any
@@ -31,10 +34,11 @@ class Composed:
     tracking: Any
     grid: Sequence[Mapping[str, Sequence[Any]]]
     cells: Sequence[CellSettings]
+    claim: Any = None
 
     @property
     def resolved(self) -> dict[str, Any]:
-        """Plain JSON data that holds everything, for study.json; `from_resolved` reads it back."""
+        """Plain JSON data that makes the rows, for study.json; `from_resolved` reads it back."""
         return {
             "name": self.name,
             "baseline": self.baseline,

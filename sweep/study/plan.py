@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
+from sweep.constructions import INITIALISERS
 from sweep.job import arm_lambdas, arm_objective
-from sweep.models.initialisers import INITIALISERS
 from sweep.problems import PROBLEMS, Data, Landscape
 from sweep.registry import Choice
 from sweep.spec import Arm, Cell, Compute, Job, Store, Study
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs
 from sweep.study.run import planned_jobs
+from sweep.study.theory import theory_bounds, with_bounds
 from sweep.training.base import OPTIMIZERS, STOPPING
 from sweep.training.batches import BatchOrder
 from sweep.training.trainer import prepare, train, trainer_of
@@ -59,6 +60,7 @@ class Plan:
 def plan_study(study: Study, compute: Compute, store: Store, calibrated: bool = True) -> Plan:
     """The plan of a study; `calibrated` False skips timing."""
     layout = Layout.for_study(store.root, study.name, study.id)
+    study = with_bounds(study, theory_bounds(study, layout))
     planned = tuple(planned_jobs(study, compute, layout))
     done = frozenset(finished_jobs(layout))
     workers = compute.workers or (1 if compute.name == "serial" else os.cpu_count() or 1)
@@ -101,9 +103,10 @@ def calibrate(study: Study) -> dict[str, float]:
 def _seconds_per_seed(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> float:
     objective = arm_objective(cell, arm, source)
     seeds = np.arange(CALIBRATION_MEMBERS)
-    start = objective.initial(INITIALISERS.build(cell.init), study.seeds.root, seeds.tolist())
     lambdas = arm_lambdas(arm, study.seeds.root, objective.n_lambda)
     lam = None if lambdas is None else np.repeat(lambdas[:1], len(seeds), axis=0)
+    init = INITIALISERS.build(cell.init)
+    start = objective.initial(init, study.seeds.root, seeds.tolist(), lam)
     steps = int(cell.stopping.settings["max_steps"])
     short = min(CALIBRATION_STEPS, steps)
     limited = Choice(cell.stopping.name, {**cell.stopping.settings, "max_steps": short})

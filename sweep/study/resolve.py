@@ -12,21 +12,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from sweep import registry
+from sweep.constructions import INITIALISERS
 from sweep.errors import UserError, unknown
+from sweep.inference.claims import Claim, parse_claim
 from sweep.judge.base import JUDGES
 from sweep.lambdas import LAWS
-from sweep.models.base import AUGMENTATIONS, MODELS, Network
-from sweep.models.initialisers import INITIALISERS
-from sweep.models.lanes import LANE
+from sweep.models.base import AUGMENTATIONS, MODELS
+from sweep.models.initialisers import Constructing, Scene
 from sweep.models.losses import LOSSES
 from sweep.models.module import source_identity
 from sweep.models.regularizers import REGULARIZERS
+from sweep.models.vector import check_outputs
 from sweep.planning import MOST_JOBS, canonical, cell_id, require_few_jobs, study_id
 from sweep.problems import PROBLEMS, Data
 from sweep.registry import Choice, Registry, within
+from sweep.rows import columns as row_columns
 from sweep.spec import GROUPS, NONE, Arm, Cell, Compute, Seeds, Store, Study, Tracking
 from sweep.storage.tracking_server import require_accepted
 from sweep.study.composed import Composed
@@ -72,7 +73,16 @@ def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
     baseline = _baseline(composed.baseline, cells)
     study = Study(study_id(seeds.root, identities), name, baseline, cells, seeds)
     _require_few_jobs(study, compute)
+    claim_of(composed, study)  # a claim that nobody could compare is refused before a run
     return study, compute, store, tracking
+
+
+def claim_of(composed: Composed, study: Study) -> Claim | None:
+    """What the composed study claims; None if its file states nothing, `UserError` if wrongly."""
+    if composed.claim is None:
+        return None
+    arms = dict.fromkeys(arm.name for cell in study.cells for arm in cell.arms)
+    return parse_claim(composed.claim, arms, [column.name for column in row_columns(study.cells)])
 
 
 def _require_few_jobs(study: Study, compute: Compute) -> None:
@@ -99,17 +109,16 @@ def _baseline(value: object, cells: Sequence[Cell]) -> str:
 
 
 class _Loader:
-    """Loads each problem once, however many cells share it: the digest, and (N, D) if data."""
+    """Loads each problem once, however many cells share it: the digest, and the data if any."""
 
     def __init__(self) -> None:
-        self._known: dict[str, tuple[str, tuple[int, int] | None]] = {}
+        self._known: dict[str, tuple[str, Data | None]] = {}
 
-    def __call__(self, choice: Choice) -> tuple[str, tuple[int, int] | None]:
+    def __call__(self, choice: Choice) -> tuple[str, Data | None]:
         key = canonical(choice.to_json())
         if key not in self._known:
             loaded = PROBLEMS.build(choice).load()
-            shape = loaded.x.shape if isinstance(loaded, Data) else None
-            self._known[key] = (loaded.digest, shape)
+            self._known[key] = (loaded.digest, loaded if isinstance(loaded, Data) else None)
         return self._known[key]
 
 
@@ -123,13 +132,16 @@ def _typed_cell(
     given = {group: _choice(group, settings[group]) for group in GROUPS}
     choices = {group: REGISTRIES[group].normalise(given[group]) for group in GROUPS}
     arms = _arms(settings.get("arms"))
-    digest, shape = load(choices["problem"])
-    _check_batches(choices["optimizer"], shape)
-    if shape is not None:
-        inputs = shape[1]
-        network = MODELS.build(choices["model"]).network(inputs)
+    digest, data = load(choices["problem"])
+    _check_batches(choices["optimizer"], data)
+    if data is not None:
+        network = MODELS.build(choices["model"]).network(data.x.shape[1])
+        scene = Scene(data, network, LOSSES.build(choices["loss"]))
         for arm in arms:
-            within(f"arms.{arm.name}", partial(_check_arm, arm, network, inputs))
+            within(f"arms.{arm.name}", partial(_check_arm, arm, scene))
+        init = INITIALISERS.build(choices["init"])
+        if isinstance(init, Constructing):
+            init.prepare(scene)
     identity: dict[str, Any] = {g: REGISTRIES[g].identity(given[g]) for g in GROUPS}
     identity |= {"arms": {arm.name: arm_identity(arm) for arm in arms}, "data": digest}
     if choices["model"].name == "module":
@@ -141,17 +153,17 @@ def _typed_cell(
     return cell, identity
 
 
-def _check_batches(optimizer: Choice, shape: tuple[int, int] | None) -> None:
-    """Refuse a mini-batch larger than the data (N, D), or of no data."""
+def _check_batches(optimizer: Choice, data: Data | None) -> None:
+    """Refuse a mini-batch larger than the data, or of no data."""
     size = OPTIMIZERS.build(optimizer).batch_size
     if size is None:
         return
-    if shape is None:
+    if data is None:
         raise UserError(
             f"optimizer.batch_size is {size}: only null is accepted for a problem without data."
         )
-    accepted = f"null or at most the number of data points, {shape[0]},"
-    registry.require(size <= shape[0], "optimizer.batch_size", size, accepted)
+    accepted = f"null or at most the number of data points, {len(data.x)},"
+    registry.require(size <= len(data.x), "optimizer.batch_size", size, accepted)
 
 
 def _choice(group: str, value: object) -> Choice:
@@ -180,15 +192,29 @@ def _arm(name: str, value: object) -> Arm:
     for key in settings:
         if key not in ARM_KEYS:
             raise unknown(f"{where} setting", str(key), ARM_KEYS)
+    regularizer = _part(REGULARIZERS, settings.get("regularizer", NONE), f"{where}.regularizer")
+    law = _law(settings.get("lambda"), f"{where}.lambda")
+    if law is not None and law.settings.get("high") == "theory":
+        _require_bounded(regularizer, f"{where}.lambda.high")
     return Arm(
         name,
         augment=_part(AUGMENTATIONS, settings.get("augment", NONE), f"{where}.augment"),
-        regularizer=_part(REGULARIZERS, settings.get("regularizer", NONE), f"{where}.regularizer"),
+        regularizer=regularizer,
         weight_decay=registry.coerce(
             settings.get("weight_decay", 0.0), float, f"{where}.weight_decay"
         ),
-        lam=_law(settings.get("lambda"), f"{where}.lambda"),
+        lam=law,
     )
+
+
+def _require_bounded(regularizer: Choice, where: str) -> None:
+    """Refuse the word `theory` beside a regularizer whose theorem bounds no λ."""
+    if not REGULARIZERS.entry(regularizer.name).bounded:
+        names = [name for name in REGULARIZERS.names() if REGULARIZERS.entry(name).bounded]
+        raise UserError(
+            f"{where} is 'theory': a number > 0 is accepted for regularizer '{regularizer.name}', "
+            f"because only {' and '.join(map(repr, names))} has a bound from theory."
+        )
 
 
 def _law(value: object, where: str) -> Choice | None:
@@ -203,13 +229,7 @@ def _law(value: object, where: str) -> Choice | None:
             f" {', '.join(LAWS.names())}."
         )
     settings = {str(k): v for k, v in value.items() if k != "law"}
-    choice = _part(LAWS, Choice(value["law"], settings), where)
-    if choice.settings.get("high") == "theory":
-        raise UserError(
-            f"{where}.high is 'theory': a number > 0 is accepted, because no registered"
-            " regularizer has a bound from theory."
-        )
-    return choice
+    return _part(LAWS, Choice(value["law"], settings), where)
 
 
 def _part(entries: Registry[Any], value: object, where: str) -> Choice:
@@ -218,19 +238,18 @@ def _part(entries: Registry[Any], value: object, where: str) -> Choice:
     return within(where, lambda: entries.normalise(choice, where))
 
 
-def _check_arm(arm: Arm, network: Network, inputs: int) -> None:
-    """Refuse an augmentation or regularizer that cannot serve this network."""
-    augmentation = AUGMENTATIONS.build(arm.augment)
-    REGULARIZERS.build(arm.regularizer).check(network, augmentation)
+def _check_arm(arm: Arm, scene: Scene) -> None:
+    """Refuse an augmentation or regularizer that cannot serve this network and data."""
+    network = scene.network
+    augmentation = AUGMENTATIONS.build(arm.augment).on(network)
+    regularizer = REGULARIZERS.build(arm.regularizer)
+    check_outputs(scene.data, network, scene.loss, augmentation, regularizer)
+    regularizer.check(network, augmentation)
     if augmentation.needs_activation and network.activation is None:
         raise UserError(
             f"augment is '{arm.augment.name}', whose neurons take the network's activation, and "
             f"this model declares none: take the arm away with '~arms.{arm.name}'."
         )
-    # An augmentation says what it needs of the network when it is evaluated: once, at zero, here.
-    size = sum(piece.size for piece in augmentation.pieces(inputs))
-    point = torch.zeros(1, inputs, dtype=torch.float64)
-    augmentation.forward(torch.zeros(size, LANE, dtype=torch.float64), point, network.activation)
 
 
 def arm_identity(arm: Arm) -> dict[str, Any]:

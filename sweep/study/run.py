@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sweep.errors import CheckError
-from sweep.execution.base import Executor, open_executor
+from sweep.execution.base import Executor, Opener, open_executor
 from sweep.job import JobFailure, JobReport
 from sweep.kernels.turns import machine_code_at_hand
 from sweep.planning import jobs, plan_blocks, reference_jobs
@@ -19,6 +19,7 @@ from sweep.storage.row_files import finished_jobs, row_paths
 from sweep.storage.study_file import Header, agree_blocks, read_study
 from sweep.study.observer import Ending, Observer
 from sweep.study.results import Results, write_summary
+from sweep.study.theory import Bounds, theory_bounds, with_bounds
 from sweep.study.tracking import Tracker, tracked
 from sweep.study.work import CommitRows, SeesResults
 from sweep.training.trainer import require_gpu
@@ -36,20 +37,23 @@ def run_study(
     tracking: Tracking,
     resolved: Mapping[str, Any],
     observer: Observer,
+    opener: Opener = open_executor,
 ) -> Results:
     """Everything of the study that is not on disk yet, then its summary and report.
 
-    `resolved` is the composed configuration, kept in study.json. Running it again finishes what
-    is missing, or does nothing. Raises `UserError` for bad input, before anything is written but
-    an empty results folder; `CheckError` when not a single job succeeded.
+    `resolved` is the composed configuration, kept in study.json; `opener` gives the executor, when
+    there is work. Running it again finishes what is missing, or does nothing. Raises `UserError`
+    for bad input, before anything but an empty results folder is written; `CheckError` when not a
+    single job succeeded.
     """
     layout = Layout.for_study(store.root, study.name, study.id)
+    bounds = theory_bounds(study, layout)
     unfinished = _missing(planned_jobs(study, compute, layout), layout) or _searches(study, layout)
     with (
-        _ready(compute, layout, bool(unfinished)) as executor,
+        _ready(compute, layout, bool(unfinished), opener) as executor,
         tracked(study, tracking, layout, resolved, observer.warning) as track,
     ):
-        all_jobs = agreed_jobs(study, compute, layout, resolved)
+        all_jobs = agreed_jobs(study, compute, layout, resolved, bounds)
         todo = _missing(all_jobs, layout)
         observer.started(
             len(all_jobs), len(all_jobs) - len(todo), sum(j.members for j in todo), arms_of(study)
@@ -59,8 +63,7 @@ def run_study(
             if not machine_code_at_hand():
                 observer.note(COMPILING)
             work = CommitRows(layout, study.cells, compute.device, store.params)
-            searches = _searches(study, layout)
-            failures = _execute(executor, work, todo, searches, track, observer)
+            failures = _execute(executor, work, todo, _searches(study, layout), track, observer)
         if failures and not row_paths(layout.rows):
             raise CheckError(
                 f"all {len(failures)} jobs failed for good; the first: {failures[0].reason}"
@@ -92,9 +95,9 @@ def planned_jobs(study: Study, compute: Compute, layout: Layout) -> list[Job]:
 
 
 def agreed_jobs(
-    study: Study, compute: Compute, layout: Layout, resolved: Mapping[str, Any]
+    study: Study, compute: Compute, layout: Layout, resolved: Mapping[str, Any], bounds: Bounds
 ) -> list[Job]:
-    """All jobs of the run, in blocks that study.json fixes once and for all."""
+    """All jobs of the run, in blocks and with bounds of λ that study.json fixes for good."""
     wanted = Block(study.seeds.first, study.seeds.count)
     size = block_size(study, compute)
     header = Header(
@@ -103,9 +106,10 @@ def agreed_jobs(
         device=compute.device,
         config=resolved,
         cells={cell.id: dict(cell.axes) for cell in study.cells},
+        bounds=bounds,
     )
     blocks = agree_blocks(layout, header, lambda known: plan_blocks(known, wanted, size))
-    return jobs(study, blocks)
+    return jobs(with_bounds(study, read_study(layout).header.bounds), blocks)
 
 
 def _missing(all_jobs: Sequence[Job], layout: Layout) -> list[Job]:
@@ -120,7 +124,9 @@ def _searches(study: Study, layout: Layout) -> list[Job]:
 
 
 @contextmanager
-def _ready(compute: Compute, layout: Layout, needed: bool) -> Iterator[Executor | None]:
+def _ready(
+    compute: Compute, layout: Layout, needed: bool, opener: Opener
+) -> Iterator[Executor | None]:
     """An executor that has reached its place to run and sees the results; None if not needed."""
     if not needed:
         yield None
@@ -129,7 +135,7 @@ def _ready(compute: Compute, layout: Layout, needed: bool) -> Iterator[Executor 
         require_gpu()
     token = probe(layout)
     try:
-        with open_executor(compute, SeesResults(layout, token)) as executor:
+        with opener(compute, SeesResults(layout, token)) as executor:
             yield executor
     finally:
         remove_probe(layout, token)

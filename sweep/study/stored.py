@@ -14,6 +14,7 @@ from sweep.storage.layout import Layout
 from sweep.storage.study_file import read_study
 from sweep.study.composed import Composed
 from sweep.study.resolve import resolve
+from sweep.study.theory import with_bounds
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def stored_study(layout: Layout) -> StoredStudy:
             f"'{layout.study_file}' describes study {study.id} to this release, but says that it is"
             f" {content.header.study_id}: use the release and the data that it was made with."
         )
+    study = with_bounds(study, content.header.bounds)
     provenance = (content.provenance, *content.later_provenance)
     return StoredStudy(study, store, content.blocks, content.header.device, provenance)
 

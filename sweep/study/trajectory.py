@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sweep.constructions import INITIALISERS
 from sweep.job import arm_lambdas, arm_objective, one_core, planned_data
-from sweep.models.initialisers import INITIALISERS
 from sweep.spec import Job
 from sweep.training.base import OPTIMIZERS, STOPPING
 from sweep.training.batches import BatchOrder
@@ -43,9 +43,9 @@ def trajectory(job: Job, device: str, steps: int) -> pd.DataFrame:
     """
     (arm,), cell, seeds = job.cell.arms, job.cell, [job.block.first]
     objective = arm_objective(cell, arm, planned_data(cell), device)
-    start = objective.initial(INITIALISERS.build(cell.init), job.root, seeds)
     lambdas = arm_lambdas(arm, job.root, objective.n_lambda)
     lam = None if lambdas is None else lambdas[list(job.draws(arm))]
+    start = objective.initial(INITIALISERS.build(cell.init), job.root, seeds, lam)
     optimizer, rule = OPTIMIZERS.build(cell.optimizer), STOPPING.build(cell.stopping)
     order = BatchOrder(job.root, seeds)
     taken = steps_shown(steps)

@@ -12,7 +12,7 @@ from sweep.cli.main import main
 REFUSED = [
     # unknown names
     ("modle.width=3", ["'modle'", "model, name", "did you mean 'model'"]),
-    ("model.widht=3", ["'widht'", "activation, width", "did you mean 'width'"]),
+    ("model.widht=3", ["'widht'", "activation, outputs, width", "did you mean 'width'"]),
     ("problem=iris", ["'iris'", "breast_cancer", "did you mean 'iris_pair'"]),
     ("problem=iris,xor", ["'iris'", "breast_cancer", "did you mean 'iris_pair'"]),
     ("study=defualt", ["'defualt'", "quick", "did you mean 'default'"]),

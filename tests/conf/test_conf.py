@@ -46,7 +46,7 @@ def read(group: str, option: str) -> dict[str, object]:
 def test_the_promised_options_are_there() -> None:
     promised = {
         "problem": "iris_pair breast_cancer wine_pair digits_pair two_moons xor random_labels"
-        " table xyz_product",
+        " table xyz_product teacher_student",
         "model": "mlp module",
         "loss": "hinge_power logistic squared",
         "init": "kaiming_uniform kaiming_normal xavier_uniform xavier_normal normal",
@@ -99,12 +99,19 @@ def test_every_option_composes_and_resolves(
 ) -> None:
     table = tmp_path / "small.csv"
     table.write_text("a,b,target\n0,1,0\n1,0,1\n1,1,0\n")
+    only_plain = ["~arms.exp", "~arms.exp_unregularized", "~arms.extra_neuron"]
     needed = {
+        ("problem", "iris_species"): ["model.outputs=3", "loss=squared", *only_plain],
+        ("problem", "clouds"): ["model.outputs=3", "loss=cross_entropy", *only_plain],
+        ("problem", "planar_map"): ["model.outputs=2", "loss=squared", *only_plain],
+        ("loss", "cross_entropy"): ["problem=clouds", "model.outputs=3", *only_plain],
         ("problem", "table"): [f"problem.path={table}"],
         ("model", "module"): [f"model.factory={installed_factory}", "~arms.extra_neuron"],
+        ("model", "convolution"): ["~arms.extra_neuron"],
     }
     words = [f"{group}={option}", *needed.get((group, option), [])]
-    base = [] if group in ("study", "problem") else ["problem=xor"]
+    given = any(word.startswith("problem=") for word in words)
+    base = [] if group == "study" or given else ["problem=xor"]
     study, _, _, _ = resolve(compose([*base, *words]))
     assert study.cells
     if group in SCIENCE:

@@ -54,11 +54,14 @@ def test_a_liar_is_found_out(monkeypatch, verdict):
         says = {
             "local minimum": {V.LOCAL_MINIMUM},
             "descent exists": {V.ESCAPING},
+            "added neuron separates": {V.ESCAPING, V.GLOBAL_MINIMUM},
             "no bad minimum": {V.ESCAPING, V.GLOBAL_MINIMUM, V.SADDLE},
             "affine optimum only": {V.SADDLE},
             "global minimum": {V.GLOBAL_MINIMUM},
             "slide to infinity": {V.ESCAPING, V.SADDLE},
             "global or saddle": {V.GLOBAL_MINIMUM, V.SADDLE},
+            "descent, but no escape": set(),
+            "every minimum separates": {V.SADDLE},
         }[line.truth]
         if verdict in says and not (verdict is V.SADDLE and line.family == "logistic slide"):
             assert line.wrong <= line.points * (line.truth == "local minimum" and line.near)

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from sweep.controls import piecewise, separating, strict_minima
-from sweep.controls.confusion import FAMILIES
-from sweep.controls.fits import derivatives, draw_data, draw_fit, features
-from sweep.controls.layers import (
+from sweep.constructions.layers import (
     affine_net,
-    better_net,
     leaky,
     objective_of,
     preactivations,
     unflat,
 )
+from sweep.constructions.theorems import Bend, Kink, bent_net, better_net
+from sweep.controls import piecewise, separating, strict_minima
+from sweep.controls.confusion import FAMILIES
+from sweep.controls.fits import derivatives, draw_data, draw_fit, features
 from sweep.models.losses import HingePower, Logistic, Squared
 from sweep.seeds import stream
 
@@ -58,7 +58,7 @@ def test_affine_networks_are_stationary_and_in_one_piece(widths, slope):
     assert np.allclose(output[:, 0], features(fit.x) @ fit.A, atol=1e-11)
     for z in hidden:
         assert ((z > 0).all(axis=0) | (z < 0).all(axis=0)).all()
-    assert objective_of(fit, net, (slope, 1.0)) == pytest.approx(fit.value, rel=1e-12)
+    assert objective_of(fit, net, leaky((slope, 1.0))) == pytest.approx(fit.value, rel=1e-12)
     objective = piecewise.objective_for(fit, widths, slope)
     theta = net.flat()
     measures = objective.measure(theta[None])
@@ -74,9 +74,9 @@ def test_affine_networks_are_stationary_and_in_one_piece(widths, slope):
 def test_better_points_are_lower(widths, slope):
     rng = rng_of("better", str(widths), str(slope))
     fit = draw_fit(rng)
-    net = better_net(rng, fit, widths, (slope, 1.0))
+    net = better_net(rng, fit, widths, Kink.at_zero(slope, 1.0))
     assert net is not None
-    value = objective_of(fit, net, (slope, 1.0))
+    value = objective_of(fit, net, leaky((slope, 1.0)))
     assert value < fit.value * (1 - 1e-6)
     objective = piecewise.objective_for(fit, widths, slope)
     assert objective.measure(net.flat()[None]).objective[0] == pytest.approx(value, rel=1e-12)
@@ -89,24 +89,18 @@ def test_the_pair_changes_the_loss_as_the_formula_says():
     k = int(np.diff(values)[2:-2].argmax()) + 2
     level, gamma = float(values[k : k + 2].mean()), 1e-6
     above = fit.q[features(fit.x) @ fit.A > level].sum()
-    net = piecewise_pair(rng, fit, level, gamma, slopes)
+    net = bent_net(rng, fit, Bend(0, fit.A, level, gamma), (3,), Kink.at_zero(*slopes))
     kappa = (slopes[1] - slopes[0]) / (slopes[1] + slopes[0])
-    change = objective_of(fit, net, slopes) - fit.value
+    change = objective_of(fit, net, leaky(slopes)) - fit.value
     assert change == pytest.approx(2 * kappa * gamma * above, rel=1e-3)
-
-
-def piecewise_pair(rng, fit, level, gamma, slopes):
-    from sweep.controls.layers import _pair
-
-    return _pair(rng, fit.x, fit.A, level, gamma, (3,), slopes)
 
 
 def test_no_better_point_without_a_kink_or_a_second_unit():
     rng = rng_of("none")
     fit = draw_fit(rng)
-    assert better_net(rng, fit, (1,), (0.0, 1.0)) is None
-    assert better_net(rng, fit, (3,), (-1.0, 1.0)) is None
-    assert better_net(rng, fit, (3,), (1.0, 1.0)) is None
+    assert better_net(rng, fit, (1,), Kink.at_zero(0.0, 1.0)) is None
+    assert better_net(rng, fit, (3,), Kink.at_zero(-1.0, 1.0)) is None
+    assert better_net(rng, fit, (3,), Kink.at_zero(1.0, 1.0)) is None
 
 
 def test_pushed_points_have_descent():

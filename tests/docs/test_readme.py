@@ -74,7 +74,13 @@ def test_the_default_study_has_every_row_once(tmp_path: Path) -> None:
     assert not rows.duplicated(["cell", "arm", "draw", "seed"]).any()
 
 
-@pytest.mark.parametrize("command", commands())
+def as_parameter(command: str) -> object:
+    """A user's own module is polished through torch.func: a minute even for a few members."""
+    marks = [pytest.mark.slow] if "model=module" in command else []
+    return pytest.param(command, marks=marks, id=command)
+
+
+@pytest.mark.parametrize("command", map(as_parameter, commands()))
 def test_every_command_works(
     command: str,
     results: Path,
@@ -96,6 +102,11 @@ def test_every_command_works(
         words += [word for word in QUICK if word.split("=")[0] not in own]
         words = ["seeds.count=5" if word.startswith("seeds.count") else word for word in words]
         words.append(f"store.root={tmp_path / 'results'}")
+    if words[0] == "claims":
+        own = [] if any("=" not in word for word in words[1:]) else ["xyz"]
+        words = [word for word in words if word not in ("--full", "--seeds", "200")]
+        words += [*own, "--seeds", "3", "compute=serial", f"store.root={tmp_path / 'results'}"]
+        words += ["stopping.max_steps=4"]
     assert main(words) == 0
     assert capsys.readouterr().out
 

@@ -3,13 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from sweep.constructions.layers import affine_net
 from sweep.controls.fits import BestFit, draw_fit
-from sweep.controls.layers import affine_net
 from sweep.controls.piecewise import objective_for
 from sweep.judge.affine import polish_affine, settle_affine
 from sweep.judge.affine_map import Layers, affine_map
 from sweep.judge.base import Judgement
 from sweep.judge.deep_kinks import polish_deep
+from sweep.models.activations import LeakyRelu
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
 from sweep.models.losses import HingePower, Logistic, Squared
 from sweep.models.mlp import Mlp
@@ -19,6 +20,7 @@ from sweep.problems.base import Data
 from sweep.registry import Choice
 from sweep.seeds import stream
 
+LEAKY = LeakyRelu(0.3).pieces
 LOSSES = (HingePower(), HingePower(4.5), Logistic(), Squared())
 
 
@@ -57,13 +59,13 @@ def test_the_radius_is_a_ball_without_a_change_of_piece():
     fit, points, rng = constructed(Squared(), (3, 3), 0.3)
     objective = objective_for(fit, (3, 3), 0.3)
     for point in points:
-        here = affine_map(Layers.of(objective, point), fit.x, (0.3, 1.0))
+        here = affine_map(Layers.of(objective, point), fit.x, LEAKY)
         assert here is not None
         for _ in range(40):
             step = rng.normal(size=len(point))
             step *= here.radius / np.linalg.norm(step)
-            there = affine_map(Layers.of(objective, point + step), fit.x, (0.3, 1.0))
-            same = zip(there.signs, here.signs, strict=True) if there else ()
+            there = affine_map(Layers.of(objective, point + step), fit.x, LEAKY)
+            same = zip(there.pieces, here.pieces, strict=True) if there else ()
             assert there is not None and all((a == b).all() for a, b in same)
 
 

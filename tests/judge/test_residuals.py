@@ -33,7 +33,7 @@ def test_the_residual_is_the_sum_of_lemma_1(data: Data) -> None:
     objective = objective_of(data, ExpSkip())
     theta = np.random.default_rng(1).standard_normal((3, objective.n_params)) / 2
     found = lemma_residuals(objective, theta)
-    u = _directions(data.x, data.y)
+    u = _directions(data.x, data.y, data.x.shape[1])
     np.testing.assert_allclose(np.linalg.norm(u, axis=1), np.ones(DIRECTIONS))
     for point, residuals in zip(theta, found, strict=True):
         W, b, v, c = point[:6].reshape(2, 3), point[6:8], point[8:10], point[10]

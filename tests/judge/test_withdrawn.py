@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from sweep.judge.base import Judgement
-from sweep.judge.exponential import _move
+from sweep.judge.exponential import store
 from sweep.judge.exponential_end import End
 from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.newton_kernels import project
@@ -123,7 +123,7 @@ def test_rounding_of_f_is_seen_where_the_neuron_and_the_bias_cancel() -> None:
     high[4] = 1e3
     found = Judgement.unresolved(np.stack([high, high]))
     ends = {k: End([point], False, 0) for k, point in enumerate((theta, far))}
-    assert _move(found, f, None, ends) == {0}
+    assert store(found, f, None, ends) == {0}
     np.testing.assert_array_equal(found.params, [theta, high])
 
 

@@ -18,6 +18,7 @@ GOLDEN = {
     "digits_pair": "58416694dd07d9e2ce60dbab191b09c82e55cdcf57fe3d8c79f3c48ce804ac38",
     "iris_pair": "96a8b3b937d485b925dc4ebd3f4b2327f61c8ce37506307f440ef7b0da537b78",
     "random_labels": "ae30961737bbc86bff825f9a172671c21b7c7f299e8784d521bc39e7ac3e56e7",
+    "teacher_student": "31b26a7a75f8481e760021e7158d67d72b1b8e720f60465c0f14d8fd2e311234",
     "two_moons": "b1b7e40848940f9c5faaa4dc37e9f5a1a11515241978bc4f9804fd8385c3ec7d",
     "wine_pair": "901650c9b970c421a17d8d6e61e3cb5d40d30b5197ff8f9dc5ae34232e02b036",
     "xor": "2dec950cfa981af69c792e6973cdceecbeab3ca2eff75de75eb05d3ecf572054",

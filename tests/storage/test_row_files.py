@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
@@ -73,6 +74,13 @@ def test_missing_extra_and_wrong_columns_are_refused(cells, rows_of):
         to_table({**rows, "params": [[[1.0]], [[2.0]]]}, cells)
     with pytest.raises(ValueError, match="differ in length"):
         to_table({**rows, "seed": [1]}, cells)
+
+
+def test_an_axis_that_only_other_cells_have_is_null(cells, rows_of):
+    others = [*cells, replace(cells[0], id="cX", axes={**cells[0].axes, "problem.n": 10})]
+    table = to_table(rows_of(0, "cA", range(3)), others)
+    assert table["problem.n"].to_pylist() == [None] * 6
+    assert table.schema == row_schema(others)
 
 
 def test_first_commit_wins_and_the_second_changes_nothing(layout, cells, rows_of):

@@ -97,7 +97,13 @@ def _fixed(function: Callable[..., Any], arguments: int, settings: Settings) -> 
     """The formula as a function of its first arguments alone."""
     if not settings:
         return function
-    (constant,) = (int(c) if float(c).is_integer() else c for c in settings)
+    constant, *more = (int(c) if float(c).is_integer() else c for c in settings)
+    if more:
+        # Compilers take single captured constants for literals, and a tuple of them not.
+        (second,) = more
+        if arguments == 1:
+            return lambda z: function(z, constant, second)
+        return lambda z, h: function(z, h, constant, second)
     if arguments == 1:
         return lambda z: function(z, constant)
     return lambda z, h: function(z, h, constant)

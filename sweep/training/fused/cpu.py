@@ -27,7 +27,7 @@ def train_fused(
     )
     queue = Queue(
         np.ascontiguousarray(start, dtype=np.float64),
-        np.zeros((members, 0)) if lam is None else np.ascontiguousarray(lam, dtype=np.float64),
+        parts.strengths(lam, members),
         np.full(members, float(parts.optimizer.lr)),
         batch_keys(parts, order, members),
     )

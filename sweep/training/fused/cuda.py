@@ -103,10 +103,10 @@ def train_fused_cuda(
     members, n_params = len(start), parts.objective.n_params
     rule = Rule(int(stopping.max_steps), float(stopping.gradient), float(stopping.loss))
     tables, points = parts.tables(rule.max_steps), parts.points
-    strengths = np.zeros((members, 0)) if lam is None else lam
+    strengths = parts.strengths(lam, members)
     queue = Queue(
         np.ascontiguousarray(start, dtype=np.float64),
-        np.ascontiguousarray(strengths, dtype=np.float64),
+        strengths,
         np.full(members, float(parts.optimizer.lr)),
         batch_keys(parts, order, members),
     )
@@ -185,7 +185,7 @@ def sizes(shape: Shape) -> dict[str, Any]:
 
 
 # Bound by `trainer_cuda`; these are the names alone.
-NET = Net(0, 0, 0, 0, 0, 0, 0, 0.0, 0)
+NET = Net(0, 0, 0, 0, 0, 0, 0, 0.0, 0, 1, 0)
 WIDTHS: Any = (1,)
 SCALARS = (N_SCALARS, 1)
 PARAMS = STATE = LAMBDAS = UNITS = BATCH = WEIGHTS = (1, 1)

@@ -28,6 +28,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from sweep.formulas.primitives import absolute
 from sweep.kernels.plain import (
     TILE,
     Value,
@@ -51,7 +52,8 @@ class Net(NamedTuple):
 
     `n_base` parameters of the network, then `n_added` neurons; `n_units` hidden and added units;
     `decayed` parameters, the first ones, under weight decay `decay`; `penalised`: 1 if
-    λa²/2 of the first added neuron is part of F, else 0.
+    λa²/2 of the first added neuron is part of F, else 0; `output_bias`: 1 if the network has one,
+    else 0; `coercive`: 1 if [B] eq. 4 is part of F, with one λ per unit, else 0.
     """
 
     n_points: int
@@ -63,6 +65,8 @@ class Net(NamedTuple):
     decayed: int
     decay: float
     penalised: int
+    output_bias: int
+    coercive: int
 
 
 def activate(z: Value) -> Value:
@@ -154,9 +158,9 @@ def affine_of_data(theta: Any, weights: int, bias: int, x: Any, i: int, net: Net
     return z
 
 
-def affine_of_units(theta: Any, weights: int, bias: int, h: Any, first: int, size: int) -> Value:
+def affine_of_units(theta: Any, weights: int, bias: Value, h: Any, first: int, size: int) -> Value:
     """w·h + b over `size` units whose tiles begin at row `first` of h."""
-    z = tile(load(theta, bias))
+    z = tile(bias)
     for k in range(size):
         z = fma(load(theta, weights + k), load_tile(h, first + k), z)
     return z
@@ -171,16 +175,16 @@ def forward(theta: Any, x: Any, i: int, widths: Any, net: Net, h: Any, s: Any) -
             if layer == 0:
                 z = affine_of_data(theta, at + j * fan_in, at + width * fan_in + j, x, i, net)
             else:
-                z = affine_of_units(
-                    theta, at + j * fan_in, at + width * fan_in + j, h, unit - fan_in, fan_in
-                )
+                bias = load(theta, at + width * fan_in + j)
+                z = affine_of_units(theta, at + j * fan_in, bias, h, unit - fan_in, fan_in)
             out = activate(z)
             store_tile(h, unit + j, out)
             keep(s, unit + j, z)
         at += width * (fan_in + 1)
         unit += width
         fan_in = width
-    f = affine_of_units(theta, at, at + fan_in, h, unit - fan_in, fan_in)
+    bias = load(theta, at + fan_in) if net.output_bias > 0 else lanes(0.0)
+    f = affine_of_units(theta, at, bias, h, unit - fan_in, fan_in)
     at = net.n_base
     for _ in range(net.n_added):
         z = affine_of_data(theta, at + 1, at + 1 + net.n_inputs, x, i, net)
@@ -227,8 +231,10 @@ def backward(
         at += net.n_inputs + 2
     depth = len(widths)
     fan_in = widths[depth - 1]
-    at = net.n_base - 1
-    store(grad, at, load(grad, at) + total(q))
+    at = net.n_base
+    if net.output_bias > 0:
+        at -= 1
+        store(grad, at, load(grad, at) + total(q))
     at -= fan_in
     unit -= fan_in
     for j in range(fan_in):
@@ -255,6 +261,29 @@ def backward(
     for j in range(width):
         d = load_tile(delta, j)
         gradient_of_data(grad, j * net.n_inputs, width * net.n_inputs + j, d, x, i, net)
+
+
+def coercive(theta: Any, lam: Any, width: int, n_inputs: int, grad: Any) -> Value:
+    """(1/3)·Σⱼ λⱼ[|aⱼ|³ + 2‖(wⱼ, bⱼ)‖³], [B] eq. 4, of one layer of `width` units.
+
+    Its gradient, λⱼ|aⱼ|aⱼ and 2λⱼ‖(wⱼ, bⱼ)‖(wⱼ, bⱼ), is added.
+    """
+    value = lanes(0.0)
+    for j in range(width):
+        strength, b, a = load(lam, j), width * n_inputs + j, width * (n_inputs + 1) + j
+        bias, out = load(theta, b), load(theta, a)
+        squares = bias * bias
+        for k in range(j * n_inputs, (j + 1) * n_inputs):
+            w = load(theta, k)
+            squares = fma(w, w, squares)
+        norm, size = sqrt(squares), absolute(out)
+        value = value + strength * (size * out * out + squares * norm * 2.0)
+        store(grad, a, fma(strength * size, out, load(grad, a)))
+        pull = strength * norm * 2.0
+        store(grad, b, fma(pull, bias, load(grad, b)))
+        for k in range(j * n_inputs, (j + 1) * n_inputs):
+            store(grad, k, fma(pull, load(theta, k), load(grad, k)))
+    return value * (1.0 / 3.0)
 
 
 def evaluate(
@@ -284,6 +313,8 @@ def evaluate(
         a = load(theta, net.n_base)
         value = value + load(lam, 0) * a * a * 0.5
         store(grad, net.n_base, load(grad, net.n_base) + load(lam, 0) * a)
+    if net.coercive > 0:
+        value = value + coercive(theta, lam, widths[0], net.n_inputs, grad)
     if net.decay > 0:
         for p in range(net.decayed):
             w = load(theta, p)
@@ -382,6 +413,7 @@ PARTS = (
     forward,
     gradient_of_data,
     backward,
+    coercive,
     evaluate,
     norm,
 )

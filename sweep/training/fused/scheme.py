@@ -12,6 +12,7 @@ import numpy as np
 
 from sweep.kernels.plain import TILE
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
+from sweep.models.coercive import Coercive
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -72,6 +73,8 @@ class FusedParts:
             decayed=objective.n_params if objective.augmentation.decayed else objective.n_base,
             decay=float(objective.weight_decay),
             penalised=int(isinstance(objective.regularizer, Augment)),
+            output_bias=int(self.network.output_bias),
+            coercive=int(isinstance(objective.regularizer, Coercive)),
         )
 
     @property
@@ -87,6 +90,13 @@ class FusedParts:
             batch,
             factor,
         )
+
+    def strengths(self, lam: np.ndarray | None, members: int) -> np.ndarray:
+        """λ as the program reads it, (S, M) contiguous; a shared one is repeated per neuron."""
+        if lam is None:
+            return np.zeros((members, 0))
+        rows = self.objective.n_lambda if lam.shape[1] == 1 else lam.shape[1]
+        return np.ascontiguousarray(np.broadcast_to(lam, (members, rows)), dtype=np.float64)
 
     def tables(self, max_steps: int) -> Tables:
         """What the t-th update needs besides the learning rate, t = 1 … max_steps.
@@ -126,10 +136,11 @@ def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None
     served = (
         len(network.widths) <= DEEPEST
         and max(network.widths) <= WIDEST
+        and network.activation.compiles
         # Powers are products: whole exponents only.
         and all(float(value).is_integer() for value in objective.loss.settings)
         and isinstance(objective.augmentation, NoAugmentation | ExpSkip | ExtraNeuron)
-        and isinstance(objective.regularizer, NoRegularizer | Augment)
+        and isinstance(objective.regularizer, NoRegularizer | Augment | Coercive)
         and objective.dtype.is_floating_point
         and objective.dtype.itemsize == 8
     )

@@ -1,0 +1,152 @@
+"""Verdicts of arms with a monomial neuron, or exponential ones inside the layers."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from sweep.judge import StandardJudge
+from sweep.judge.base import Judgement
+from sweep.judge.limit_problem import BareOfLayers, BareOfMonomial
+from sweep.judge.monomial_rest import classes_agree
+from sweep.models.augmentations import Monomial
+from sweep.models.base import Augmenting
+from sweep.models.layered import ExpPerLayer
+from sweep.models.losses import HingePower
+from sweep.models.mlp import Mlp
+from sweep.models.objective import DataObjective, build_objective
+from sweep.models.regularizers import Augment
+from sweep.problems import PROBLEMS, Data
+from sweep.registry import Choice
+from sweep.verdicts import Certificate, Stop, Verdict
+
+XOR = PROBLEMS.build(Choice("xor")).load()
+assert isinstance(XOR, Data)
+LAM = 0.1
+ROUNDS = 40
+
+
+class Ended:
+    def __init__(self, params: np.ndarray) -> None:
+        self.params = params
+        self.stop = np.full(len(params), Stop.STEPS.value, dtype=object)
+
+
+def objective_of(
+    added: Augmenting, data: Data = XOR, model: Mlp | None = None
+) -> tuple[DataObjective, np.ndarray]:
+    """The objective, and some random points of it (4, P)."""
+    found = build_objective(data, model or Mlp(2), added, HingePower(), Augment())
+    assert isinstance(found, DataObjective)
+    return found, np.random.default_rng(3).normal(size=(4, found.n_params))
+
+
+def judged(objective: DataObjective, points: np.ndarray, lam: float = LAM) -> Judgement:
+    return StandardJudge().judge(objective, Ended(points), np.full((len(points), 1), lam))
+
+
+def constant_networks(p: int, data: Data) -> tuple[DataObjective, np.ndarray]:
+    """ReLU networks that are 0 on the data, all units active, with the neuron at rest: a = 0."""
+    objective, points = objective_of(Monomial(p), data)
+    D = data.x.shape[1]
+    points[:, 2 * D : 2 * D + 2] = 10.0
+    points[:, 2 * D + 2 : 2 * D + 4] = [1.0, -1.0]
+    points[:, D : 2 * D] = points[:, :D]  # the two units cancel
+    points[:, 2 * D + 4 :][:, :2] = 0.0
+    return objective, points
+
+
+@pytest.mark.parametrize("t", [2, 3])
+def test_below_the_separating_degree_a_bad_minimum_stays(t: int) -> None:
+    """[A] Prop. 1 needs p ≥ t: with p < t the resting neuron is in a minimum, with p = t not."""
+    data = PROBLEMS.build(Choice("polynomial", {"degree": t, "d": t})).load()
+    assert isinstance(data, Data)
+    for p in range(1, t + 1):
+        objective, points = constant_networks(p, data)
+        found = judged(objective, points)
+        if p == t:
+            assert not (found.verdict == Verdict.LOCAL_MINIMUM).any()
+            assert not (found.verdict == Verdict.UNRESOLVED).any()
+            continue
+        assert (found.verdict == Verdict.LOCAL_MINIMUM).all()
+        assert (found.certificate == Certificate.AFFINE).all()
+        measured = objective.measure(found.params, np.full((4, 1), LAM))
+        np.testing.assert_allclose(measured.objective, len(data.y))
+        assert measured.error is not None and (measured.error > 0).all()
+        # Brute force within the certified radius, the neuron switched on at every size.
+        rng = np.random.default_rng(0)
+        for point, radius in zip(found.params, found.certificate_radius, strict=True):
+            step = rng.normal(size=(300, len(point)))
+            step *= radius / np.linalg.norm(step, axis=1, keepdims=True)
+            around = point + step * 10 ** rng.uniform(-4, 0, size=(300, 1))
+            F = objective.measure(around, np.full((300, 1), LAM)).objective
+            assert (len(data.y) - 1e-12 <= F).all()
+
+
+def test_classes_agree_in_their_means_below_the_degree_of_a_parity_only() -> None:
+    for t in (1, 2, 3, 4):
+        cube = np.array(list(itertools.product((-1.0, 1.0), repeat=t)))
+        y = cube.prod(axis=1)
+        assert [classes_agree(cube, y, p) for p in (1, 2, 3, 4)] == [p < t for p in (1, 2, 3, 4)]
+    moved = np.array([[-1.0], [1.0 + 1e-15], [-1.0], [1.0]])
+    assert not classes_agree(moved, np.array([1.0, 1.0, -1.0, -1.0]), 1)
+
+
+@pytest.mark.parametrize("p", [1, 2, 3])
+def test_no_point_where_the_neuron_sends_anything_is_a_minimum(p: int) -> None:
+    objective, points = constant_networks(p, XOR)
+    points[:, objective.n_base] = 0.3
+    found = judged(objective, points)
+    lam = np.full((4, 1), LAM)
+    resting = found.params[:, objective.n_base] == 0
+    assert resting[found.verdict == Verdict.LOCAL_MINIMUM].all()
+    before, after = objective.measure(points, lam), objective.measure(found.params, lam)
+    assert (after.objective <= before.objective * (1 + 1e-12)).all()
+
+
+def moons_with_outliers() -> Data:
+    """Points that small networks do not separate: limits with errors left."""
+    rng = np.random.default_rng(11)
+    return Data(rng.normal(size=(24, 2)), rng.choice([-1.0, 1.0], size=24))
+
+
+CASES = [
+    (Monomial(2), Mlp(2)),
+    (Monomial(3), Mlp(2)),
+    pytest.param(Monomial(2), Mlp(2, Choice("tanh")), marks=pytest.mark.slow),
+    pytest.param(ExpPerLayer(), Mlp((2, 1), Choice("softplus")), marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize(("added", "model"), CASES)
+def test_a_limit_is_where_long_descent_ends(added: Augmenting, model: Mlp) -> None:
+    """F near the judged point comes as near to the limit as one likes, and not below it."""
+    data = moons_with_outliers()
+    objective, points = objective_of(added, data, model)
+    found = judged(objective, points)
+    lam = np.full((4, 1), LAM)
+    F = objective.measure(found.params, lam).objective
+    charts = np.flatnonzero(found.certificate == Certificate.CHART)
+    assert (found.verdict[charts] == Verdict.ESCAPING).all()
+    np.testing.assert_allclose(F[charts], found.limit_objective[charts], rtol=1e-9)
+    for member in charts.tolist():
+        point = found.params[member : member + 1]
+        bare: BareOfLayers | BareOfMonomial
+        if isinstance(added, Monomial):
+            bare = BareOfMonomial.of(objective, float(np.sign(point[0, objective.n_base])))
+        else:
+            bare = BareOfLayers.of(objective)
+        start = bare.into(point)[0]
+
+        limit = found.limit_objective[member]
+        # The best of 256 random steps that stay in the basin, again and again: a descent that knows
+        # neither derivatives nor kinks.
+        rng, lowest = np.random.default_rng(0), np.inf
+        for _ in range(ROUNDS):
+            steps = rng.normal(size=(256, len(start))) * 10 ** rng.uniform(-7, -2, size=(256, 1))
+            around = np.vstack([start, start + steps])[:256]
+            G = bare.objective.measure(around).objective
+            start, lowest = around[G.argmin()], G.min()
+        assert limit * (1 - 1e-6) <= lowest <= limit * (1 + 1e-9)
