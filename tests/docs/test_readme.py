@@ -80,7 +80,7 @@ def as_parameter(command: str) -> object:
     return pytest.param(command, marks=marks, id=command)
 
 
-@pytest.mark.parametrize("command", map(as_parameter, commands()))
+@pytest.mark.parametrize("command", [as_parameter(command) for command in commands()])
 def test_every_command_works(
     command: str,
     results: Path,
