@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,30 +14,24 @@ from threadpoolctl import threadpool_limits
 
 from sweep.constructions import INITIALISERS
 from sweep.errors import UserError
-from sweep.judge import JUDGES, Judgement
+from sweep.job_columns import Values, identity_columns, kept_params, measured_columns
+from sweep.judge import JUDGES
 from sweep.kernels.turns import first_compilation
 from sweep.lambdas import LAWS
 from sweep.models.base import AUGMENTATIONS, MODELS
 from sweep.models.initialisers import Constructing
 from sweep.models.losses import LOSSES
-from sweep.models.measures import Measures
 from sweep.models.objective import Objective, build_objective
 from sweep.models.regularizers import REGULARIZERS
 from sweep.problems import PROBLEMS, Data, Landscape
-from sweep.rows import axis_values
 from sweep.spec import Arm, Cell, Job
 from sweep.training.base import OPTIMIZERS, STOPPING, Ending
 from sweep.training.batches import BatchOrder
 from sweep.training.trainer import prepare, train, trainer_of
-from sweep.verdicts import Stop, Verdict
+from sweep.verdicts import Stop
 
-#: `store.params: auto` keeps parameter vectors up to this length (contract: default of 'all').
-KEPT_PARAMS = 256
 #: Members of an arm whose starts are judged so that kernels are compiled: most are met.
 REHEARSAL = 16
-
-
-Values = Sequence[Any] | np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,10 +219,10 @@ def member_columns(
         judgement = JUDGES.build(cell.judge).judge(objective, ending, member_lam)
         judged = objective.measure(judgement.params, member_lam)
     return {
-        **_identity_columns(job, arm, draws, order.seeds, member_lam),
-        **_measured_columns(ending, final, judgement, judged),
+        **identity_columns(job, arm, draws, order.seeds, member_lam),
+        **measured_columns(ending, final, judgement, judged),
         "trainer": [trainer_of(objective, optimizer)] * len(start),
-        "params": _kept_params(judgement, params),
+        "params": kept_params(judgement, params),
     }
 
 
@@ -244,80 +237,3 @@ def _rehearse(job: Job, arm: Arm, source: Data | Landscape, device: str) -> None
     steps = np.zeros(len(start), dtype=np.int64)
     ending = Ending(start, steps, np.full(len(start), Stop.STEPS, dtype=object))
     JUDGES.build(cell.judge).judge(objective, ending, lam)
-
-
-def _identity_columns(
-    job: Job, arm: Arm, draws: np.ndarray, seeds: Sequence[int], lam: np.ndarray | None
-) -> dict[str, Values]:
-    n, cell = len(seeds), job.cell
-    vector = lam is not None and lam.shape[1] > 1
-    return {
-        "study": [job.study_id] * n,
-        "cell": [cell.id] * n,
-        "arm": [arm.name] * n,
-        "draw": draws.tolist(),
-        "seed": list(seeds),
-        "job": [job.id] * n,
-        "problem": [cell.problem.name] * n,
-        **{name: [value] * n for name, value in axis_values(cell).items()},
-        "lam": [None] * n if lam is None else lam.mean(axis=1),
-        "lam_vector": list(lam) if lam is not None and vector else [None] * n,
-    }
-
-
-def _measured_columns(
-    ending: Ending, final: Measures, judgement: Judgement, judged: Measures
-) -> dict[str, Values]:
-    n = len(ending.steps)
-    failed = np.asarray(judgement.verdict) == Verdict.FAILED
-
-    def or_null(values: np.ndarray | None) -> Values:
-        """Nulls where a quantity is undefined, and for members that failed."""
-        if values is None:
-            return [None] * n
-        return [None if bad else v for v, bad in zip(values.tolist(), failed, strict=True)]
-
-    return {
-        "verdict": judgement.verdict,
-        "certificate": judgement.certificate,
-        "certificate_radius": judgement.certificate_radius,
-        "certificate_margin": judgement.certificate_margin,
-        "evidence": [json.dumps(e, sort_keys=True) for e in judgement.evidence],
-        "stop": ending.stop,
-        "steps": ending.steps,
-        "final_error": or_null(final.error),
-        "final_error_base": or_null(final.error_base),
-        "final_loss": or_null(final.loss),
-        "final_objective": or_null(final.objective),
-        "final_grad_norm": or_null(final.grad_norm),
-        "judged_error": or_null(judged.error),
-        "judged_error_base": or_null(judged.error_base),
-        "judged_loss": or_null(judged.loss),
-        "judged_objective": or_null(judged.objective),
-        "judged_grad_norm": or_null(judged.grad_norm),
-        "judged_min_eig": judgement.min_eig,
-        "polish_steps": judgement.polish_steps,
-        "moved": judgement.moved,
-        "limit_error": judgement.limit_error,
-        "limit_error_base": judgement.limit_error_base,
-        "limit_objective": judgement.limit_objective,
-        "param_norm": or_null(judged.param_norm),
-        "augment_activity": or_null(judged.augment_activity),
-        "dead_units": or_null(judged.dead_units),
-        "flat_dim": [None if np.isnan(v) else int(v) for v in judgement.flat_dim],
-    }
-
-
-def _kept_params(judgement: Judgement, rule: str) -> Sequence[Any]:
-    points = judgement.params
-    if rule == "auto":
-        rule = "all" if points.shape[1] <= KEPT_PARAMS else "none"
-    if rule == "none":
-        return [None] * len(points)
-    dropped = {Verdict.FAILED}
-    if rule == "judged":
-        dropped.add(Verdict.GLOBAL_MINIMUM)
-    return [
-        None if verdict in dropped else point
-        for point, verdict in zip(points, judgement.verdict, strict=True)
-    ]

@@ -20,12 +20,12 @@ from sweep.constructions import INITIALISERS
 from sweep.job import (
     Clock,
     JobResult,
-    Values,
     arm_objective,
     member_columns,
     one_core,
     planned_data,
 )
+from sweep.job_columns import Values
 from sweep.models.base import MODELS
 from sweep.models.initialisers import Initialiser, KaimingUniform
 from sweep.models.mlp import Mlp

@@ -21,6 +21,8 @@ from sweep.formulas.losses import LossFormula
 from sweep.kernels import elementary, plain, vectors
 from sweep.kernels.compiled import compiled
 from sweep.training.fused import members, program
+from sweep.training.fused.mini_batches import BATCHED
+from sweep.training.fused.updates import OPTIMIZERS
 
 MACHINE = (
     "load store load_tile store_tile points lanes tile total dot fma sqrt absolute where every"
@@ -138,12 +140,12 @@ def loop(scheme: Scheme, machine: Machine) -> dict[str, Any]:
     names = {**machine.names, **formula_names(scheme, machine.names, inline)}
     names["point_weights"] = inline(bind(program.point_weights, names))
     parts = specialise(program.PARTS, names, inline)
-    update = machine.part(bind(program.OPTIMIZERS[scheme.optimizer], names))
+    update = machine.part(bind(OPTIMIZERS[scheme.optimizer], names))
     names |= {"evaluate": parts["evaluate"], "norm": parts["norm"], "update": update}
     if scheme.batched:
         own = {**names, "point_weights": inline(bind(program.member_weights, names))}
         names["evaluate_batch"] = specialise(program.PARTS, own, inline)["evaluate"]
-    functions: Sequence[Callable[..., Any]] = members.BATCHED if scheme.batched else members.FULL
+    functions: Sequence[Callable[..., Any]] = BATCHED if scheme.batched else members.FULL
     names |= specialise(functions, names, machine.part)
     return {**names, "run": names[functions[-1].__name__]}
 
