@@ -26,6 +26,7 @@ from sweep.controls.fits import draw_fit
 from sweep.controls.piecewise import (
     BESIDE,
     DEEP,
+    DESCENT,
     LARGEST,
     MINIMUM,
     NO_BAD_MINIMUM,
@@ -94,6 +95,22 @@ def not_resting(rng: np.random.Generator) -> Iterator[Batch]:
     """Affine minima of random data with p ≥ 2: some moment of the pulls does not vanish."""
     for p in (2, 3):
         yield _at_affine(rng, draw_fit(rng), p, SHALLOW, NO_BAD_MINIMUM)
+
+
+def dead_beside_a_line(rng: np.random.Generator) -> Iterator[Batch]:
+    """Dead ReLU networks at the best constant, p = 1: a neuron w·x + b improves on any constant.
+
+    Far from the origin all moments of the pulls are small beside their terms.
+    """
+    x = rng.normal(size=(10, 2)) + rng.choice([0.0, 10.0, 1e3])
+    y = np.repeat([-1.0, 1.0], 5)[np.argsort(np.argsort(x @ rng.normal(size=2)))]
+    objective = _objective(Data(x, y), Mlp(2), Monomial(1))
+    points = rng.normal(size=(POINTS, objective.n_params))
+    points[:, 4:6] = -1e6
+    points[:, [8, 9]] = 0.0  # the output bias and a: of as many positive as negative labels
+    points, near = at_and_near(rng, points, 1e-3)
+    lam = np.full((len(points), 1), float(rng.choice(STRENGTHS)))
+    yield Batch(objective, DESCENT, points, near, np.ones(len(points), dtype=bool), lam)
 
 
 def _at_affine(
@@ -181,6 +198,7 @@ def _separated(
 FAMILIES = (
     Family("monomial at rest", "a = 0 and no polynomial of degree p improves", resting),
     Family("monomial added", "an affine minimum, a = 0, λ > 0, p ≥ 2", not_resting),
+    Family("dead, line added", "a constant network, p = 1", dead_beside_a_line),
     Family("neuron separates", "monomial, or exponential in the layers", separated_by_neuron),
     Family("net separates", "beside such neurons: F = 0 without them", separated_by_base),
 )

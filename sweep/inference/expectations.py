@@ -1,15 +1,15 @@
 """A claim against the rows of its study: holds, does not hold, or undecided.
 
-**Shares have two ends.** A row whose verdict is unresolved may be anything, so a share of verdicts,
-outcomes or certificates lies between k/n and (k+u)/n. Its interval runs from the low end of the
-exact (Clopper-Pearson) 95 % interval at the first to the high end of that at the second. A bound
-holds when the whole interval keeps it, does not hold when the whole interval breaks it, and is
-undecided otherwise. Rows that share a seed are fewer than as many trials: `sweep.inference
-.frequencies` says how they are counted.
+**Shares have two ends.** A row whose verdict is unresolved may be anything, and so may one whose
+training failed, so a share of verdicts, outcomes or certificates lies between k/n and (k+u)/n. Its
+interval runs from the low end of the exact (Clopper-Pearson) 95 % interval at the first to the high
+end of that at the second. A bound holds when the whole interval keeps it, does not hold when the
+whole interval breaks it, and is undecided otherwise. Rows that share a seed are fewer than as many
+trials: `sweep.inference.frequencies` says how they are counted.
 
 **A statement on every row** (a share of exactly 0 or 1, a bound on a number) needs no interval: it
-does not hold when one row contradicts it, and holds when none does and enough rows speak.
-Unresolved rows do not speak.
+does not hold when one row contradicts it, and holds when none does and enough rows speak: at least
+`min_rows`, and half of all. Unresolved and failed rows do not speak; an infinite number does.
 
 **A difference** of two shares lies between the differences of the ends of two 97.5 % intervals:
 both cover at once with 95 %, however the rows are paired.
@@ -21,7 +21,7 @@ that the unresolved rows leave open, undecided when at some.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,9 @@ from sweep.rows import KEY
 CONFIDENCE = 0.95
 REJECTED = 0.01
 """Holm-adjusted p at which a published frequency and ours are two different ones."""
+
+SPEAKING = 0.5
+"""Share of the rows that must speak for a statement on every row to hold."""
 
 _EXACT = "clopper_pearson"
 _JUDGED = ("verdict", "outcome", "certificate")
@@ -69,14 +72,22 @@ class _Share:
         return f"{self.count}{upper} of {self.n}{share}"
 
 
-def judge_claim(claim: Claim, rows: pd.DataFrame) -> list[Finding]:
+def judge_claim(claim: Claim, rows: pd.DataFrame, lost: int = 0) -> list[Finding]:
     """One finding per expectation, in order; `rows` carry the column `outcome`.
 
+    With `lost` jobs that failed for good nothing holds: what they would have shown is not known.
     The order of the rows plays no part. Raises `UserError` for a column that the rows lack.
     """
     ordered = rows.sort_values([name for name in KEY if name in rows], ignore_index=True)
     found = [_judge(expectation, ordered) for expectation in claim.expect]
-    return _published(found, ordered)
+    found = _published(found, ordered)
+    return [_without(one, lost) for one in found] if lost else found
+
+
+def _without(one: Finding, lost: int) -> Finding:
+    """The same where so many jobs are missing."""
+    status = Status.UNDECIDED if one.status is Status.HOLDS else one.status
+    return replace(one, status=status, observed=f"{one.observed}, {lost} jobs failed")
 
 
 def _judge(asked: Expectation, rows: pd.DataFrame) -> Finding:
@@ -137,16 +148,16 @@ def _share(asked: Expectation, rows: pd.DataFrame) -> _Share:
 
 
 def _may_be(asked: Expectation, rows: pd.DataFrame) -> np.ndarray:
-    """Unresolved rows that a better judge might count: where a verdict is asked for."""
+    """Unresolved rows that a better judge might count, and failed ones, where one is asked for."""
     judged = any(
         name in _JUDGED or name.startswith(("limit_", "evidence."))
         for name in asked.counted
         if asked.counted[name] not in _SETTLED
     )
     # How many are certified is a statement on this judge, not on what a better one might say.
-    if not judged or asked.measure == "certified":
+    if asked.measure == "certified" or _SETTLED[1] in map(str, asked.counted.values()):
         return np.zeros(len(rows), dtype=bool)
-    return fits(rows, {"verdict": "unresolved"})
+    return fits(rows, {"verdict": list(_SETTLED) if judged else _SETTLED[1]})
 
 
 def _every_row(asked: Expectation, rows: pd.DataFrame) -> Finding:
@@ -169,10 +180,14 @@ def _universal(
     status = Status.UNDECIDED
     if wrong.any():
         status = Status.FAILS
-    elif speaks.sum() >= asked.min_rows:
-        status = Status.HOLDS
-    else:
+    elif speaks.sum() < asked.min_rows:
         observed += f", fewer than {asked.min_rows} rows speak"
+    elif asked.is_share and speaks.mean() < SPEAKING:
+        observed += ", fewer than half of the rows speak"
+    elif not asked.is_share and (lost := int(fits(rows, {"verdict": _SETTLED[1]}).sum())):
+        observed += f", {lost} failed"
+    else:
+        status = Status.HOLDS
     names = [name for name in KEY if name != "study"]
     examples = rows.loc[wrong, names].head(EXAMPLES).astype(object).to_dict("records")
     keys = tuple({str(k): v for k, v in one.items()} for one in examples)
@@ -183,7 +198,7 @@ def _numbers(asked: Expectation, rows: pd.DataFrame) -> Finding:
     """A bound on a number of every row, or on its spread within groups."""
     assert isinstance(asked.measure, str)
     values = numbers(rows, asked.measure)
-    speaks = np.isfinite(values)
+    speaks = ~np.isnan(values)
     if asked.statistic == "spread":
         values, speaks = _spreads(asked, rows, values)
     given = values[speaks]
@@ -243,7 +258,7 @@ def _published(found: list[Finding], rows: pd.DataFrame) -> list[Finding]:
         status = Status.UNDECIDED
         if found[k].rows and high <= REJECTED:
             status = Status.FAILS
-        elif found[k].rows >= found[k].expectation.min_rows and low > REJECTED:
+        elif found[k].rows >= _enough(found[k].expectation) and low > REJECTED:
             status = Status.HOLDS
         one = found[k]
         text = f"p = {low:.2g}" if f"{low:.2g}" == f"{high:.2g}" else f"p = {low:.2g} to {high:.2g}"
@@ -251,6 +266,11 @@ def _published(found: list[Finding], rows: pd.DataFrame) -> list[Finding]:
             one.expectation, status, f"{one.observed}, {text}", one.rows, one.low, one.high
         )
     return found
+
+
+def _enough(asked: Expectation) -> float:
+    assert asked.published is not None
+    return max(asked.min_rows, asked.published.total / 10)
 
 
 def _tested(asked: Expectation, rows: pd.DataFrame) -> tuple[float, float]:

@@ -55,7 +55,10 @@ def settle_resting(found: Judgement, objective: DataObjective, lam: np.ndarray |
         return
     x, y = objective.x.cpu().numpy(), objective.y.cpu().numpy()
     near = found.open & (_affine_moments(pulls(objective, found.params), x) <= NEAR)
-    if not near.any() or not (added.p == 1 or classes_agree(x, y, added.p)):
+    if not near.any():
+        return
+    agree = classes_agree(x, y, added.p)
+    if not (added.p == 1 or agree):
         return
     base, n_base = base_objective(objective), objective.n_base
     rest = Judgement.unresolved(found.params[:, :n_base])
@@ -68,6 +71,8 @@ def settle_resting(found: Judgement, objective: DataObjective, lam: np.ndarray |
     after = read(objective, points, lam).objective
     lower = after <= before * (1 + SAFETY * (objective.n_data + 8) * UNIT)
     proven = lower & (rest.certificate == Certificate.AFFINE.value)
+    if not agree:
+        proven &= np.array([not one.get("constant", True) for one in rest.evidence])
     for member in np.flatnonzero(proven).tolist():
         found.polish_steps[member] += rest.polish_steps[member]
         found.settle(

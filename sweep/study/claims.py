@@ -67,5 +67,5 @@ def _answer(one: Claiming, observer: Observer, opener: SharedExecutor) -> Answer
         )
     except CheckError as error:
         return Answer(one.study.name, layout.root, one.claim, fault=str(error))
-    findings = judge_claim(one.claim, load_rows(results.path))
+    findings = judge_claim(one.claim, load_rows(results.path), lost=len(results.failures))
     return Answer(one.study.name, results.path, one.claim, tuple(findings))

@@ -206,3 +206,59 @@ def test_a_wrong_head_is_refused() -> None:
         parsed({"measure": "saddle", "at_most": 0}, seeds=0)
     with pytest.raises(UserError, match=r"claim\.expect is None: a list"):
         parse_claim({"source": "[A]", "statement": "So."}, ARMS, COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "expectation",
+    [
+        {"measure": "escaping", "at_most": 0},
+        {"measure": "bad_minimum", "at_most": 0.2},
+        {"measure": {"verdict": ["local_minimum", "saddle"]}, "at_most": 0},
+        {"measure": "bad_minimum", "published": {"count": 3, "total": 1000}},
+        {"measure": "judged_error", "at_most": 1},
+    ],
+)
+def test_members_that_failed_confirm_nothing(
+    make_rows: RowMaker, expectation: dict[str, Any]
+) -> None:
+    assert found(counted(make_rows, failed=200), **expectation).status is UNDECIDED
+
+
+def test_a_failed_member_counts_where_failing_is_asked_for(make_rows: RowMaker) -> None:
+    rows = counted(make_rows, failed=10, global_minimum=190)
+    assert found(rows, measure="failed", at_most=0.2).status is HOLDS
+    assert found(rows, measure="failed", at_most=0).status is FAILS
+
+
+def test_an_infinite_number_contradicts_a_bound(make_rows: RowMaker) -> None:
+    rows = counted(make_rows, global_minimum=40).assign(judged_objective=1.0)
+    assert found(rows, measure="judged_objective", at_most=1e9).status is HOLDS
+    rows.loc[3, "judged_objective"] = math.inf
+    assert found(rows, measure="judged_objective", at_most=1e9).contradictions == 1
+
+
+def test_a_statement_on_every_row_needs_half_of_them_to_speak(make_rows: RowMaker) -> None:
+    most = counted(make_rows, global_minimum=60, unresolved=40)
+    few = counted(make_rows, global_minimum=40, unresolved=60)
+    assert found(most, measure="bad_minimum", at_most=0).status is HOLDS
+    assert found(few, measure="bad_minimum", at_most=0).status is UNDECIDED
+
+
+def test_not_to_reject_a_published_frequency_is_no_agreement_for_few_rows(
+    make_rows: RowMaker,
+) -> None:
+    published = {"measure": "bad_minimum", "published": {"count": 126, "total": 1000}}
+    assert found(counted(make_rows, global_minimum=10), **published).status is UNDECIDED
+    agreeing = counted(make_rows, bad_minimum=13, global_minimum=87)
+    assert found(agreeing, **published).status is HOLDS
+
+
+def test_nothing_holds_while_jobs_are_missing(make_rows: RowMaker) -> None:
+    rows = counted(make_rows, bad_minimum=50, global_minimum=50)
+    claim = parsed(
+        {"measure": "escaping", "at_most": 0}, {"measure": "bad_minimum", "at_most": 0.1}
+    )
+    assert [one.status for one in judge_claim(claim, rows)] == [HOLDS, FAILS]
+    lost = judge_claim(claim, rows, lost=2)
+    assert [one.status for one in lost] == [UNDECIDED, FAILS]
+    assert lost[0].observed.endswith("2 jobs failed")

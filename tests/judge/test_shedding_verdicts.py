@@ -150,3 +150,16 @@ def test_a_limit_is_where_long_descent_ends(added: Augmenting, model: Mlp) -> No
             G = bare.objective.measure(around).objective
             start, lowest = around[G.argmin()], G.min()
         assert limit * (1 - 1e-6) <= lowest <= limit * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0])
+def test_a_line_improves_on_the_best_constant_of_a_dead_network(offset: float) -> None:
+    """[A] Prop. 1 with p = t = 1: no minimum, though all moments are small far from the origin."""
+    data = Data(np.array([[0.0], [1.0], [2.0], [3.0]]) + offset, np.array([-1.0, -1.0, 1.0, 1.0]))
+    objective, points = objective_of(Monomial(1), data)
+    points[:, 2:4] = -1e6
+    points[:, [6, 7]] = 0.0
+    F = objective.measure(points, np.full((4, 1), LAM)).objective
+    found = judged(objective, points)
+    after = objective.measure(found.params, np.full((4, 1), LAM)).objective
+    assert not ((found.verdict == Verdict.LOCAL_MINIMUM) & (after >= F * (1 - 1e-9))).any()
