@@ -51,8 +51,7 @@ def _audit_arm(rows: ArmRows, source: Data | Landscape, root: int) -> Audited:
             formula = any_formula(rows.cell, rows.arm, source)
     except NoSecondRouteError as error:
         consistent(rows, n_data, None, found)
-        where = f"cell {rows.cell.id}, arm {rows.arm.name}"
-        found.add(where, "arm", f"{len(rows)} rows", f"nothing: {error}")
+        found.without_route[str(error)] += len(rows)
         return found
     sound = consistent(rows, n_data, formula.n_params, found)
     index = _with_params(rows, sound, formula, found)

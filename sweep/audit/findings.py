@@ -22,12 +22,14 @@ class Audited:
 
     `rows` counts audited rows by verdict and certificate, `without_params` those of them whose
     parameters are not stored (only their consistency is checked), `precise` the points looked at
-    again with 50 digits.
+    again with 50 digits. `without_route` counts rows of arms that the second route does not know,
+    by the sentence that says why: those, too, are only checked for consistency.
     """
 
     rows: Counter[tuple[str, str]] = field(default_factory=Counter)
     without_params: int = 0
     precise: int = 0
+    without_route: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
 
     def add(self, where: str, column: str, stored: object, recomputed: object) -> None:
@@ -39,6 +41,7 @@ class Audited:
         self.rows.update(other.rows)
         self.without_params += other.without_params
         self.precise += other.precise
+        self.without_route.update(other.without_route)
         self.findings += other.findings
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from sweep.study.observer import Ending
 
 _OWN_WORDS = ("study", "seeds.count")
+# What can be overridden without changing what a study claims.
+_ACCEPTED = ("compute", "store", "tracking")
 
 
 def studies_with_claims(library: Library) -> list[str]:
@@ -62,12 +64,21 @@ def claiming_studies(
     for word in overrides:
         if word.lstrip("+~").split("=")[0] in _OWN_WORDS:
             raise UserError(f"'{word}' is not accepted: write 'sweep claims STUDY… --seeds N'.")
+        if word.lstrip("+~").split("=")[0].split(".")[0] not in _ACCEPTED:
+            raise UserError(
+                f"'{word}' would change what is claimed: overrides of {', '.join(_ACCEPTED)} are "
+                "accepted, and 'sweep run' for everything else."
+            )
     if not any(word.startswith("tracking=") for word in overrides):
         overrides.append("tracking=none")
     claiming = studies_with_claims(library)
     found = []
-    for name in names or claiming:
+    for name in dict.fromkeys(names or claiming):
         if name not in claiming:
+            if name in library.options("study"):
+                raise UserError(
+                    f"study '{name}' states no claim: 'sweep run study={name}' runs it."
+                )
             raise unknown("study with a claim", name, claiming)
         composed = compose([f"study={name}", *overrides], own)
         if not full:
@@ -86,8 +97,13 @@ def _reduced(claim: object) -> object:
     return claim.get("seeds", Claim.seeds) if isinstance(claim, dict) else Claim.seeds
 
 
-def show_answers(asked: Sequence[Claiming], console: Console | None = None) -> bool:
-    """Runs the studies and prints their answers; whether one does not hold or could not be run."""
+def show_answers(
+    asked: Sequence[Claiming], console: Console | None = None, table: str = "claims"
+) -> bool:
+    """Runs the studies and prints their answers; whether one does not hold or could not be run.
+
+    `table` names the file beside the results that keeps them.
+    """
     from sweep.cli.plan_view import unfolded
     from sweep.report.claims import replays
     from sweep.study.claims import check_claims
@@ -95,9 +111,10 @@ def show_answers(asked: Sequence[Claiming], console: Console | None = None) -> b
     console = console or Console()
     unfolded(console)
     answers: list[Answer] = []
-    for answer in check_claims(asked, lambda one: _Line(console, one)):
+    for answer in check_claims(asked, lambda one: _Line(console, one), table):
         answers.append(answer)
         console.print(f"{answer.study}: {answer.status}", highlight=False)
+        console.print(f"  {answer.claim.statement}", highlight=False)
     console.print(_table(answers))
     for answer in answers:
         if answer.claim.note:
@@ -105,7 +122,7 @@ def show_answers(asked: Sequence[Claiming], console: Console | None = None) -> b
         for command in replays(answer):
             console.print(f"contradicts: {command}", soft_wrap=True, highlight=False)
     if asked:
-        path = Path(asked[0].store.root) / "claims.md"
+        path = Path(asked[0].store.root) / f"{table}.md"
         console.print(f"table  {path}", soft_wrap=True, highlight=False)
     return any(answer.fault is not None or answer.status == "does not hold" for answer in answers)
 

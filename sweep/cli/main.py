@@ -216,7 +216,7 @@ def _claims(words: list[str]) -> int:
     """`sweep claims`: every study that states a claim, and whether it holds."""
     parser = _Parser("claims")
     parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("--seeds", type=int)
+    parser.add_argument("--seeds")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--config-dir", type=Path)
     found, rest = parser.parse_known_args(words)
@@ -225,14 +225,19 @@ def _claims(words: list[str]) -> int:
 
         print(claims_help(found.config_dir))
         return 0
-    if found.seeds is not None and (found.full or found.seeds < 1):
+    whole = found.seeds is None or (found.seeds.isdecimal() and 1 <= int(found.seeds) < 2**63)
+    if not whole or (found.seeds is not None and found.full):
         raise UserError(
             f"--seeds is {found.seeds}: a whole number ≥ 1 is accepted, and not beside --full."
         )
     from sweep.cli.claims_view import claiming_studies, show_answers
 
-    asked = claiming_studies(rest, found.config_dir, found.seeds, found.full)
-    return 1 if show_answers(asked) else 0
+    seeds = None if found.seeds is None else int(found.seeds)
+    asked = claiming_studies(rest, found.config_dir, seeds, found.full)
+    # Some studies' answers do not replace the table of all.
+    named = [word for word in rest if "=" not in word]
+    table = "-".join(["claims", *named]) if len(named) < 4 else "claims-some"
+    return 1 if show_answers(asked, table=table) else 0
 
 
 def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None] | None:

@@ -17,7 +17,8 @@ def show_verification(found: Verification, console: Console | None = None) -> No
     """Prints what was checked, then either that all agrees or the first differences."""
     console = console or Console()
     audited = found.audited
-    judged = sum(audited.rows.values()) - audited.without_params
+    unjudged = audited.without_params + audited.without_route.total()
+    judged = sum(audited.rows.values()) - unjudged
     lines = [
         ("results", str(found.results)),
         ("files", f"{found.files:,} read, SHA-256 and page checksums compared"),
@@ -31,6 +32,8 @@ def show_verification(found: Verification, console: Console | None = None) -> No
         rows = "1 row" if audited.without_params == 1 else f"{audited.without_params:,} rows"
         were = "was" if audited.without_params == 1 else "were"
         lines.append(("", f"{rows} without parameters {were} not judged again"))
+    for reason, count in sorted(audited.without_route.items()):
+        lines.append(("", f"{count:,} were not judged again, only compared: {reason}"))
     for name, text in lines:
         console.print(f"{name:<9}{text}", soft_wrap=True, markup=False, highlight=False)
     if audited.rows:
@@ -41,6 +44,9 @@ def show_verification(found: Verification, console: Console | None = None) -> No
         for (verdict, certificate), count in sorted(audited.rows.items()):
             table.add_row(verdict, certificate, f"{count:,}")
         console.print(table)
+    if found.agrees and not found.stored:
+        console.print("There are no rows to judge again.", highlight=False)
+        return
     if found.agrees:
         console.print(f"All agree ({found.seconds:.1f} s).", highlight=False)
         return

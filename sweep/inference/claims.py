@@ -101,6 +101,9 @@ class Expectation:
                 self.cells,
                 "each or a whole number ≥ 1",
             )
+        low, high = self.at_least, self.at_most
+        if low is not None and high is not None and low > high:
+            raise UserError(f"at_least is {low:g} and at_most {high:g}: nothing lies between them.")
         if self.published is not None and self.cells is not None:
             raise UserError("cells is given beside published: choose one cell with where instead.")
         require(self.min_rows >= 1, "min_rows", self.min_rows, "a whole number ≥ 1")
@@ -161,19 +164,32 @@ class Claim:
         require(bool(self.expect), "expect", list(self.expect), "a list of at least one")
 
 
-def parse_claim(value: object, arms: Iterable[str], columns: Iterable[str]) -> Claim:
-    """The claim in a study's block `claim`, for a study with these arms and columns of rows.
+@dataclass(frozen=True)
+class Vocabulary:
+    """What a study's rows can hold: column → whether it holds numbers; the words of some columns.
 
-    Raises `UserError` for an unknown key, arm, column or word, and for bounds that ask nothing.
+    `values` are all that the columns `arm`, `cell`, `problem` and the grid's axes can be.
+    """
+
+    columns: Mapping[str, bool]
+    values: Mapping[str, tuple[object, ...]]
+
+
+def parse_claim(value: object, known: Vocabulary) -> Claim:
+    """The claim in a study's block `claim`, for a study whose rows hold what is `known`.
+
+    Raises `UserError` for an unknown key, arm, column, value or word, a number that is none, more
+    cells than there are, and for bounds that ask nothing.
     """
     settings = _mapping(value, "claim")
+    for key in settings:
+        if key not in ("expect", *_Head.__dataclass_fields__):
+            raise unknown("claim setting", str(key), ("expect", *_Head.__dataclass_fields__))
     expect = settings.get("expect")
     if not isinstance(expect, (list, tuple)):
         raise UserError(f"claim.expect is {expect!r}: a list of expectations is accepted.")
-    known = [*columns, "outcome"]
-    names = list(arms)
     found = tuple(
-        _expectation(_mapping(one, f"claim.expect[{k}]"), f"claim.expect[{k}]", names, known)
+        _expectation(_mapping(one, f"claim.expect[{k}]"), f"claim.expect[{k}]", known)
         for k, one in enumerate(expect)
     )
     given = {str(key): v for key, v in settings.items() if key != "expect"}
@@ -197,9 +213,7 @@ def _mapping(value: object, where: str) -> Mapping[str, Any]:
     return value
 
 
-def _expectation(
-    value: Mapping[str, Any], where: str, arms: list[str], columns: list[str]
-) -> Expectation:
+def _expectation(value: Mapping[str, Any], where: str, known: Vocabulary) -> Expectation:
     """One typed expectation; every name in it is known."""
     for key in value:
         if key not in Expectation.__dataclass_fields__:
@@ -217,11 +231,11 @@ def _expectation(
     plain = build(_Plain, settings, where)
     if value.get("published") is not None:
         place = f"{where}.published"
-        known = _mapping(value["published"], place)
-        mappings["published"] = within(place, lambda: build(Published, known, place))
+        counts = _mapping(value["published"], place)
+        mappings["published"] = within(place, lambda: build(Published, counts, place))
     given = {"measure": value["measure"], **vars(plain), **mappings}
     found = within(where, lambda: Expectation(**given))
-    _check_names(found, where, arms, columns)
+    _check_names(found, where, known)
     return found
 
 
@@ -238,37 +252,45 @@ class _Plain:
     min_rows: int = 10
 
 
-def _check_names(found: Expectation, where: str, arms: list[str], columns: list[str]) -> None:
-    """Refuse an arm, measure, column or word that no row can have."""
+def _check_names(found: Expectation, where: str, known: Vocabulary) -> None:
+    """Refuse an arm, measure, column, value or word that no row can have."""
     other = dict(found.versus or {})
+    arms = [str(arm) for arm in known.values["arm"]]
     for arm in (found.arm, other.pop("arm", None)):
         if arm is not None and arm not in arms:
             raise unknown(f"{where}: arm", str(arm), arms)
+    n_cells = len(known.values["cell"])
+    if isinstance(found.cells, int) and found.cells > n_cells:
+        raise UserError(
+            f"{where}.cells is {found.cells}, of {n_cells} cells: at most that is accepted."
+        )
     number = None if found.is_share else str(found.measure)
-    if number is not None and not _is_column(number, columns):
-        raise unknown(f"{where}: measure", number, [*WORDS, CERTIFIED, *columns])
+    numbers = [name for name, numeric in known.columns.items() if numeric]
+    if number is not None and not _is_column(number, numbers):
+        raise unknown(f"{where}: measure", number, [*WORDS, CERTIFIED, *numbers])
     conditions = {"where": found.where, "versus": other}
     if number is None:
         conditions["measure"] = found.counted
     for name, condition in conditions.items():
         for column, value in condition.items():
-            if not _is_column(str(column), columns):
-                raise unknown(f"{where}.{name}: column", str(column), columns)
-            _check_value(str(column), value, f"{where}.{name}")
+            if not _is_column(str(column), known.columns):
+                raise unknown(f"{where}.{name}: column", str(column), known.columns)
+            _check_value(str(column), value, f"{where}.{name}", known)
     for column in found.within:
-        if not _is_column(column, columns):
-            raise unknown(f"{where}.within: column", column, columns)
+        if not _is_column(column, known.columns):
+            raise unknown(f"{where}.within: column", column, known.columns)
 
 
-def _is_column(name: str, columns: list[str]) -> bool:
+def _is_column(name: str, columns: Iterable[str]) -> bool:
     return name in columns or name.startswith(EVIDENCE)
 
 
 _VOCABULARY = {"verdict": VERDICTS, "outcome": OUTCOMES, "certificate": (*CERTIFICATES, "none")}
 
 
-def _check_value(column: str, value: object, where: str) -> None:
+def _check_value(column: str, value: object, where: str, known: Vocabulary) -> None:
     """Refuse a word outside a column's vocabulary, and a range without or with wrong ends."""
+    accepted = _VOCABULARY.get(column, known.values.get(column))
     if isinstance(value, Mapping):
         for key, bound in value.items():
             if key not in ("at_least", "at_most"):
@@ -278,5 +300,5 @@ def _check_value(column: str, value: object, where: str) -> None:
         require(bool(value), f"{where}.{column}", dict(value), "at_least, at_most or both")
         return
     for word in value if isinstance(value, (list, tuple)) else (value,):
-        if column in _VOCABULARY and word not in _VOCABULARY[column]:
-            raise unknown(f"{where}: {column}", str(word), _VOCABULARY[column])
+        if accepted is not None and word not in accepted:
+            raise unknown(f"{where}: {column}", str(word), list(map(str, accepted)))

@@ -20,9 +20,9 @@ _CSV = (
 )
 
 
-def write_claims(answers: Sequence[Answer], folder: Path) -> None:
-    """`claims.md` and `claims.csv` in the folder, in place of those that were there."""
-    texts = {"claims.md": claims_markdown(answers), "claims.csv": claims_csv(answers)}
+def write_claims(answers: Sequence[Answer], folder: Path, name: str = "claims") -> None:
+    """`NAME.md` and `NAME.csv` in the folder, in place of those that were there."""
+    texts = {f"{name}.md": claims_markdown(answers), f"{name}.csv": claims_csv(answers)}
     replace_files(folder, {name: text.encode() for name, text in texts.items()})
 
 

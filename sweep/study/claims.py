@@ -44,18 +44,18 @@ class Claiming:
 
 
 def check_claims(
-    asked: Sequence[Claiming], observer_of: Callable[[Claiming], Observer]
+    asked: Sequence[Claiming], observer_of: Callable[[Claiming], Observer], table: str = "claims"
 ) -> Iterator[Answer]:
     """The answer of every study, as they end; what is on disk already is not run again.
 
-    After each, `claims.md` and `claims.csv` of the answers so far are written beside the results. A
+    After each, `TABLE.md` and `TABLE.csv` of the answers so far are written beside the results. A
     study whose jobs all fail does not stop the others: its answer has a `fault`.
     """
     answers: list[Answer] = []
     with SharedExecutor() as opener:
         for one in asked:
             answers.append(_answer(one, observer_of(one), opener))
-            write_claims(answers, Path(one.store.root))
+            write_claims(answers, Path(one.store.root), table)
             yield answers[-1]
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from sweep import registry
 from sweep.constructions import INITIALISERS
 from sweep.errors import UserError, unknown
-from sweep.inference.claims import Claim, parse_claim
+from sweep.inference.claims import Claim, Vocabulary, parse_claim
 from sweep.judge.base import JUDGES
 from sweep.lambdas import LAWS
 from sweep.models.base import AUGMENTATIONS, MODELS
@@ -27,6 +27,7 @@ from sweep.models.vector import check_outputs
 from sweep.planning import MOST_JOBS, canonical, cell_id, require_few_jobs, study_id
 from sweep.problems import PROBLEMS, Data
 from sweep.registry import Choice, Registry, within
+from sweep.rows import axis_values
 from sweep.rows import columns as row_columns
 from sweep.spec import GROUPS, NONE, Arm, Cell, Compute, Seeds, Store, Study, Tracking
 from sweep.storage.tracking_server import require_accepted
@@ -81,8 +82,22 @@ def claim_of(composed: Composed, study: Study) -> Claim | None:
     """What the composed study claims; None if its file states nothing, `UserError` if wrongly."""
     if composed.claim is None:
         return None
-    arms = dict.fromkeys(arm.name for cell in study.cells for arm in cell.arms)
-    return parse_claim(composed.claim, arms, [column.name for column in row_columns(study.cells)])
+    numeric = {
+        column.name: column.kind in ("int", "float", "bool") for column in row_columns(study.cells)
+    }
+    values: dict[str, list[object]] = {"arm": [], "cell": [], "problem": []}
+    for cell in study.cells:
+        given = {"cell": cell.id, "problem": cell.problem.name, **axis_values(cell)}
+        for name, value in given.items():
+            values.setdefault(name, []).append(value)
+        values["arm"] += [arm.name for arm in cell.arms]
+    words = {name: tuple(_distinct(found)) for name, found in values.items()}
+    return parse_claim(composed.claim, Vocabulary({**numeric, "outcome": False}, words))
+
+
+def _distinct(values: Sequence[object]) -> list[object]:
+    """The values once each, in order; lists among them may be unhashable."""
+    return [value for k, value in enumerate(values) if value not in values[:k]]
 
 
 def _require_few_jobs(study: Study, compute: Compute) -> None:

@@ -61,7 +61,7 @@ def test_claims_are_run_compared_and_written(own: Path, capsys: pytest.CaptureFi
     said = capsys.readouterr().out
     assert "12 networks to train" in said
     folder = own.parent / "results"
-    with (folder / "claims.csv").open(encoding="utf-8") as file:
+    with (folder / "claims-right-open-wrong.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [(row["study"], row["result"]) for row in rows] == [
         ("right", "holds"),
@@ -70,7 +70,7 @@ def test_claims_are_run_compared_and_written(own: Path, capsys: pytest.CaptureFi
     ]
     assert rows[0]["observed"].startswith("0 of 12")
     assert rows[0]["expected"] == "share of escaping ≤ 0"
-    table = (folder / "claims.md").read_text(encoding="utf-8")
+    table = (folder / "claims-right-open-wrong.md").read_text(encoding="utf-8")
     assert "| right | [T] right | share of escaping ≤ 0 | 0 of 12" in table
     # A row that contradicts is named by the command that trains it again.
     command = next(line for line in said.splitlines() if line.startswith("contradicts: "))
@@ -99,12 +99,17 @@ def test_the_file_or_the_command_chooses_how_many_seeds(own: Path) -> None:
         (["rigth"], "did you mean 'right'"),
         (["--seeds", "0"], "--seeds is 0"),
         (["study=right"], "write 'sweep claims STUDY"),
-        (["right", "claim.expect=[{measure: saddel, at_most: 0}]"], "did you mean 'saddle'"),
+        (["misspelt"], "did you mean 'saddle'"),
+        (["right", "problem=xor"], "would change what is claimed"),
+        (["quick"], "states no claim"),
+        (["--seeds", "abc"], "--seeds is abc"),
     ],
 )
 def test_bad_input_is_refused_before_anything_runs(
     own: Path, words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    text = STUDY.format(name="misspelt", expect="{measure: saddel, at_most: 0}")
+    (own / "study" / "misspelt.yaml").write_text(text, encoding="utf-8")
     assert run(own, *words) == 2
     assert sentence in capsys.readouterr().err
     assert not (own.parent / "results").exists()

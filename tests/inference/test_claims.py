@@ -9,20 +9,27 @@ import pytest
 
 from sweep.errors import UserError
 from sweep.inference.answers import Finding, Status
-from sweep.inference.claims import Claim, parse_claim
+from sweep.inference.claims import Claim, Vocabulary, parse_claim
 from sweep.inference.expectations import judge_claim
 from sweep.inference.selection import numbers, words
 from sweep.rows import columns
 
 RowMaker = Callable[..., pd.DataFrame]
 ARMS = ("plain", "exp")
-COLUMNS = ("model.width", *(column.name for column in columns([])))
+KNOWN = Vocabulary(
+    {
+        "model.width": True,
+        "outcome": False,
+        **{column.name: column.kind in ("int", "float", "bool") for column in columns([])},
+    },
+    {"arm": ARMS, "cell": ("c1", "c2", "c3", "c4"), "problem": ("xor",), "model.width": (2, 3)},
+)
 HOLDS, FAILS, UNDECIDED = Status.HOLDS, Status.FAILS, Status.UNDECIDED
 
 
 def parsed(*expect: dict[str, Any], **head: Any) -> Claim:
     block = {"source": "[A] Theorem 1", "statement": "So it is.", "expect": list(expect), **head}
-    return parse_claim(block, ARMS, COLUMNS)
+    return parse_claim(block, KNOWN)
 
 
 def found(rows: pd.DataFrame, **expectation: Any) -> Finding:
@@ -205,7 +212,7 @@ def test_a_wrong_head_is_refused() -> None:
     with pytest.raises(UserError, match="claim: seeds is 0"):
         parsed({"measure": "saddle", "at_most": 0}, seeds=0)
     with pytest.raises(UserError, match=r"claim\.expect is None: a list"):
-        parse_claim({"source": "[A]", "statement": "So."}, ARMS, COLUMNS)
+        parse_claim({"source": "[A]", "statement": "So."}, KNOWN)
 
 
 @pytest.mark.parametrize(
@@ -262,3 +269,25 @@ def test_nothing_holds_while_jobs_are_missing(make_rows: RowMaker) -> None:
     lost = judge_claim(claim, rows, lost=2)
     assert [one.status for one in lost] == [UNDECIDED, FAILS]
     assert lost[0].observed.endswith("2 jobs failed")
+
+
+@pytest.mark.parametrize(
+    ("expectation", "said"),
+    [
+        ({"where": {"model.width": 7}, "at_most": 0}, "7.*accepted"),
+        ({"where": {"problem": "xro"}, "at_most": 0}, "xro.*did you mean 'xor'"),
+        ({"where": {"cell": "c9"}, "at_most": 0}, "c9"),
+        ({"versus": {"model.width": 4}, "at_least": 0}, "4"),
+        ({"cells": 5, "at_most": 0}, "5, of 4 cells"),
+        ({"at_least": 0.9, "at_most": 0.1}, "nothing lies between"),
+        ({"measure": "stop", "at_most": 0}, "stop"),
+    ],
+)
+def test_what_no_row_can_have_is_refused(expectation: dict[str, Any], said: str) -> None:
+    with pytest.raises(UserError, match=said):
+        parsed({"measure": "bad_minimum", **expectation})
+
+
+def test_a_misspelt_block_is_named() -> None:
+    with pytest.raises(UserError, match=r"expects.*did you mean 'expect'"):
+        parse_claim({"source": "[A]", "statement": "So.", "expects": []}, KNOWN)
