@@ -95,4 +95,4 @@ def _fit(design: np.ndarray, yes: np.ndarray, total: int) -> np.ndarray:
 def _information(design: np.ndarray, p: np.ndarray, total: int) -> np.ndarray:
     """A = Σ_j n_j p_j (1−p_j) (1, z_j)(1, z_j)ᵀ, (…, 2, 2)."""
     weight = total * p * (1 - p)
-    return np.einsum("...j,ja,jb->...ab", weight, design, design)
+    return np.asarray(np.einsum("...j,ja,jb->...ab", weight, design, design))

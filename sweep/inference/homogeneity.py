@@ -90,4 +90,5 @@ def _correlation(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     )
     scale = np.sqrt(spread_low[..., :, None] * spread_high[..., None, :])
     # Sums of shares carry rounding errors far below the least spread of a level that varies, 1/m².
-    return np.divide(together, scale, out=np.zeros_like(together), where=scale > 1e-6)
+    phi: np.ndarray = np.divide(together, scale, out=np.zeros_like(together), where=scale > 1e-6)
+    return phi

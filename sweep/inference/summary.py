@@ -24,8 +24,8 @@ class Summary:
     """The tables of a study; every frame is sorted and has a fresh index.
 
     `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses`, `frequencies`,
-    `responses`, `trends`, `naive` and `minima`: see the functions of those names. `n_rows` members were summarised, with intervals of this
-    `confidence` and `method`.
+    `responses`, `trends`, `naive` and `minima`: see the functions of those names. `n_rows` members
+    were summarised, with intervals of this `confidence` and `method`.
     """
 
     n_rows: int
