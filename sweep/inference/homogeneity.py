@@ -13,29 +13,55 @@ Leading axes of x are independent repetitions.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from scipy.stats import chi2
 
 from sweep.inference.intervals import interval
 
 
-def cochran_q(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cochran's Q for matched samples and its p, each of shape (…).
+class Heterogeneity(NamedTuple):
+    """Cochran's Q, its p, Box's ε and the p corrected by it; each of shape (…)."""
 
-    Q = (k−1) Σ_j (X_j − X̄)² / Σ_sj (x_sj − x̄_s)² with X_j = Σ_s x_sj, against χ² with k−1 degrees
-    of freedom. For m = 1 this is Cochran (1950) equation 3; for shares it is the same permutation
+    q: np.ndarray
+    p: np.ndarray
+    epsilon: np.ndarray
+    p_adjusted: np.ndarray
+
+
+def cochran_q(x: np.ndarray) -> Heterogeneity:
+    """Cochran's Q for matched samples: do the levels have the same frequency?
+
+    Q = (k−1) Σ_j (X_j − X̄)² / Σ_sj (x_sj − x̄_s)² with X_j = Σ_s x_sj, and `p` from χ² with k−1
+    degrees of freedom. For m = 1 this is Cochran (1950); for shares it is the same permutation
     argument with the shares as scores: if the levels of a seed may change places, X has a
-    covariance proportional to I − 1/k, whatever the correlation between a seed's levels. Q = 0 and
-    p = 1 where no seed differs between levels.
+    covariance proportional to I − 1/k, however a seed's levels correlate. Q = 0 and p = 1 where no
+    seed differs between levels.
+
+    Equal frequencies alone do not let levels change places: neighbouring λ are more alike than
+    distant ones, and p is then too small (with three levels alike in every seed and a fourth that
+    is not, p < 0.05 in 11 % of repetitions). `p_adjusted` corrects for it: ε Q against χ² with
+    ε (k−1) degrees of freedom, ε = (tr C)² / ((k−1) tr C²) from the covariance C of the levels
+    after each seed's mean is taken off (Box 1954; for Q, Myers et al. 1982).
     """
     k = x.shape[-1]
     sums = x.sum(axis=-2)
     between = np.square(sums - sums.mean(axis=-1, keepdims=True)).sum(axis=-1)
-    within = np.square(x - x.mean(axis=-1, keepdims=True)).sum(axis=(-2, -1))
+    inside = x - x.mean(axis=-1, keepdims=True)
+    within = np.square(inside).sum(axis=(-2, -1))
     # Where every seed agrees with itself everywhere, both sums are 0 up to rounding.
     varies = (x != x[..., :1]).any(axis=(-2, -1))
     q = np.divide((k - 1) * between, within, out=np.zeros_like(within), where=varies)
-    return q, chi2.sf(q, k - 1)
+    centred = inside - inside.mean(axis=-2, keepdims=True)
+    covariance = np.swapaxes(centred, -1, -2) @ centred
+    squared = np.trace(covariance, axis1=-2, axis2=-1) ** 2
+    size = (k - 1) * np.square(covariance).sum(axis=(-2, -1))
+    # All seeds alike have no covariance to correct for; ε lies between 1/(k−1) and 1.
+    alike = squared <= 1e-20 * within**2
+    epsilon = np.divide(squared, size, out=np.ones_like(size), where=~alike & varies)
+    epsilon = np.clip(epsilon, 1 / (k - 1), 1.0)
+    return Heterogeneity(q, chi2.sf(q, k - 1), epsilon, chi2.sf(epsilon * q, epsilon * (k - 1)))
 
 
 def paired_low_ends(

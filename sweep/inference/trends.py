@@ -40,7 +40,8 @@ def trends(
     `cell` is null for a grid axis, which runs across cells. `n_seeds` seeds have rows at all
     `n_levels` levels, `n_left_out` have not. Then
 
-    - `q`, `q_upper`, `q_df`, `q_p`: heterogeneity (`sweep.inference.homogeneity.cochran_q`);
+    - `q`, `q_upper`, `q_df`, `q_p`: Cochran's Q; `q_p_adjusted` holds also when some levels are
+      more alike than others (`sweep.inference.homogeneity.cochran_q`);
     - `slope`, `slope_upper`: log odds of a bad minimum per unit of the value (`scale` "linear") or
       of its natural logarithm ("log"), with `slope_low`, `slope_high`, `slope_p` (Wald) from a
       covariance clustered by seed (`sweep.inference.clustered_logistic`); null for words and where
@@ -62,7 +63,7 @@ def trends(
 
 _ORDER = [
     *("study", "cell", "arm", "axis", "setting", "scale", "n_levels", "n_seeds", "n_left_out"),
-    *("q", "q_upper", "q_df", "q_p"),
+    *("q", "q_upper", "q_df", "q_p", "q_p_adjusted"),
     *("slope", "slope_upper", "slope_low", "slope_high", "slope_p"),
     *("difference", "difference_low", "difference_high", "confidence", "note"),
 ]
@@ -165,7 +166,7 @@ def _answer(
     if not n_seeds:
         return {**record, "note": "no seed is at every level"}
     both = np.stack([found.low, found.high])
-    q, q_p = cochran_q(both / found.m)
+    test = cochran_q(both / found.m)
     largest, low, high = largest_difference(
         found.low / found.m, found.high / found.m, confidence, method
     )
@@ -179,7 +180,8 @@ def _answer(
     reach = norm.ppf((1 + confidence) / 2) * slope.error
     return {
         **record,
-        **{"q": q[0], "q_upper": q[1], "q_p": q_p.max()},
+        **{"q": test.q[0], "q_upper": test.q[1]},
+        **{"q_p": test.p.max(), "q_p_adjusted": test.p_adjusted.max()},
         **{"slope": slope.value[0], "slope_upper": slope.value[1]},
         # With NaN in one of the two, the interval of both is not known.
         **{"slope_low": np.min(slope.value - reach), "slope_high": np.max(slope.value + reach)},

@@ -132,9 +132,9 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
     """Whether an arm's frequency was seen to depend on λ or an axis; `levels` are its responses.
 
     A test that does not reject proves nothing: the sentence then says how large a difference
-    between two levels the data leave possible.
+    between two levels the data leave possible. p is that of Cochran's Q with Box's correction.
     """
-    if pd.isna(trend["q_p"]):
+    if pd.isna(trend["q_p_adjusted"]):
         return f"{trend['arm']}: nothing can be said about {_axis(trend)}: {trend['note']}."
     level = f"{100 * trend['confidence']:g} %"
     numbers = levels["value"]
@@ -145,10 +145,10 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
         f"{percent(levels['frequency'].min())} to {percent(levels['frequency_upper'].max())} at "
         f"{_count(int(trend['n_levels']), 'level')} ({level} intervals within "
         f"{percent(levels['interval_low'].min())} to {percent(levels['interval_high'].max())}), "
-        f"Cochran's Q p = {trend['q_p']:.2g}"
+        f"Cochran's Q with Box's correction: p = {trend['q_p_adjusted']:.2g}"
     )
     high = percent(trend["difference_high"])
-    if trend["q_p"] < 1 - trend["confidence"]:
+    if trend["q_p_adjusted"] < 1 - trend["confidence"]:
         low = percent(trend["difference_low"])
         said = (
             f"{trend['arm']}: the frequency of bad minima depends on {where}: {seen}; the largest "
@@ -223,9 +223,7 @@ def _odds(trend: Row) -> str:
     if pd.isna(trend["slope_p"]):
         return ""
     unit, per = (math.log(10), "tenfold value") if trend["scale"] == "log" else (1.0, "unit")
-    low, high = (
-        math.exp(min(unit * trend[end], _LARGEST)) for end in ("slope_low", "slope_high")
-    )
+    low, high = (math.exp(min(unit * trend[end], _LARGEST)) for end in ("slope_low", "slope_high"))
     return (
         f"; a {per} multiplies the odds by {low:.3g} to {high:.3g} "
         f"(trend p = {trend['slope_p']:.2g})"
