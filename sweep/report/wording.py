@@ -134,7 +134,7 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
     A test that does not reject proves nothing: the sentence then says how large a difference
     between two levels the data leave possible. p is that of Cochran's Q with Box's correction.
     """
-    if pd.isna(trend["q_p_adjusted"]):
+    if math.isnan(trend["q_p_adjusted"]):
         return f"{trend['arm']}: nothing can be said about {_axis(trend)}: {trend['note']}."
     level = f"{100 * trend['confidence']:g} %"
     numbers = levels["value"]
@@ -220,7 +220,7 @@ def _axis(trend: Row) -> str:
 
 def _odds(trend: Row) -> str:
     """How the odds change along the axis, empty without a slope; the interval covers both ends."""
-    if pd.isna(trend["slope_p"]):
+    if math.isnan(trend["slope_p"]):
         return ""
     unit, per = (math.log(10), "tenfold value") if trend["scale"] == "log" else (1.0, "unit")
     low, high = (math.exp(min(unit * trend[end], _LARGEST)) for end in ("slope_low", "slope_high"))
