@@ -19,6 +19,7 @@ from sweep.report.wording import Statement, findings, opening, percent
 
 MAX_CELLS = 40
 MAX_LINES = 1000
+MAX_FURTHER_LINES = 300
 """What the page shows of a large study, to stay small; the files under summary/ have all of it."""
 
 _CAPTIONS = {
@@ -203,7 +204,7 @@ def _tables(summary: Summary) -> list[Table]:
         found.append(_table(title, note, shown, "frequencies.csv"))
     for name, title, note, file in _FURTHER:
         shown = getattr(summary, name).drop(columns="study").dropna(axis="columns", how="all")
-        found.append(_table(title, note, shown, file))
+        found.append(_table(title, note, shown, file, MAX_FURTHER_LINES))
     note = "The best that is known, against which minima are bad, with the key that reached it."
     columns = [name for name in summary.witnesses.columns if name != "study"]
     found.append(_table("Witnesses", note, summary.witnesses[columns], "witnesses.csv"))
@@ -211,8 +212,8 @@ def _tables(summary: Summary) -> list[Table]:
     return [*found, _table("Cells", "What the cells are.", cells, "cells.csv")]
 
 
-def _table(title: str, note: str, frame: pd.DataFrame, file: str) -> Table:
-    shown = frame.head(MAX_LINES)
+def _table(title: str, note: str, frame: pd.DataFrame, file: str, most: int = MAX_LINES) -> Table:
+    shown = frame.head(most)
     head = tuple(_TITLES.get(name, str(name).replace("_", " ")) for name in frame.columns)
     columns = [[_field(name, value) for value in shown[name]] for name in shown.columns]
     lines = tuple(zip(*columns, strict=True))

@@ -17,7 +17,7 @@ from sweep.inference.responses import LAM, RESPONSE
 from sweep.inference.summary import Summary
 
 MAX_NOTES = 12
-"""Sentences on the axes of the grid that the page shows; summary/trends has every response."""
+"""Sentences on λ or on the grid's axes that a heading shows; summary/trends has every response."""
 
 Row = Mapping[Hashable, Any]
 """One line of a table: column → value."""
@@ -90,7 +90,7 @@ def findings(summary: Summary, limit: int) -> list[Finding]:
         for study, rows in levels["arm"].groupby("study"):
             heading = "All cells" if summary.cells["study"].nunique() == 1 else f"Study {study}"
             notes = _dependences(summary, study, None)
-            found.append(Finding(heading, _statements(rows), "", notes[:MAX_NOTES]))
+            found.append(Finding(heading, _statements(rows), "", notes))
     for cell in summary.cells.head(limit).to_dict("records"):
         same = (levels["cell"]["study"] == cell["study"]) & (levels["cell"]["cell"] == cell["cell"])
         witness = _witness_sentence(summary.witnesses, cell)
@@ -141,9 +141,10 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
     where = f"the values of {_axis(trend)}"
     if numbers.notna().all():
         where = f"{_axis(trend)} between {numbers.min():.3g} and {numbers.max():.3g}"
+    ends = [percent(levels["frequency"].min()), percent(levels["frequency_upper"].max())]
+    shown = f"{ends[0]} at all" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]} at"
     seen = (
-        f"{percent(levels['frequency'].min())} to {percent(levels['frequency_upper'].max())} at "
-        f"{_count(int(trend['n_levels']), 'level')} ({level} intervals within "
+        f"{shown} {_count(int(trend['n_levels']), 'level')} ({level} intervals within "
         f"{percent(levels['interval_low'].min())} to {percent(levels['interval_high'].max())}), "
         f"Cochran's Q with Box's correction: p = {trend['q_p_adjusted']:.2g}"
     )
@@ -205,7 +206,7 @@ def _dependences(summary: Summary, study: object, cell: str | None) -> tuple[str
     own = summary.trends[summary.trends["study"] == study]
     own = own[own["cell"].isna() if cell is None else (own["cell"] == cell).fillna(False)]
     found = []
-    for row in own.to_dict("records"):
+    for row in own.head(MAX_NOTES).to_dict("records"):
         same = np.logical_and.reduce(
             [(summary.responses[name] == row[name]).to_numpy(dtype=bool) for name in RESPONSE]
         )

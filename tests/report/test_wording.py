@@ -91,7 +91,7 @@ def test_a_high_p_is_never_called_independence(make_summary: SummaryMaker) -> No
     assert trend["difference"] == 0
     assert trend["difference_high"] > 0.05
     assert text == (
-        "exp: no dependence on λ between 0.001 and 1 was seen: 10 % to 10 % at 4 levels (95 % "
+        "exp: no dependence on λ between 0.001 and 1 was seen: 10 % at all 4 levels (95 % "
         f"intervals within {low} to {high}), Cochran's Q with Box's correction: p = 1; two levels "
         f"may still differ by up to {room} (upper end of the 95 % interval for the largest "
         "difference)."
