@@ -44,7 +44,7 @@ def naive(rows: pd.DataFrame) -> pd.DataFrame:
         "bad_missed": ~above & (outcome == OUTCOMES.index(Outcome.BAD_MINIMUM)),
     }
     groups = members.groupby(_BY, observed=True, sort=True)
-    found = groups.size().reset_index()[_BY].astype("string")
+    found = groups.size().reset_index(name="n")[_BY].astype("string")
     group = groups.ngroup().to_numpy()
     for name, flags in counted.items():
         found[name] = np.bincount(group[flags], minlength=len(found))
