@@ -161,7 +161,7 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
             f"{trend['arm']}: no dependence on {where} was seen: {seen}; two levels may still "
             f"differ by up to {high} (upper end of the {level} interval for the largest difference)"
         )
-    return said + _odds(trend) + "."
+    return said + _odds(trend, numbers) + "."
 
 
 def naive_sentence(row: Row) -> str:
@@ -219,15 +219,16 @@ def _axis(trend: Row) -> str:
     return "λ" if trend["axis"] == LAM else f"{trend['axis']} ({trend['setting']})"
 
 
-def _odds(trend: Row) -> str:
+def _odds(trend: Row, numbers: pd.Series) -> str:
     """How the odds change along the axis, empty without a slope; the interval covers both ends."""
     if math.isnan(trend["slope_p"]):
         return ""
-    unit, per = (math.log(10), "tenfold value") if trend["scale"] == "log" else (1.0, "unit")
+    unit, per = math.log(10), "a tenfold value"
+    if trend["scale"] == "linear":
+        unit, per = float(numbers.max() - numbers.min()), "the way from the least to the largest"
     low, high = (math.exp(min(unit * trend[end], _LARGEST)) for end in ("slope_low", "slope_high"))
     return (
-        f"; a {per} multiplies the odds by {low:.3g} to {high:.3g} "
-        f"(trend p = {trend['slope_p']:.2g})"
+        f"; {per} multiplies the odds by {low:.3g} to {high:.3g} (trend p = {trend['slope_p']:.2g})"
     )
 
 
