@@ -11,7 +11,11 @@ from sweep.errors import UserError
 from sweep.inference.canonical import require_columns
 from sweep.inference.cells import axis_names, cells
 from sweep.inference.frequencies import FREQUENCY_COLUMNS, frequencies
+from sweep.inference.minima import MINIMA_COLUMNS, minima
+from sweep.inference.naive import NAIVE_COLUMNS, naive
 from sweep.inference.outcomes import OUTCOME_COLUMNS, WITNESS_COLUMNS, outcome, witnesses
+from sweep.inference.responses import responses
+from sweep.inference.trends import TREND_COLUMNS, trends
 from sweep.rows import KEY
 
 
@@ -19,9 +23,9 @@ from sweep.rows import KEY
 class Summary:
     """The tables of a study; every frame is sorted and has a fresh index.
 
-    `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses` and `frequencies`: see
-    the functions of those names. `n_rows` members were summarised, with intervals of this
-    `confidence` and `method`.
+    `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses`, `frequencies`,
+    `responses`, `trends`, `naive` and `minima`: see the functions of those names. `n_rows` members
+    were summarised, with intervals of this `confidence` and `method`.
     """
 
     n_rows: int
@@ -30,6 +34,10 @@ class Summary:
     cells: pd.DataFrame
     witnesses: pd.DataFrame
     frequencies: pd.DataFrame
+    responses: pd.DataFrame
+    trends: pd.DataFrame
+    naive: pd.DataFrame
+    minima: pd.DataFrame
 
     def __repr__(self) -> str:
         """The pooled frequencies of every cell and arm, as a person reads them."""
@@ -50,8 +58,9 @@ class Summary:
 
 def summary_columns(names: Iterable[str]) -> list[str]:
     """What `summarise` needs of rows with columns of these names, whether it is there or not."""
-    read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS} - {"outcome"}
-    return [*KEY, *sorted(read), *axis_names(names)]
+    read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS}
+    read.update(TREND_COLUMNS, NAIVE_COLUMNS, MINIMA_COLUMNS)
+    return [*KEY, *sorted(read - {"outcome"}), *axis_names(names)]
 
 
 def summarise(
@@ -74,11 +83,17 @@ def summarise(
     members = rows.loc[:, needed]
     best = witnesses(members, references)
     members = members.assign(outcome=outcome(members, best))
+    named, counted = cells(members), frequencies(members, confidence, method)
+    levels = responses(counted, named)
     return Summary(
         n_rows=len(members),
         confidence=confidence,
         method=method,
-        cells=cells(members),
+        cells=named,
         witnesses=best,
-        frequencies=frequencies(members, confidence, method),
+        frequencies=counted,
+        responses=levels,
+        trends=trends(members, levels, confidence, method),
+        naive=naive(members),
+        minima=minima(members),
     )

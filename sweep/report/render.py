@@ -19,6 +19,7 @@ from sweep.report.wording import Statement, findings, opening, percent
 
 MAX_CELLS = 40
 MAX_LINES = 1000
+MAX_FURTHER_LINES = 300
 """What the page shows of a large study, to stay small; the files under summary/ have all of it."""
 
 _CAPTIONS = {
@@ -31,6 +32,7 @@ _CAPTIONS = {
 _SHARES = {
     *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
     *("mean_final_error", "zero_error_share"),
+    *("frequency", "frequency_upper", "difference", "difference_low", "difference_high"),
 }
 _FREQUENCY_COLUMNS = [
     *("arm", "draw", "lam", "n", "n_seeds", "bad_minimum", "unresolved", "failed"),
@@ -38,6 +40,36 @@ _FREQUENCY_COLUMNS = [
     *("global_minimum", "good_minimum", "saddle", "escaping_good", "escaping_bad"),
     *("mean_final_error", "zero_error_share"),
 ]
+_FURTHER = (
+    (
+        "responses",
+        "Levels of λ and of the grid's axes",
+        "Levels of one setting, arm and axis differ in the value alone.",
+        "lambda_response.csv",
+    ),
+    (
+        "trends",
+        "Dependence on λ and on the grid's axes",
+        "Cochran's Q and the slope of the log odds (clustered by seed); p are those of single "
+        "tests. The interval of the largest difference holds for all pairs of levels at once.",
+        "trends.csv",
+    ),
+    (
+        "naive",
+        "Naive against judged",
+        "Naive bad: training ended with an error above 0. Zero by neuron: it ended with error 0, "
+        "but the network without its augmentation errs.",
+        "naive.csv",
+    ),
+    (
+        "minima",
+        "Certified minima",
+        "Merged by loss level, which merges symmetric copies and valleys. Replay the example seed.",
+        "minima.csv",
+    ),
+)
+"""Frame of the summary, title, note and file of the tables that show a whole frame."""
+
 _TITLES = {
     "lam": "λ",
     "bad_minimum_frequency": "bad, low end",
@@ -170,6 +202,9 @@ def _tables(summary: Summary) -> list[Table]:
         rows = named[named["level"] == level]
         shown = rows[["setting", *_FREQUENCY_COLUMNS]].dropna(axis="columns", how="all")
         found.append(_table(title, note, shown, "frequencies.csv"))
+    for name, title, note, file in _FURTHER:
+        shown = getattr(summary, name).drop(columns="study").dropna(axis="columns", how="all")
+        found.append(_table(title, note, shown, file, MAX_FURTHER_LINES))
     note = "The best that is known, against which minima are bad, with the key that reached it."
     columns = [name for name in summary.witnesses.columns if name != "study"]
     found.append(_table("Witnesses", note, summary.witnesses[columns], "witnesses.csv"))
@@ -177,8 +212,8 @@ def _tables(summary: Summary) -> list[Table]:
     return [*found, _table("Cells", "What the cells are.", cells, "cells.csv")]
 
 
-def _table(title: str, note: str, frame: pd.DataFrame, file: str) -> Table:
-    shown = frame.head(MAX_LINES)
+def _table(title: str, note: str, frame: pd.DataFrame, file: str, most: int = MAX_LINES) -> Table:
+    shown = frame.head(most)
     head = tuple(_TITLES.get(name, str(name).replace("_", " ")) for name in frame.columns)
     columns = [[_field(name, value) for value in shown[name]] for name in shown.columns]
     lines = tuple(zip(*columns, strict=True))

@@ -19,12 +19,23 @@ _LATEX_SPECIAL = {
     "–": "--",
 }
 
+_FILES = {
+    "cells": "cells",
+    "witnesses": "witnesses",
+    "frequencies": "frequencies",
+    "responses": "lambda_response",
+    "trends": "trends",
+    "naive": "naive",
+    "minima": "minima",
+}
+"""Frame of the summary → name of its files."""
+
 
 def table_files(summary: Summary) -> dict[str, bytes]:
-    """File name → content: `cells`, `witnesses`, `frequencies` as .parquet and .csv, and LaTeX."""
+    """File name → content: every frame as .parquet and .csv, frequencies also as LaTeX."""
     files: dict[str, bytes] = {}
-    for name in ("cells", "witnesses", "frequencies"):
-        table = getattr(summary, name)
+    for frame, name in _FILES.items():
+        table = getattr(summary, frame)
         files[f"{name}.parquet"] = _parquet(table)
         files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()
     files["frequencies.tex"] = frequencies_latex(summary).encode()
