@@ -80,7 +80,7 @@ def test_difference_intervals_cover_whatever_the_correlation(
         found.append(covered(simulated(p, n, draws, correlation), p))
         said = f"{draws} draws, n = {n}, p = {p}, correlation {correlation}"
         print(f"{said}: {found[-1][0]:.4f}, Tango {found[-1][1]:.4f}")
-    # Neither interval is exact: one point below is what Newcombe (1998) found at his worst.
+    # The interval is approximate: one point below its level is allowed for.
     assert min(newcombe for newcombe, _ in found) >= 0.94 - NOISE
 
 
