@@ -16,6 +16,7 @@ from sweep.verdicts import Outcome
 POOLED = -1
 """In place of a draw's number: all draws."""
 
+_DIGITS = 9  # of a count of pairs
 _FEW, _MANY = 2**16, 2**30  # how many cells, arms and draws there may be, and how many seeds
 
 
@@ -63,8 +64,10 @@ class Paired:
         """The table of every contrast when the arm's members are bad to x, the baseline's to y."""
         products = (x * y, x * (1 - y), (1 - x) * y, (1 - x) * (1 - y))
         n = len(self.first)
-        # Without any pair bincount would count in integers.
-        return Pairs(*(np.bincount(self.group, cell, n).astype(float) for cell in products))
+        # Thirds of draws add up to whole counts only after rounding; then equal is equal. Without
+        # any pair bincount would count in integers.
+        counts = (np.bincount(self.group, cell, n).astype(float) for cell in products)
+        return Pairs(*(np.round(count, _DIGITS) for count in counts))
 
 
 def members(found: pd.DataFrame) -> tuple[pd.DataFrame, Members]:

@@ -102,6 +102,21 @@ def test_a_baseline_with_draws_is_paired_draw_by_draw_or_else_by_its_mean(
     assert tuple(pooled[["only_arm", "only_baseline", "n_pairs"]]) == (1, 1.5, 4)
 
 
+def test_equal_means_over_three_draws_differ_by_exactly_nothing(make_rows: RowMaker) -> None:
+    shares = [1, 1, 1, 2, 0, 3, 2]
+    names = [[BAD if draw < count else GOOD for count in shares] for draw in range(3)]
+    turned = [some[::-1] for some in names]
+    found = contrasts(
+        arms(make_rows, plain=dict(enumerate(names)), exp=dict(enumerate(turned))), "plain"
+    )
+    pooled = at_level(found, "cell")
+    assert pooled["difference"] == 0
+    assert pooled["p_exact"] == 1
+    x, y = np.array(shares) / 3, np.array(shares[::-1]) / 3
+    assert pooled["only_arm"] == pytest.approx((x * (1 - y)).sum(), abs=1e-9)
+    assert pooled["n_pairs"] == 7
+
+
 def test_unresolved_members_open_two_ends_and_p_is_the_largest_of_all_completions(
     make_rows: RowMaker,
 ) -> None:
