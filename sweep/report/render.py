@@ -31,8 +31,9 @@ _CAPTIONS = {
 }
 _SHARES = {
     *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
-    *("mean_final_error", "zero_error_share"),
-    *("frequency", "frequency_upper", "difference", "difference_low", "difference_high"),
+    *("mean_final_error", "zero_error_share", "difference", "difference_upper"),
+    *("error_difference", "error_low", "error_high"),
+    *("frequency", "frequency_upper", "difference_low", "difference_high"),
 }
 _FREQUENCY_COLUMNS = [
     *("arm", "draw", "lam", "n", "n_seeds", "bad_minimum", "unresolved", "failed"),
@@ -135,12 +136,24 @@ _PROVENANCE = ("provenance", "later_provenance")
 
 def count_command(results: str, statement: Statement) -> str:
     """A shell line that counts, from the rows alone, the outcomes behind a statement."""
+    if statement.baseline is not None:
+        return _contrast_command(results, statement)
     chosen = f"rows['arm'] == {statement.arm!r}"
     if statement.cell is not None:
         chosen = f"({chosen}) & (rows['cell'] == {statement.cell!r})"
     code = (
         f"import sweep; rows = sweep.load_rows({results!r}); "
         f"print(rows[{chosen}]['outcome'].value_counts())"
+    )
+    return f"python -c {shlex.quote(code)}"
+
+
+def _contrast_command(results: str, statement: Statement) -> str:
+    code = (
+        f"import sweep; from sweep.inference.contrasts import contrasts; "
+        f"found = contrasts(sweep.load_rows({results!r}), {statement.baseline!r}); "
+        f"print(found[(found['level'] == 'cell') & (found['cell'] == {statement.cell!r}) "
+        f"& (found['arm'] == {statement.arm!r})].T)"
     )
     return f"python -c {shlex.quote(code)}"
 
@@ -202,6 +215,7 @@ def _tables(summary: Summary) -> list[Table]:
         rows = named[named["level"] == level]
         shown = rows[["setting", *_FREQUENCY_COLUMNS]].dropna(axis="columns", how="all")
         found.append(_table(title, note, shown, "frequencies.csv"))
+    found.append(_contrast_table(summary))
     for name, title, note, file in _FURTHER:
         shown = getattr(summary, name).drop(columns="study").dropna(axis="columns", how="all")
         found.append(_table(title, note, shown, file, MAX_FURTHER_LINES))
@@ -210,6 +224,16 @@ def _tables(summary: Summary) -> list[Table]:
     found.append(_table("Witnesses", note, summary.witnesses[columns], "witnesses.csv"))
     cells = summary.cells.drop(columns="study")
     return [*found, _table("Cells", "What the cells are.", cells, "cells.csv")]
+
+
+def _contrast_table(summary: Summary) -> Table:
+    named = summary.cells[["study", "cell", "setting"]].merge(summary.contrasts)
+    shown = named.drop(columns=["study", "cell", "baseline"]).sort_values("level", kind="stable")
+    note = (
+        "Pairs are the seeds that both have. Level cell: all λ draws of an arm, each seed with its "
+        "share of bad rows. Exact and mid-p McNemar; the exact p is adjusted over its family."
+    )
+    return _table(f"Against {summary.baseline}", note, shown, "contrasts.csv")
 
 
 def _table(title: str, note: str, frame: pd.DataFrame, file: str, most: int = MAX_LINES) -> Table:
