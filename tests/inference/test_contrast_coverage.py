@@ -80,8 +80,8 @@ def test_difference_intervals_cover_whatever_the_correlation(
         found.append(covered(simulated(p, n, draws, correlation), p))
         said = f"{draws} draws, n = {n}, p = {p}, correlation {correlation}"
         print(f"{said}: {found[-1][0]:.4f}, Tango {found[-1][1]:.4f}")
-    # The interval is approximate: one point below its level is allowed for.
-    assert min(newcombe for newcombe, _ in found) >= 0.94 - NOISE
+    # The interval is approximate; the docstring of the module states the least that was found.
+    assert min(newcombe for newcombe, _ in found) >= 0.94
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.95])
