@@ -98,19 +98,22 @@ def contrasts(
     parts = []
     for level, some in (("draw", others), ("cell", pooled(others))):
         pairs = paired(some, base)
-        one = pairs.arm.at(pairs.first)
-        part = cells.iloc[one.cell].reset_index(drop=True)
-        part = part.assign(level=level, arm=arms[one.arm], draw=one.draw, lam=one.lam)
-        part = part.assign(baseline=chosen, adjustment=adjustment)
-        part = part.assign(**_tabled(pairs, confidence, method, score))
-        part = part.assign(**_errors(pairs, part, confidence))
-        parts.append(_adjusted(part, adjustment))
+        named = _named(pairs, cells, arms).assign(level=level, baseline=chosen)
+        tabled = named.assign(**_tabled(pairs, confidence, method, score))
+        parts.append(_adjusted(tabled.assign(**_errors(pairs, named, confidence)), adjustment))
     return _typed(pd.concat(parts, ignore_index=True))
 
 
 def _known(kind: str, given: str, accepted: tuple[str, ...]) -> None:
     if given not in accepted:
         raise unknown(kind, given, accepted)
+
+
+def _named(pairs: Paired, cells: pd.DataFrame, arms: np.ndarray) -> pd.DataFrame:
+    """Where each contrast belongs: `study cell arm draw lam`."""
+    one = pairs.arm.at(pairs.first)
+    found = cells.iloc[one.cell].reset_index(drop=True)
+    return found.assign(arm=arms[one.arm], draw=one.draw, lam=one.lam)
 
 
 def _tabled(pairs: Paired, confidence: float, method: str, score: str) -> dict[str, np.ndarray]:
@@ -143,14 +146,14 @@ def _tabled(pairs: Paired, confidence: float, method: str, score: str) -> dict[s
     }
 
 
-def _errors(pairs: Paired, part: pd.DataFrame, confidence: float) -> dict[str, np.ndarray]:
+def _errors(pairs: Paired, named: pd.DataFrame, confidence: float) -> dict[str, np.ndarray]:
     """Mean difference of the final training error of every contrast, with its interval."""
     distance = pairs.arm.error - pairs.base.error
     known = np.isfinite(distance)
     order = np.argsort(pairs.group[known], kind="stable")
-    counts = np.bincount(pairs.group[known], minlength=len(part))
-    values = np.split(distance[known][order], np.cumsum(counts))[: len(part)]
-    keys = part[["level", "study", "cell", "arm", "draw", "baseline"]]
+    counts = np.bincount(pairs.group[known], minlength=len(named))
+    values = np.split(distance[known][order], np.cumsum(counts))[: len(named)]
+    keys = named[["level", "study", "cell", "arm", "draw", "baseline"]]
     found = [
         mean_interval(some, stream("bootstrap", *map(str, key)), confidence)
         for some, key in zip(values, keys.itertuples(index=False, name=None), strict=True)
@@ -166,7 +169,7 @@ def _adjusted(part: pd.DataFrame, adjustment: str) -> pd.DataFrame:
         given = part["p_exact"].to_numpy()[place]
         p[place] = multipletests(given, method=_STATSMODELS[adjustment])[1]
         size[place] = len(place)
-    return part.assign(p_adjusted=p, family_size=size)
+    return part.assign(p_adjusted=p, family_size=size, adjustment=adjustment)
 
 
 def _typed(found: pd.DataFrame) -> pd.DataFrame:

@@ -17,6 +17,10 @@ is the difference of the mean shares. Its φ is the covariance of the shares ove
 √(p₁(1−p₁)p₂(1−p₂)), and since Var x_s ≤ p₁(1−p₁) (Bhatia and Davis 2000), the variance that an
 interval takes for D, (p₁(1−p₁) + p₂(1−p₂))/n − 2 Cov/n, is at least the true one whatever the
 correlation between the draws. With one draw each it is the plain table of pairs.
+
+Least coverage of the 95 % interval in 10,000 simulated studies (standard error 0.22 points), over
+frequencies from 0.001 to 0.87 and correlations from 0 to 0.95: one draw 94.5 % with 100 seeds,
+94.9 % with 1,000; four draws 95.6 % and 95.7 %.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from sweep.inference.paired import Pairs, mcnemar, newcombe_interval, tango_interval
 from sweep.seeds import stream
@@ -80,8 +79,8 @@ def test_difference_intervals_cover_whatever_the_correlation(
         found.append(covered(simulated(p, n, draws, correlation), p))
         said = f"{draws} draws, n = {n}, p = {p}, correlation {correlation}"
         print(f"{said}: {found[-1][0]:.4f}, Tango {found[-1][1]:.4f}")
-    # The interval is approximate: one point below its level is allowed for.
-    assert min(newcombe for newcombe, _ in found) >= 0.94 - NOISE
+    # The interval is approximate; the docstring of the module states the least that was found.
+    assert min(newcombe for newcombe, _ in found) >= 0.94
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.95])
@@ -99,8 +98,8 @@ def test_adjusted_contrasts_reject_a_true_null_in_at_most_5_of_100_studies(
         exact = np.array(
             [mcnemar(table(shares(rng, p, draws, correlation, seeds), y))[0] for _ in range(family)]
         ).T
-        for one in exact[exact.min(axis=1) <= 0.05]:
-            rejected += multipletests(one, method="holm")[1].min() <= 0.05
+        # Holm rejects something exactly when the least p times the size of the family is ≤ α.
+        rejected += int((family * exact.min(axis=1) <= 0.05).sum())
     print(f"p = {p}, {draws} draws, correlation {correlation}: {rejected / REPETITIONS:.4f}")
     assert rejected / REPETITIONS <= 0.05 + NOISE
 
