@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sweep.study.claims import Claiming
     from sweep.study.observer import Ending
 
-_OWN_WORDS = ("study", "seeds.count")
+_OWN_WORDS = ("study", "seeds.count", "seeds.half_width")
 
 
 def studies_with_claims(library: Library) -> list[str]:

@@ -12,6 +12,7 @@ from sweep.inference.canonical import require_columns
 from sweep.inference.cells import axis_names, cells
 from sweep.inference.frequencies import FREQUENCY_COLUMNS, frequencies
 from sweep.inference.outcomes import OUTCOME_COLUMNS, WITNESS_COLUMNS, outcome, witnesses
+from sweep.inference.precision import Prefix, no_precision, precision_of
 from sweep.rows import KEY
 
 
@@ -20,8 +21,9 @@ class Summary:
     """The tables of a study; every frame is sorted and has a fresh index.
 
     `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses` and `frequencies`: see
-    the functions of those names. `n_rows` members were summarised, with intervals of this
-    `confidence` and `method`.
+    the functions of those names; `precision` has rows only where the number of seeds follows from
+    a precision. `n_rows` members were summarised, with intervals of this `confidence` and
+    `method`.
     """
 
     n_rows: int
@@ -30,6 +32,7 @@ class Summary:
     cells: pd.DataFrame
     witnesses: pd.DataFrame
     frequencies: pd.DataFrame
+    precision: pd.DataFrame
 
     def __repr__(self) -> str:
         """The pooled frequencies of every cell and arm, as a person reads them."""
@@ -60,12 +63,14 @@ def summarise(
     *,
     confidence: float = 0.95,
     method: str = "wilson",
+    prefix: Prefix | None = None,
 ) -> Summary:
     """The summary of rows (and of reference searches, which only serve as witnesses).
 
     Any column `outcome` that the rows bring is ignored: outcomes are judged here, against the
-    witnesses among these rows. The same rows in another order give the same frames, bit for bit.
-    Raises `UserError` for no rows, missing columns, or a key that appears twice.
+    witnesses among these rows. `prefix` are the seeds that decided when the study was to stop,
+    where that followed from a precision. The same rows in another order give the same frames, bit
+    for bit. Raises `UserError` for no rows, missing columns, or a key that appears twice.
     """
     if rows.empty:
         raise UserError("There are no rows to summarise: at least one finished job is needed.")
@@ -81,4 +86,5 @@ def summarise(
         cells=cells(members),
         witnesses=best,
         frequencies=frequencies(members, confidence, method),
+        precision=no_precision() if prefix is None else precision_of(members, references, prefix),
     )

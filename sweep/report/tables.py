@@ -21,9 +21,18 @@ _LATEX_SPECIAL = {
 
 
 def table_files(summary: Summary) -> dict[str, bytes]:
-    """File name → content: `cells`, `witnesses`, `frequencies` as .parquet and .csv, and LaTeX."""
+    """File name → content: `cells`, `witnesses`, `frequencies` as .parquet and .csv, and LaTeX.
+
+    And `precision` where the number of seeds followed from one.
+    """
     files: dict[str, bytes] = {}
-    for name in ("cells", "witnesses", "frequencies"):
+    names = (
+        "cells",
+        "witnesses",
+        "frequencies",
+        *(() if summary.precision.empty else ("precision",)),
+    )
+    for name in names:
         table = getattr(summary, name)
         files[f"{name}.parquet"] = _parquet(table)
         files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()

@@ -44,6 +44,8 @@ class StudyFile:
 
     `config` and `provenance` are those of the first run; `later_provenance` lists every different
     one that added blocks or rows since. `numerics` is the version that decided the rows' bits.
+    `precision` is the prefix of seeds that decided when the latest run with a target for its
+    precision ended, None if there was none.
     """
 
     header: Header
@@ -51,6 +53,7 @@ class StudyFile:
     provenance: Mapping[str, Any]
     later_provenance: tuple[Mapping[str, Any], ...] = ()
     numerics: int = NUMERICS_VERSION
+    precision: Mapping[str, Any] | None = None
 
 
 def read_study(layout: Layout) -> StudyFile:
@@ -99,6 +102,15 @@ def agree_blocks(
             return proposed
 
 
+def record_precision(layout: Layout, precision: Mapping[str, Any]) -> None:
+    """Put the deciding prefix of a run with a target for its precision into `study.json`."""
+    with writing(layout.root), locked(layout.lock_file):
+        known = read_study(layout)
+        if known.precision != precision:
+            content = dataclasses.replace(known, precision=precision)
+            replace(layout.study_file, _text(content).encode())
+
+
 def _require_same_study(layout: Layout, known: Header, given: Header, started: bool) -> None:
     if known.study_id != given.study_id:
         raise UserError(
@@ -128,7 +140,7 @@ def _merge(known: StudyFile | None, header: Header, blocks: tuple[Block, ...]) -
     if made_by != known.provenance and made_by not in later:
         later = (*later, made_by)
     settled = dataclasses.replace(known.header, device=header.device)  # differs only without rows
-    return StudyFile(settled, blocks, known.provenance, later, known.numerics)
+    return dataclasses.replace(known, header=settled, blocks=blocks, later_provenance=later)
 
 
 def _plain(header: Header) -> Header:
@@ -155,6 +167,7 @@ def _text(content: StudyFile) -> str:
                 "config": header.config,
                 "provenance": content.provenance,
                 "later_provenance": list(content.later_provenance),
+                **({"precision": content.precision} if content.precision else {}),
             },
             indent=2,
             ensure_ascii=False,
@@ -190,6 +203,7 @@ def _parse(layout: Layout, text: str) -> StudyFile:
             found["provenance"],
             tuple(found["later_provenance"]),
             int(found["numerics"]),
+            found.get("precision"),
         )
     except KeyError as error:
         raise _damaged(layout, f"the key {error} is missing") from error
