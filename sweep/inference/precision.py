@@ -159,7 +159,8 @@ def _differences(judged: pd.DataFrame, prefix: Prefix) -> pd.DataFrame:
     judged = judged[judged["arm"].isin([arm, baseline])]
     draws = _draws(judged).unstack("arm")  # study × cell, one column per arm
     per_seed = _counts(judged, ["study", "cell", "seed", "arm"]).unstack("arm", fill_value=0)
-    m = draws.reindex(per_seed.index.droplevel(["seed"]))
+    cells = per_seed.index.to_frame()[["study", "cell"]]
+    m = draws.reindex(pd.MultiIndex.from_frame(cells))
     here, there = m[arm].to_numpy(), m[baseline].to_numpy()
 
     def parts(one: str, other: str) -> tuple[pd.Series, pd.Series]:
