@@ -72,12 +72,16 @@ def read_study(layout: Layout) -> StudyFile:
 
 
 def agree_blocks(
-    layout: Layout, header: Header, propose: Callable[[list[Block]], list[Block]]
+    layout: Layout,
+    header: Header,
+    propose: Callable[[list[Block]], list[Block]],
+    made_by: Mapping[str, Any] | None = None,
 ) -> list[Block]:
     """The blocks this run works on: what `propose` makes of the blocks already in the study.
 
     `propose` is called under the lock with all known blocks, in order of their first seed, and
-    returns known ones as they are and new ones that overlap none (`ValueError` otherwise). The
+    returns known ones as they are and new ones that overlap none (`ValueError` otherwise).
+    `made_by` is the run's provenance, found out here when it is not given. The
     first call creates the folder and `study.json`. Raises `UserError` when the folder belongs to
     another study or another kind of device, is of a newer schema, damaged, or cannot be written.
     """
@@ -96,7 +100,7 @@ def agree_blocks(
             before = known.blocks if known is not None else ()
             proposed = propose(list(before))
             after = _union(before, proposed)
-            content = _merge(known, header, after)
+            content = _merge(known, header, after, made_by or provenance())
             if content != known:
                 replace(layout.study_file, _text(content).encode())
             return proposed
@@ -132,8 +136,12 @@ def _union(before: Iterable[Block], proposed: Iterable[Block]) -> tuple[Block, .
     return tuple(blocks)
 
 
-def _merge(known: StudyFile | None, header: Header, blocks: tuple[Block, ...]) -> StudyFile:
-    made_by = provenance()
+def _merge(
+    known: StudyFile | None,
+    header: Header,
+    blocks: tuple[Block, ...],
+    made_by: Mapping[str, Any],
+) -> StudyFile:
     if known is None:
         return StudyFile(_plain(header), blocks, made_by)
     later = known.later_provenance

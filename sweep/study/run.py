@@ -17,6 +17,7 @@ from sweep.report.stopping import goal, stopping_sentences
 from sweep.spec import Block, Compute, Job, Store, Study, Tracking
 from sweep.storage.layout import Layout
 from sweep.storage.preflight import probe, remove_probe
+from sweep.storage.provenance import provenance
 from sweep.storage.row_files import finished_jobs, row_paths
 from sweep.storage.study_file import Header, agree_blocks, read_study, record_precision
 from sweep.study.observer import Ending, Observer
@@ -57,7 +58,8 @@ def run_study(
         _ready(compute, layout, unfinished, opener) as executor,
         tracked(study, tracking, layout, resolved, observer.warning) as track,
     ):
-        agree = partial(agree_blocks, layout, _header(study, compute, resolved, bounds))
+        header = _header(study, compute, resolved, bounds)
+        agree = partial(agree_blocks, layout, header, made_by=provenance())
         # A pursuit opens its blocks one by one; study.json has to be there before.
         agree(lambda known: [] if pursuit else _planned_blocks(study, compute, known))
         study = with_bounds(study, read_study(layout).header.bounds)
