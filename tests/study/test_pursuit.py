@@ -218,9 +218,6 @@ def test_blocks_in_flight_have_no_say(run: Run, words: tuple[str, ...]) -> None:
 
 
 def test_it_goes_on_from_what_is_on_disk_and_then_does_nothing(run: Run) -> None:
-    whole, heard = run(*TARGET, place="whole")
-    all_jobs = heard.ran
-
     class PowerError(Exception):
         pass
 
@@ -233,21 +230,20 @@ def test_it_goes_on_from_what_is_on_disk_and_then_does_nothing(run: Run) -> None
                 if count == 3:
                     raise PowerError
 
-    for _ in range(2):
-        with pytest.raises(PowerError):
-            run(*TARGET, executor=Fails(4, "last"))
-    results, heard = run(*TARGET, "compute.block_size=10")  # what is in blocks stays there
-    assert {job for job in heard.ran if "-n10" not in job} < set(all_jobs)
+    with pytest.raises(PowerError):
+        run(*TARGET, executor=Fails(4, "last"))
+    results, heard = run(*TARGET)
+    assert 0 < len(heard.ran) < decided(results) / 25
+    whole, _ = run(*TARGET, place="whole")
+    pd.testing.assert_frame_equal(results.summary.precision, whole.summary.precision)
     rows = load_rows(results.path)
     assert not rows.duplicated(["cell", "arm", "draw", "seed"]).any()
     again, heard = run(*TARGET)
     assert heard.ran == []
     pd.testing.assert_frame_equal(again.summary.precision, results.summary.precision)
-    same, _ = run(*TARGET, place="whole")
-    pd.testing.assert_frame_equal(same.summary.precision, whole.summary.precision)
 
 
-def test_a_crash_changes_no_decision(run: Run) -> None:
+def test_a_fixed_number_of_seeds_is_counted_first(run: Run) -> None:
     whole, _ = run(*TARGET, place="whole")
     results, _ = run("seeds.count=130")
     assert results.summary.precision.empty
