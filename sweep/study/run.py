@@ -69,16 +69,11 @@ def run_study(
         observer.started(done + len(todo), done, sum(j.members for j in todo), arms_of(study))
         failures: list[JobFailure] = []
         if executor is not None:
-            if pursuit is not None:
-                observer.note(f"Seeds run until {goal(pursuit.target)}, at most as many as that.")
-            if not machine_code_at_hand():
-                observer.note(COMPILING)
+            _announce(pursuit, observer)
             work = CommitRows(layout, study.cells, compute.device, store.params)
             searches = _searches(study, layout)
-            if pursuit is None:
-                ends = executor.run([*todo, *searches], work)
-            else:
-                ends = _pursued(executor, work, pursuit.opened(study, agree), searches)
+            jobs_to_do = todo if pursuit is None else pursuit.opened(study, agree)
+            ends = _ends(executor, work, jobs_to_do, searches)
             failures = _heard(ends, searches, track, observer)
         if failures and not row_paths(layout.rows):
             raise CheckError(
@@ -169,13 +164,24 @@ def _ready(
         remove_probe(layout, token)
 
 
-def _pursued(
-    executor: Executor, work: CommitRows, pursuit: Pursuit, searches: Sequence[Job]
+def _announce(pursuit: Pursuit | None, observer: Observer) -> None:
+    """Say what the numbers and the time to come mean."""
+    if pursuit is not None:
+        observer.note(f"Seeds run until {goal(pursuit.target)}, at most as many as that.")
+    if not machine_code_at_hand():
+        observer.note(COMPILING)
+
+
+def _ends(
+    executor: Executor, work: CommitRows, todo: Sequence[Job] | Pursuit, searches: Sequence[Job]
 ) -> Iterator[JobReport | JobFailure]:
-    """Ends of the searches, then of the pursuit: its decisions rest on what they found."""
+    """Ends of all jobs; searches come before a pursuit, whose decisions rest on what they found."""
+    if not isinstance(todo, Pursuit):
+        yield from executor.run([*todo, *searches], work)
+        return
     if searches:
         yield from executor.run(searches, work)
-    yield from executor.run(pursuit, work)
+    yield from executor.run(todo, work)
 
 
 def _heard(
