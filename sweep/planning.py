@@ -67,7 +67,8 @@ def require_few_jobs(n_seeds: int, block_size: int, n_cells: int) -> None:
     if n_jobs > MOST_JOBS:
         raise UserError(
             f"{n_seeds} seeds in blocks of {block_size} and {n_cells} cells make {n_jobs} jobs: at"
-            f" most {MOST_JOBS} are accepted, so raise compute.block_size or lower seeds.count."
+            f" most {MOST_JOBS} are accepted, so raise compute.block_size or lower seeds.count (or"
+            " seeds.max)."
         )
 
 

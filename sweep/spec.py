@@ -108,11 +108,20 @@ MOST_SEEDS = 100_000_000
 
 @dataclass(frozen=True)
 class Seeds:
-    """Which seeds a study asks for; `root` alone belongs to the study's identity."""
+    """Which seeds a study asks for; `root` alone belongs to the study's identity.
+
+    Either `count` of them, or (`count` null) as many as it takes until a confidence sequence is no
+    wider than ± `half_width`, at most `max`: that of every arm's bad-minimum frequency in every
+    cell, or of the difference between the arm `target` and the baseline.
+    """
 
     root: int = 0
     first: int = 0
-    count: int = 1000
+    count: int | None = 1000
+    half_width: float | None = None
+    confidence: float = 0.95
+    max: int = 100_000
+    target: str | None = None
 
     def __post_init__(self) -> None:
         require(
@@ -121,23 +130,60 @@ class Seeds:
             self.first,
             f"a whole number ≥ 0 and ≤ {END_OF_SEEDS - MOST_SEEDS}",
         )
+        if (self.count is None) == (self.half_width is None):
+            both = "missing" if self.count is None else "both given"
+            raise UserError(
+                f"seeds.count and seeds.half_width are {both}: give a number of seeds, or the half "
+                "width that they are to reach."
+            )
+        width = self.half_width
         require(
-            1 <= self.count <= MOST_SEEDS,
-            "seeds.count",
-            self.count,
-            f"a whole number ≥ 1 and ≤ {MOST_SEEDS}",
+            width is None or 0 < width < 0.5,
+            "seeds.half_width",
+            width,
+            "a number between 0 and 0.5, or null",
         )
+        given = self.confidence
+        require(0 < given < 1, "seeds.confidence", given, "a number between 0 and 1")
+        for key in ("count", "max"):
+            value = getattr(self, key)
+            require(
+                value is None or 1 <= value <= MOST_SEEDS,
+                f"seeds.{key}",
+                value,
+                f"a whole number ≥ 1 and ≤ {MOST_SEEDS}",
+            )
+        if self.target is not None and width is None:
+            raise UserError(
+                f"seeds.target is '{self.target}' but seeds.half_width is null: give the half "
+                "width that its difference to the baseline is to reach."
+            )
+
+    @property
+    def most(self) -> int:
+        """How many seeds the study asks for at most."""
+        return self.max if self.count is None else self.count
 
 
 @dataclass(frozen=True)
 class Study:
-    """A whole study: cells × arms × draws × seeds."""
+    """A whole study: cells × arms × draws × seeds.
+
+    Raises `UserError` when some cell lacks the arm whose difference `seeds.target` asks for.
+    """
 
     id: str
     name: str
     baseline: str
     cells: tuple[Cell, ...]
     seeds: Seeds
+
+    def __post_init__(self) -> None:
+        target = self.seeds.target
+        for cell in self.cells if target is not None else ():
+            others = [arm.name for arm in cell.arms if arm.name != self.baseline]
+            if target not in others:
+                raise unknown("seeds.target", str(target), others)
 
     def cell(self, cell_id: str) -> Cell:
         """The cell of that id; `UserError` with the choices when there is none."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sweep.study.claims import Claiming
     from sweep.study.observer import Ending
 
-_OWN_WORDS = ("study", "seeds.count")
+_OWN_WORDS = ("study", "seeds.count", "seeds.half_width")
 # What can be overridden without changing what a study claims.
 _ACCEPTED = ("compute", "store", "tracking")
 

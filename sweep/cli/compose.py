@@ -72,6 +72,7 @@ class _Draft:
         for setting in values:
             _assign(tree, setting)
         _refuse_targets(tree)
+        _choose_seeds(tree, values)
         seeds = _resolved(tree, ("seeds",))["seeds"]
         root = coerce(_mapping(seeds).get("root", 0), int, "seeds.root")
         fits = partial(_fits, library, settings, choices)
@@ -192,6 +193,21 @@ def _parent(tree: dict[str, Any], path: Sequence[str], setting: Setting) -> dict
         node[part] = inner
         node = inner
     return node
+
+
+def _choose_seeds(tree: dict[str, Any], given: Sequence[Setting]) -> None:
+    """Let a number of seeds or a half width stand, in place: whichever the command line gives.
+
+    A count in a file gives way to a half width, wherever that one stands.
+    """
+    seeds = tree.get("seeds")
+    if not isinstance(seeds, dict) or seeds.get("half_width") is None:
+        return
+    words = {setting.key for setting in given}
+    if "seeds.count" not in words:
+        seeds["count"] = None
+    elif "seeds.half_width" not in words:
+        seeds["half_width"] = None
 
 
 def _mapping(value: Any) -> dict[str, Any]:

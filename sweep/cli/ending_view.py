@@ -33,6 +33,8 @@ def show_ending(console: Console, ending: Ending) -> None:
         console.print(f"… {len(in_order) - SHOWN_CELLS} more cells are in the report.")
     if (pooled[Outcome.UNRESOLVED] > 0).any():
         console.print(_RANGE, style="italic")
+    for sentence in ending.stopping:
+        console.print(sentence, soft_wrap=True, markup=False, highlight=False)
     for name, text in _places(ending):
         console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
 

@@ -53,5 +53,6 @@ Examples
   sweep {command} study=quick compute=serial        a minute's look
   sweep {command} problem=xor arms.exp.lambda.draws=8
   sweep {command} model.width=2,3,4 seeds.count=200
+  sweep {command} seeds.half_width=0.01               as many seeds as ± 1 % takes
   sweep {command} problem=table problem.path=heart.csv problem.target=disease
 """

@@ -7,8 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.cli.tally import counted
+from sweep.report.stopping import goal
 from sweep.spec import Arm
 from sweep.study.plan import Plan
+from sweep.study.pursuit import target_of
 from sweep.study.status import Status
 from sweep.verdicts import Verdict
 
@@ -26,16 +28,19 @@ def show_plan(plan: Plan, console: Console | None = None) -> None:
     console.print(_cells(plan))
     console.print(_arms(plan))
     seeds = study.seeds
+    most = "at most " if seeds.half_width is not None else ""
     lines = [
         ("study", f"{study.name}-{study.id}, baseline '{study.baseline}'"),
-        ("seeds", f"{seeds.count:,} from {seeds.first}, root {seeds.root}"),
-        ("jobs", f"{len(plan.jobs):,}, {len(plan.jobs) - len(plan.todo):,} of them on disk"),
-        ("rows", f"{plan.rows:,}, one per network"),
+        ("seeds", f"{most}{seeds.most:,} from {seeds.first}, root {seeds.root}"),
+        ("jobs", f"{most}{len(plan.jobs):,}, {len(plan.jobs) - len(plan.todo):,} of them on disk"),
+        ("rows", f"{most}{plan.rows:,}, one per network"),
         ("memory", f"{plan.bytes_per_job / 1e6:,.1f} MB per job at most, for parameters"),
         ("trainer", f"{', '.join(plan.trainers)}; {plan.workers} at a time"),
         ("time", _estimate(plan)),
         ("results", str(plan.results)),
     ]
+    if most:
+        lines.insert(1, ("until", goal(target_of(study))))
     for name, text in lines:
         console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
 

@@ -7,7 +7,7 @@ work trains, judges and commits its rows itself, and comes back with a small rep
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,36 @@ Work = Callable[[Job], JobReport]
 Probe = Callable[[], None]
 
 _REASON_LENGTH = 300  # one line in a status table, long enough for a path or a shape
+
+
+class JobSource(Protocol):
+    """Jobs that are not all known beforehand: how some end decides whether there are more.
+
+    An executor asks for a job when it has room for one, so later jobs may start before earlier ones
+    end. It calls one method at a time, possibly from a thread of its own.
+    """
+
+    def next(self) -> Job | None:
+        """The next job; None when there are no more, and never will be."""
+        ...
+
+    def ended(self, job: Job, succeeded: bool) -> None:
+        """A job of this source has ended, for good; called once for each."""
+        ...
+
+
+class Listed:
+    """The source of jobs that are all known."""
+
+    def __init__(self, jobs: Iterable[Job]) -> None:
+        self._jobs = iter(jobs)
+
+    def next(self) -> Job | None:
+        """The next job in the order of the list."""
+        return next(self._jobs, None)
+
+    def ended(self, job: Job, succeeded: bool) -> None:
+        """Nothing: what comes next does not depend on it."""
 
 
 class Executor(Protocol):
@@ -41,6 +71,8 @@ class Executor(Protocol):
       seconds; reports of jobs that ended before are not taken back.
     - Entering raises `UserError`, before any job starts, when the place to run cannot be reached,
       cannot hold a job of this shape, or fails the probe.
+    - A `JobSource` hears of every end in time: before it is asked for the next job. What it raises
+      ends the run and comes out of `run`.
     - The number of workers, the order of ends and retries never change what work returns.
     """
 
@@ -55,7 +87,7 @@ class Executor(Protocol):
     ) -> None:
         """Stop what still runs and remove everything the executor created but rows."""
 
-    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[JobReport | JobFailure]:
+    def run(self, jobs: Sequence[Job] | JobSource, work: Work) -> Iterator[JobReport | JobFailure]:
         """One report or failure per job, as they end."""
 
 

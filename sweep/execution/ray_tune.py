@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import pickle
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -22,11 +22,12 @@ import ray
 from ray import tune
 
 from sweep.errors import UserError
-from sweep.execution.base import Probe, Work, reason
+from sweep.execution.base import JobSource, Probe, Work, reason
 from sweep.execution.environment import environment
 from sweep.execution.interrupts import uninterrupted
 from sweep.execution.preflight import check_resources, job_resources, probe_nodes
 from sweep.execution.session import cluster_session, local_session
+from sweep.execution.source_search import SUCCEEDED, SourceSearcher, Ticket
 from sweep.job import JobFailure, JobReport
 from sweep.spec import Compute, Job
 
@@ -73,10 +74,10 @@ class RayExecutor:
     ) -> None:
         self._stack.close()
 
-    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[JobReport | JobFailure]:
+    def run(self, jobs: Sequence[Job] | JobSource, work: Work) -> Iterator[JobReport | JobFailure]:
         """One report or failure per job, as they end."""
         self._stop()
-        if not jobs:
+        if isinstance(jobs, Sequence) and not jobs:
             return
         self._tuning = _Tuning(jobs, work, self._compute)
         try:
@@ -104,16 +105,22 @@ class RayExecutor:
 class _Tuning:
     """A Tuner at work in its own thread."""
 
-    def __init__(self, jobs: Sequence[Job], work: Work, compute: Compute) -> None:
-        self._jobs, self._work, self._compute = jobs, work, compute
+    def __init__(self, jobs: Sequence[Job] | JobSource, work: Work, compute: Compute) -> None:
+        self._work, self._compute = work, compute
         self._mailbox: SimpleQueue[_Ended | Exception | None] = SimpleQueue()
+        self._jobs: Sequence[Job] = ()
+        self._searcher: SourceSearcher | None = None
+        if isinstance(jobs, Sequence):
+            self._jobs = jobs
+        else:
+            self._searcher = SourceSearcher(jobs, self._mailbox.put)
         self._stopping = Event()
         self._thread = Thread(target=self._fit, name="ray-tune", daemon=True)
         self._thread.start()
 
     def ends(self) -> Iterator[_Ended]:
         """Reports and failures as they come; raises what ended the run as a whole."""
-        missing = {job.id for job in self._jobs}
+        ended: set[str] = set()
         while True:
             try:
                 message = self._mailbox.get(timeout=_POLL_SECONDS)
@@ -123,10 +130,13 @@ class _Tuning:
                 raise message
             if message is None:
                 break
-            if message.job_id in missing:
-                missing.discard(message.job_id)
+            if message.job_id not in ended:
+                ended.add(message.job_id)
                 yield message
-        for job_id in sorted(missing):
+        issued = {job.id for job in self._jobs} | (
+            self._searcher.issued if self._searcher else set()
+        )
+        for job_id in sorted(issued - ended):
             yield JobFailure(job_id, "Ray Tune ended without running it")
 
     def stop(self) -> None:
@@ -155,11 +165,15 @@ class _Tuning:
     def _tuner(self, folder: str) -> tune.Tuner:
         with_jobs = tune.with_parameters(_JobTrial, jobs=self._jobs, work=self._work)
         shape = tune.PlacementGroupFactory([job_resources(self._compute)])
+        listed = {"job": tune.grid_search(list(range(len(self._jobs))))} if self._jobs else {}
         return tune.Tuner(
             tune.with_resources(with_jobs, shape),
-            param_space={"job": tune.grid_search(list(range(len(self._jobs))))},
+            param_space=listed,
             tune_config=tune.TuneConfig(
-                reuse_actors=True, max_concurrent_trials=self._compute.workers
+                search_alg=self._searcher,
+                num_samples=-1 if self._searcher else 1,  # −1: until the searcher says so
+                reuse_actors=True,
+                max_concurrent_trials=self._compute.workers,
             ),
             run_config=tune.RunConfig(
                 name="jobs",
@@ -179,7 +193,7 @@ class _JobError(Exception):
 
 
 class _JobTrial(tune.Trainable):
-    """One trial: the job at the index in its config. The worker holds all jobs and the work."""
+    """One trial: the job in its config, or at the index there. The worker holds all listed jobs."""
 
     def setup(self, config: dict[str, Any], **shared: Any) -> None:
         """Fetch jobs and work, once per worker."""
@@ -194,7 +208,7 @@ class _JobTrial(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Do the whole job and say so."""
         try:
-            return {"report": self._work(self._jobs[self.config["job"]]), "done": True}
+            return {"report": self._work(_job(self.config, self._jobs)), "done": True}
         except UserError as error:
             return {"report": error, "done": True}
         except Exception as error:
@@ -229,11 +243,19 @@ class _Postman(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Take the report out of the result, so that Tune does not keep it for ever."""
-        self._mailbox.put(result.pop("report"))
+        report = result.pop("report")
+        result[SUCCEEDED] = isinstance(report, JobReport)
+        self._mailbox.put(report)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Post a failure; Tune calls this when there are no retries left."""
-        self._mailbox.put(JobFailure(self._jobs[trial.config["job"]].id, _failure(trial)))
+        self._mailbox.put(JobFailure(_job(trial.config, self._jobs).id, _failure(trial)))
+
+
+def _job(config: Mapping[str, Any], jobs: Sequence[Job]) -> Job:
+    """The job of a trial with this config."""
+    found = config["job"]
+    return found.job if isinstance(found, Ticket) else jobs[found]
 
 
 def _failure(trial: Any) -> str:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from sweep.errors import UserError
-from sweep.execution.base import Probe, Work, reason
+from sweep.execution.base import JobSource, Listed, Probe, Work, reason
 from sweep.job import JobFailure, JobReport
 from sweep.spec import Job
 
@@ -32,10 +32,13 @@ class SerialExecutor:
     ) -> None:
         return None
 
-    def run(self, jobs: Sequence[Job], work: Work) -> Iterator[JobReport | JobFailure]:
+    def run(self, jobs: Sequence[Job] | JobSource, work: Work) -> Iterator[JobReport | JobFailure]:
         """One report or failure per job, in the order given."""
-        for job in jobs:
-            yield self._attempt(job, work)
+        source = Listed(jobs) if isinstance(jobs, Sequence) else jobs
+        while (job := source.next()) is not None:
+            end = self._attempt(job, work)
+            source.ended(job, isinstance(end, JobReport))
+            yield end
 
     def _attempt(self, job: Job, work: Work) -> JobReport | JobFailure:
         failed = ""

@@ -114,6 +114,21 @@ def outcome(
     return pd.Series(pd.Categorical(names, categories), index=rows.index, name="outcome")
 
 
+def decisive(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those rows that give the same witness values, bad minima and unresolved members as all do.
+
+    Every local minimum and unresolved member, and of each study × cell × arm × draw a member that
+    has the least error, the least error of a base network and the least objective. Applying it to
+    what it kept and further rows keeps what it would have kept of all of them.
+    """
+    keep = np.array(rows["verdict"].isin([Verdict.LOCAL_MINIMUM, Verdict.UNRESOLVED]))
+    best = rows[_GROUP].reset_index(drop=True)
+    for name in ("best_own", "best_base", "best_objective"):
+        best[name] = _best_of(rows, name)
+        keep[best.groupby(_GROUP, observed=True, sort=False)[name].idxmin().to_numpy()] = True
+    return rows[keep]
+
+
 def _points(rows: pd.DataFrame, references: pd.DataFrame | None) -> pd.DataFrame:
     """Every row and reference as a candidate witness, in the order that breaks ties."""
     parts = [canonical(rows, WITNESS_COLUMNS).assign(is_reference=False)]

@@ -15,6 +15,7 @@ from sweep.inference.frequencies import FREQUENCY_COLUMNS, frequencies
 from sweep.inference.minima import MINIMA_COLUMNS, minima
 from sweep.inference.naive import NAIVE_COLUMNS, naive
 from sweep.inference.outcomes import OUTCOME_COLUMNS, WITNESS_COLUMNS, outcome, witnesses
+from sweep.inference.precision import Prefix, no_precision, precision_of
 from sweep.inference.responses import responses
 from sweep.inference.trends import TREND_COLUMNS, trends
 from sweep.rows import KEY
@@ -26,8 +27,9 @@ class Summary:
 
     `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses`, `frequencies`,
     `responses`, `trends`, `naive` and `minima`: see the functions of those names. `contrasts`:
-    every arm against the arm `baseline` (`sweep.inference.contrasts.contrasts`). `n_rows` members
-    were summarised, with intervals of this `confidence` and `method`.
+    every arm against the arm `baseline` (`sweep.inference.contrasts.contrasts`). `precision` has
+    rows only where the number of seeds follows from a precision. `n_rows` members were summarised,
+    with intervals of this `confidence` and `method`.
     """
 
     n_rows: int
@@ -42,6 +44,7 @@ class Summary:
     trends: pd.DataFrame
     naive: pd.DataFrame
     minima: pd.DataFrame
+    precision: pd.DataFrame
 
     def __repr__(self) -> str:
         """The frequencies of every cell and arm, and the contrasts, as a person reads them."""
@@ -101,14 +104,16 @@ def summarise(
     confidence: float = 0.95,
     method: str = "wilson",
     adjustment: str = "holm",
+    prefix: Prefix | None = None,
 ) -> Summary:
     """The summary of rows (and of reference searches, which only serve as witnesses).
 
     Any column `outcome` that the rows bring is ignored: outcomes are judged here, against the
     witnesses among these rows. The same rows in another order give the same frames, bit for bit.
     Arms are compared with the arm `baseline`: by default "plain" or else the first by name.
-    Raises `UserError` for no rows, missing columns, a key that appears twice, or a baseline that
-    is no arm of the rows.
+    `prefix` are the seeds that decided when the study was to stop, where that followed from a
+    precision. Raises `UserError` for no rows, missing columns, a key that appears twice, or a
+    baseline that is no arm of the rows.
     """
     if rows.empty:
         raise UserError("There are no rows to summarise: at least one finished job is needed.")
@@ -133,4 +138,5 @@ def summarise(
         trends=trends(members, levels, confidence, method),
         naive=naive(members),
         minima=minima(members),
+        precision=no_precision() if prefix is None else precision_of(members, references, prefix),
     )

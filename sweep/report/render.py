@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from sweep.inference.summary import Summary
 from sweep.report.drawing import INK
+from sweep.report.stopping import stopping_sentences
 from sweep.report.wording import Statement, findings, opening, percent
 
 MAX_CELLS = 40
@@ -29,7 +30,12 @@ _CAPTIONS = {
     ),
     "outcomes": "What the judged points are, as shares of all members.",
 }
+_PRECISION = (
+    "The intervals for which the study stopped: they hold whenever one stops. Where a baseline is "
+    "named, of the difference to it."
+)
 _SHARES = {
+    *("estimate", "estimate_upper", "low", "high", "half_width", "wanted"),
     *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
     *("mean_final_error", "zero_error_share", "difference", "difference_upper"),
     *("error_difference", "error_low", "error_high"),
@@ -119,7 +125,7 @@ def render(
     return environment.get_template("page.html.j2").render(
         name=study.get("name", "study"),
         facts=_facts(summary, study),
-        opening=opening(summary),
+        opening=[*opening(summary), *stopping_sentences(summary)],
         findings=findings(summary, MAX_CELLS),
         hidden_cells=max(0, len(summary.cells) - MAX_CELLS),
         count_command=lambda statement: count_command(results, statement),
@@ -222,6 +228,8 @@ def _tables(summary: Summary) -> list[Table]:
     note = "The best that is known, against which minima are bad, with the key that reached it."
     columns = [name for name in summary.witnesses.columns if name != "study"]
     found.append(_table("Witnesses", note, summary.witnesses[columns], "witnesses.csv"))
+    if not summary.precision.empty:
+        found.append(_table("Precision", _PRECISION, summary.precision, "precision.csv"))
     cells = summary.cells.drop(columns="study")
     return [*found, _table("Cells", "What the cells are.", cells, "cells.csv")]
 

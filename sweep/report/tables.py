@@ -43,15 +43,21 @@ _FILES = {
     "trends": "trends",
     "naive": "naive",
     "minima": "minima",
+    "precision": "precision",
 }
 """Frame of the summary → name of its files."""
 
 
 def table_files(summary: Summary) -> dict[str, bytes]:
-    """File name → content: every frame as .parquet and .csv, two of them also as LaTeX."""
+    """File name → content: every frame as .parquet and .csv, two of them also as LaTeX.
+
+    `precision` only where the number of seeds followed from one.
+    """
     files: dict[str, bytes] = {}
     for frame, name in _FILES.items():
         table = getattr(summary, frame)
+        if frame == "precision" and table.empty:
+            continue
         files[f"{name}.parquet"] = _parquet(table)
         files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()
     files["frequencies.tex"] = frequencies_latex(summary).encode()

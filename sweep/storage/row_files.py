@@ -128,8 +128,11 @@ def read_file(path: Path) -> pa.Table:
     return _decoded(_read(path, None, None).rows)
 
 
-def read_job(layout: Layout, job_id: str) -> pa.Table | None:
-    """The rows of one job, checked as `read_rows` checks them; None if it is not finished."""
+def read_job(layout: Layout, job_id: str, columns: Columns = None) -> pa.Table | None:
+    """The rows of one job, checked as `read_rows` checks them; None if it is not finished.
+
+    `columns` as in `read_rows`, `job` among them.
+    """
     path = layout.row_file(job_id)
     if not path.exists():
         merged = (p for p in row_paths(layout.rows) if p.stem.startswith(MERGED))
@@ -137,7 +140,7 @@ def read_job(layout: Layout, job_id: str) -> pa.Table | None:
         if found is None:
             return None
         path = found
-    table = read_file(path)
+    table = _decoded(_read(path, columns, None).rows)
     return table.filter(pc.equal(table["job"], job_id))
 
 

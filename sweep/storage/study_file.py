@@ -44,6 +44,8 @@ class StudyFile:
 
     `config` and `provenance` are those of the first run; `later_provenance` lists every different
     one that added blocks or rows since. `numerics` is the version that decided the rows' bits.
+    `precision` is the prefix of seeds that decided when the latest run with a target for its
+    precision ended, None if there was none.
     """
 
     header: Header
@@ -51,6 +53,7 @@ class StudyFile:
     provenance: Mapping[str, Any]
     later_provenance: tuple[Mapping[str, Any], ...] = ()
     numerics: int = NUMERICS_VERSION
+    precision: Mapping[str, Any] | None = None
 
 
 def read_study(layout: Layout) -> StudyFile:
@@ -69,12 +72,16 @@ def read_study(layout: Layout) -> StudyFile:
 
 
 def agree_blocks(
-    layout: Layout, header: Header, propose: Callable[[list[Block]], list[Block]]
+    layout: Layout,
+    header: Header,
+    propose: Callable[[list[Block]], list[Block]],
+    made_by: Mapping[str, Any] | None = None,
 ) -> list[Block]:
     """The blocks this run works on: what `propose` makes of the blocks already in the study.
 
     `propose` is called under the lock with all known blocks, in order of their first seed, and
-    returns known ones as they are and new ones that overlap none (`ValueError` otherwise). The
+    returns known ones as they are and new ones that overlap none (`ValueError` otherwise).
+    `made_by` is the run's provenance, found out here when it is not given. The
     first call creates the folder and `study.json`. Raises `UserError` when the folder belongs to
     another study or another kind of device, is of a newer schema, damaged, or cannot be written.
     """
@@ -93,10 +100,19 @@ def agree_blocks(
             before = known.blocks if known is not None else ()
             proposed = propose(list(before))
             after = _union(before, proposed)
-            content = _merge(known, header, after)
+            content = _merge(known, header, after, made_by or provenance())
             if content != known:
                 replace(layout.study_file, _text(content).encode())
             return proposed
+
+
+def record_precision(layout: Layout, precision: Mapping[str, Any]) -> None:
+    """Put the deciding prefix of a run with a target for its precision into `study.json`."""
+    with writing(layout.root), locked(layout.lock_file):
+        known = read_study(layout)
+        if known.precision != precision:
+            content = dataclasses.replace(known, precision=precision)
+            replace(layout.study_file, _text(content).encode())
 
 
 def _require_same_study(layout: Layout, known: Header, given: Header, started: bool) -> None:
@@ -120,15 +136,19 @@ def _union(before: Iterable[Block], proposed: Iterable[Block]) -> tuple[Block, .
     return tuple(blocks)
 
 
-def _merge(known: StudyFile | None, header: Header, blocks: tuple[Block, ...]) -> StudyFile:
-    made_by = provenance()
+def _merge(
+    known: StudyFile | None,
+    header: Header,
+    blocks: tuple[Block, ...],
+    made_by: Mapping[str, Any],
+) -> StudyFile:
     if known is None:
         return StudyFile(_plain(header), blocks, made_by)
     later = known.later_provenance
     if made_by != known.provenance and made_by not in later:
         later = (*later, made_by)
     settled = dataclasses.replace(known.header, device=header.device)  # differs only without rows
-    return StudyFile(settled, blocks, known.provenance, later, known.numerics)
+    return dataclasses.replace(known, header=settled, blocks=blocks, later_provenance=later)
 
 
 def _plain(header: Header) -> Header:
@@ -155,6 +175,7 @@ def _text(content: StudyFile) -> str:
                 "config": header.config,
                 "provenance": content.provenance,
                 "later_provenance": list(content.later_provenance),
+                **({"precision": content.precision} if content.precision else {}),
             },
             indent=2,
             ensure_ascii=False,
@@ -190,6 +211,7 @@ def _parse(layout: Layout, text: str) -> StudyFile:
             found["provenance"],
             tuple(found["later_provenance"]),
             int(found["numerics"]),
+            found.get("precision"),
         )
     except KeyError as error:
         raise _damaged(layout, f"the key {error} is missing") from error

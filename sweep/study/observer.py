@@ -19,7 +19,8 @@ class Ending:
     `frequencies` is the summary table of that name; `report` and `tracking_uri` are None when
     there is no page or no MLflow mirror. `rows` counts the rows on disk, `failed` the jobs that
     failed for good. `cells` maps cell ids to words for people, such as "xor, model.width 2";
-    cells and `arms` are in the study's own order.
+    cells and `arms` are in the study's own order. `stopping` says in sentences why the seeds ended
+    where they did, when that followed from a precision.
     """
 
     results: Path
@@ -30,6 +31,7 @@ class Ending:
     tracking_uri: str | None = None
     cells: Mapping[str, str] = field(default_factory=dict)
     arms: Sequence[str] = ()
+    stopping: Sequence[str] = ()
 
 
 class Observer(Protocol):

@@ -101,12 +101,12 @@ def _distinct(values: Sequence[object]) -> list[object]:
 
 
 def _require_few_jobs(study: Study, compute: Compute) -> None:
-    if study.seeds.count * len(study.cells) > MOST_JOBS:
+    if study.seeds.most * len(study.cells) > MOST_JOBS:
         # Imported here, because it brings pandas, and only such a study needs it.
         from sweep.study.run import block_size
 
         size = block_size(study, compute)
-        require_few_jobs(study.seeds.count, size, len(study.cells))
+        require_few_jobs(study.seeds.most, size, len(study.cells))
 
 
 def _mapping(value: object, where: str) -> Mapping[str, Any]:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sweep.errors import UserError
 from sweep.inference.outcomes import outcome, witnesses
+from sweep.inference.precision import Prefix
 from sweep.inference.summary import Summary, summarise, summary_columns
 from sweep.job import JobFailure
 from sweep.report.page import write_report
@@ -44,7 +45,7 @@ def load_rows(path: str | Path) -> pd.DataFrame:
     """
     layout = Layout.at(path)
     rows = _frame(layout, None)
-    return rows.assign(outcome=outcome(rows, witnesses(rows, _references(layout))))
+    return rows.assign(outcome=outcome(rows, witnesses(rows, references_of(layout))))
 
 
 def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Results:
@@ -52,9 +53,11 @@ def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Result
 
     Arms are compared with the baseline of study.json; `UserError` when the rows have no such arm.
     """
-    header = read_study(layout).header
-    study, baseline = header.study_id, header.config.get("baseline")
-    summary = summarise(_frame(layout, summary_columns), _references(layout), baseline=baseline)
+    known = read_study(layout)
+    study, baseline = known.header.study_id, known.header.config.get("baseline")
+    prefix = None if known.precision is None else Prefix.of_json(known.precision)
+    rows = _frame(layout, summary_columns)
+    summary = summarise(rows, references_of(layout), baseline=baseline, prefix=prefix)
     if study not in summary.cells["study"].to_numpy():
         raise UserError(
             f"'{layout.study_file}' is of study {study}, the rows beside it are not: restore it."
@@ -63,7 +66,7 @@ def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Result
     return Results(layout.root, summary, tuple(failures))
 
 
-def _references(layout: Layout) -> pd.DataFrame | None:
+def references_of(layout: Layout) -> pd.DataFrame | None:
     """Rows of the witness searches, if there are any."""
     if not row_paths(layout.references):
         return None

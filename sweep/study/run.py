@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from sweep.errors import CheckError
@@ -12,12 +13,15 @@ from sweep.job import JobFailure, JobReport
 from sweep.kernels.turns import machine_code_at_hand
 from sweep.planning import jobs, plan_blocks, reference_jobs
 from sweep.reference import STARTS
+from sweep.report.stopping import goal, stopping_sentences
 from sweep.spec import Block, Compute, Job, Store, Study, Tracking
 from sweep.storage.layout import Layout
 from sweep.storage.preflight import probe, remove_probe
+from sweep.storage.provenance import provenance
 from sweep.storage.row_files import finished_jobs, row_paths
-from sweep.storage.study_file import Header, agree_blocks, read_study
+from sweep.storage.study_file import Header, agree_blocks, read_study, record_precision
 from sweep.study.observer import Ending, Observer
+from sweep.study.pursuit import Pursuit
 from sweep.study.results import Results, write_summary
 from sweep.study.theory import Bounds, theory_bounds, with_bounds
 from sweep.study.tracking import Tracker, tracked
@@ -48,26 +52,35 @@ def run_study(
     """
     layout = Layout.for_study(store.root, study.name, study.id)
     bounds = theory_bounds(study, layout)
-    unfinished = _missing(planned_jobs(study, compute, layout), layout) or _searches(study, layout)
+    pursuit = _pursuit(study, compute, layout)
+    unfinished = bool(_searches(study, layout)) or not _settled(study, compute, layout, pursuit)
     with (
-        _ready(compute, layout, bool(unfinished), opener) as executor,
+        _ready(compute, layout, unfinished, opener) as executor,
         tracked(study, tracking, layout, resolved, observer.warning) as track,
     ):
-        all_jobs = agreed_jobs(study, compute, layout, resolved, bounds)
-        todo = _missing(all_jobs, layout)
-        observer.started(
-            len(all_jobs), len(all_jobs) - len(todo), sum(j.members for j in todo), arms_of(study)
-        )
+        header = _header(study, compute, resolved, bounds)
+        agree = partial(agree_blocks, layout, header, made_by=provenance())
+        # A pursuit opens its blocks one by one; study.json has to be there before.
+        agree(lambda known: [] if pursuit else _planned_blocks(study, compute, known))
+        study = with_bounds(study, read_study(layout).header.bounds)
+        all_jobs = planned_jobs(study, compute, layout)
+        todo = _missing(all_jobs, layout) if executor is not None else []
+        done = len(all_jobs) - len(_missing(all_jobs, layout))
+        observer.started(done + len(todo), done, sum(j.members for j in todo), arms_of(study))
         failures: list[JobFailure] = []
         if executor is not None:
-            if not machine_code_at_hand():
-                observer.note(COMPILING)
+            _announce(pursuit, observer)
             work = CommitRows(layout, study.cells, compute.device, store.params)
-            failures = _execute(executor, work, todo, _searches(study, layout), track, observer)
+            searches = _searches(study, layout)
+            jobs_to_do = todo if pursuit is None else pursuit.opened(study, agree)
+            ends = _ends(executor, work, jobs_to_do, searches)
+            failures = _heard(ends, searches, track, observer)
         if failures and not row_paths(layout.rows):
             raise CheckError(
                 f"all {len(failures)} jobs failed for good; the first: {failures[0].reason}"
             )
+        if pursuit is not None and pursuit.prefix is not None:
+            record_precision(layout, pursuit.prefix.to_json())
         results = write_summary(layout, failures)
         track.summary(results)
     observer.finished(_ending(study, results, layout, track))
@@ -84,23 +97,22 @@ def block_size(study: Study, compute: Compute) -> int:
     if compute.block_size is not None:
         return compute.block_size
     largest = max(cell.members_per_seed for cell in study.cells)
-    return max(1, min(study.seeds.count, MEMBERS_PER_JOB // largest))
+    return max(1, min(study.seeds.most, MEMBERS_PER_JOB // largest))
 
 
 def planned_jobs(study: Study, compute: Compute, layout: Layout) -> list[Job]:
-    """All jobs a run would have, in the blocks that study.json has or would get; writes nothing."""
+    """All jobs a run has at most, in blocks that study.json has or would get; writes nothing."""
     known = read_study(layout).blocks if layout.study_file.exists() else ()
-    wanted = Block(study.seeds.first, study.seeds.count)
-    return jobs(study, plan_blocks(known, wanted, block_size(study, compute)))
+    return jobs(study, _planned_blocks(study, compute, known))
 
 
-def agreed_jobs(
-    study: Study, compute: Compute, layout: Layout, resolved: Mapping[str, Any], bounds: Bounds
-) -> list[Job]:
-    """All jobs of the run, in blocks and with bounds of λ that study.json fixes for good."""
-    wanted = Block(study.seeds.first, study.seeds.count)
-    size = block_size(study, compute)
-    header = Header(
+def _planned_blocks(study: Study, compute: Compute, known: Sequence[Block]) -> list[Block]:
+    wanted = Block(study.seeds.first, study.seeds.most)
+    return plan_blocks(known, wanted, block_size(study, compute))
+
+
+def _header(study: Study, compute: Compute, resolved: Mapping[str, Any], bounds: Bounds) -> Header:
+    return Header(
         study_id=study.id,
         name=study.name,
         device=compute.device,
@@ -108,8 +120,19 @@ def agreed_jobs(
         cells={cell.id: dict(cell.axes) for cell in study.cells},
         bounds=bounds,
     )
-    blocks = agree_blocks(layout, header, lambda known: plan_blocks(known, wanted, size))
-    return jobs(with_bounds(study, read_study(layout).header.bounds), blocks)
+
+
+def _pursuit(study: Study, compute: Compute, layout: Layout) -> Pursuit | None:
+    if study.seeds.half_width is None:
+        return None
+    return Pursuit(study, layout, block_size(study, compute))
+
+
+def _settled(study: Study, compute: Compute, layout: Layout, pursuit: Pursuit | None) -> bool:
+    """Whether every block that is needed is on disk; witness searches are another matter."""
+    if pursuit is not None:
+        return pursuit.settled()
+    return not _missing(planned_jobs(study, compute, layout), layout)
 
 
 def _missing(all_jobs: Sequence[Job], layout: Layout) -> list[Job]:
@@ -141,18 +164,36 @@ def _ready(
         remove_probe(layout, token)
 
 
-def _execute(
-    executor: Executor,
-    work: CommitRows,
-    todo: Sequence[Job],
+def _announce(pursuit: Pursuit | None, observer: Observer) -> None:
+    """Say what the numbers and the time to come mean."""
+    if pursuit is not None:
+        observer.note(f"Seeds run until {goal(pursuit.target)}, at most as many as that.")
+    if not machine_code_at_hand():
+        observer.note(COMPILING)
+
+
+def _ends(
+    executor: Executor, work: CommitRows, todo: Sequence[Job] | Pursuit, searches: Sequence[Job]
+) -> Iterator[JobReport | JobFailure]:
+    """Ends of all jobs; searches come before a pursuit, whose decisions rest on what they found."""
+    if not isinstance(todo, Pursuit):
+        yield from executor.run([*todo, *searches], work)
+        return
+    if searches:
+        yield from executor.run(searches, work)
+    yield from executor.run(todo, work)
+
+
+def _heard(
+    ends: Iterable[JobReport | JobFailure],
     searches: Sequence[Job],
     track: Tracker,
     observer: Observer,
 ) -> list[JobFailure]:
-    """Run jobs and witness searches; the jobs that failed for good. A search may fail."""
+    """Pass on how jobs and witness searches end; the jobs that failed for good. A search may."""
     failures: list[JobFailure] = []
     search_ids = {job.id for job in searches}
-    for outcome in executor.run([*todo, *searches], work):
+    for outcome in ends:
         if outcome.job_id in search_ids:
             if isinstance(outcome, JobFailure):
                 observer.warning(
@@ -179,4 +220,5 @@ def _ending(study: Study, results: Results, layout: Layout, track: Tracker) -> E
         arms=tuple(arms_of(study)),
         report=layout.report,
         tracking_uri=track.uri,
+        stopping=tuple(stopping_sentences(results.summary)),
     )

@@ -56,6 +56,22 @@ class Fake:
         return Counter(path.name.split("-")[0] for path in self.folder.iterdir())
 
 
+class UntilFour:
+    """A source that has no more jobs once four of them succeeded."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self._jobs = iter(jobs)
+        self.outcomes: dict[str, bool] = {}
+
+    def next(self) -> Job | None:
+        return None if sum(self.outcomes.values()) >= 4 else next(self._jobs, None)
+
+    def ended(self, job: Job, succeeded: bool) -> None:
+        if job.id in self.outcomes:
+            raise UserError(f"{job.id} ended twice.")
+        self.outcomes[job.id] = succeeded
+
+
 class UnpicklableError(Exception):
     def __reduce__(self) -> tuple[object, ...]:
         raise TypeError("not for travel")
@@ -118,6 +134,27 @@ class TestContract:
         with pytest.raises(UserError, match=r"^The disk is read-only\.$"):
             list(executor.run(jobs[:2], work))
         assert work.attempts()["job0"] <= 1
+
+    def test_a_source_hears_of_every_end_and_decides_what_comes_next(
+        self, executor: Executor, jobs: list[Job], tmp_path: Path
+    ) -> None:
+        source = UntilFour(jobs)
+        work = Fake(tmp_path, {"job1": "fails"})
+        ends = [end.job_id for end in executor.run(source, work)]
+        assert sorted(ends) == sorted(source.outcomes)
+        assert source.outcomes.pop("job1") is False
+        assert all(source.outcomes.values())
+        # Four succeeded before it said so; a few more were on their way, none came after that.
+        assert 4 <= len(source.outcomes) <= 4 + 2
+        assert sorted(work.attempts()) == sorted(ends)
+
+    def test_what_a_source_raises_comes_out_of_run(
+        self, executor: Executor, jobs: list[Job], tmp_path: Path
+    ) -> None:
+        source = UntilFour(jobs)
+        source.outcomes["job0"] = True  # ends twice
+        with pytest.raises(UserError, match="twice"):
+            list(executor.run(source, Fake(tmp_path)))
 
     def test_no_jobs_no_ends(self, executor: Executor) -> None:
         assert list(executor.run([], report)) == []
