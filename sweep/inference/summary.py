@@ -4,24 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 
 from sweep.errors import UserError
 from sweep.inference.canonical import require_columns
 from sweep.inference.cells import axis_names, cells
+from sweep.inference.flows import FLOW_COLUMNS, flows
 from sweep.inference.frequencies import FREQUENCY_COLUMNS, frequencies
+from sweep.inference.losses import LOSS_COLUMNS, losses
 from sweep.inference.outcomes import OUTCOME_COLUMNS, WITNESS_COLUMNS, outcome, witnesses
 from sweep.rows import KEY
+
+_LINES = 60
 
 
 @dataclass(frozen=True, eq=False)
 class Summary:
     """The tables of a study; every frame is sorted and has a fresh index.
 
-    `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses` and `frequencies`: see
-    the functions of those names. `n_rows` members were summarised, with intervals of this
-    `confidence` and `method`.
+    `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses`, `frequencies`, `flows`
+    and `losses`: see the functions of those names. `n_rows` members were summarised, with intervals
+    of this `confidence` and `method`.
     """
 
     n_rows: int
@@ -30,27 +35,41 @@ class Summary:
     cells: pd.DataFrame
     witnesses: pd.DataFrame
     frequencies: pd.DataFrame
+    flows: pd.DataFrame
+    losses: pd.DataFrame
 
     def __repr__(self) -> str:
         """The pooled frequencies of every cell and arm, as a person reads them."""
+        return f"{self._title()}\n{self._shown().to_string(index=False)}"
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks; at most `_LINES` lines of it."""
+        shown = self._shown()
+        more = f"<p>{len(shown) - _LINES} more lines</p>" if len(shown) > _LINES else ""
+        table = shown.head(_LINES).to_html(index=False, border=0)
+        return f"<p>{escape(self._title())}</p>{table}{more}"
+
+    def _shown(self) -> pd.DataFrame:
         pooled = self.frequencies.loc[self.frequencies["level"] == "cell"]
         named = pooled.merge(self.cells[["study", "cell", "setting"]], on=["study", "cell"])
-        shown = named[["setting", "arm", "n", "bad_minimum", "unresolved", "failed"]].assign(
+        return named[["setting", "arm", "n", "bad_minimum", "unresolved", "failed"]].assign(
             interval=[
                 f"{100 * low:.2f} to {100 * high:.2f} %"
                 for low, high in zip(named["interval_low"], named["interval_high"], strict=True)
             ]
         )
-        title = (
+
+    def _title(self) -> str:
+        return (
             f"{self.n_rows} rows; bad minima with {100 * self.confidence:g} % "
             f"intervals ({self.method})"
         )
-        return f"{title}\n{shown.to_string(index=False)}"
 
 
 def summary_columns(names: Iterable[str]) -> list[str]:
     """What `summarise` needs of rows with columns of these names, whether it is there or not."""
-    read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS} - {"outcome"}
+    read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS}
+    read = (read | {*FLOW_COLUMNS, *LOSS_COLUMNS}) - {"outcome"}
     return [*KEY, *sorted(read), *axis_names(names)]
 
 
@@ -81,4 +100,12 @@ def summarise(
         cells=cells(members),
         witnesses=best,
         frequencies=frequencies(members, confidence, method),
+        flows=flows(members, _baseline(members)),
+        losses=losses(members),
     )
+
+
+def _baseline(members: pd.DataFrame) -> str:
+    """The arm named "plain" if there is one, else the first by name."""
+    arms = sorted(members["arm"].unique())
+    return "plain" if "plain" in arms else str(arms[0])

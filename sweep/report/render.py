@@ -3,67 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import jinja2
-import pandas as pd
-from markupsafe import Markup
 
 from sweep.inference.summary import Summary
-from sweep.report.drawing import INK
-from sweep.report.wording import Statement, findings, opening, percent
+from sweep.report.page_figures import page_figures
+from sweep.report.page_tables import page_tables
+from sweep.report.wording import Statement, findings, opening
 
 MAX_CELLS = 40
-MAX_LINES = 1000
-"""What the page shows of a large study, to stay small; the files under summary/ have all of it."""
-
-_CAPTIONS = {
-    "frequencies": (
-        "How often training ends in a certified bad minimum. Bar: interval; tick: estimate. Dots "
-        "between two ticks: unresolved, anywhere in between."
-    ),
-    "outcomes": "What the judged points are, as shares of all members.",
-}
-_SHARES = {
-    *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
-    *("mean_final_error", "zero_error_share"),
-}
-_FREQUENCY_COLUMNS = [
-    *("arm", "draw", "lam", "n", "n_seeds", "bad_minimum", "unresolved", "failed"),
-    *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
-    *("global_minimum", "good_minimum", "saddle", "escaping_good", "escaping_bad"),
-    *("mean_final_error", "zero_error_share"),
-]
-_TITLES = {
-    "lam": "λ",
-    "bad_minimum_frequency": "bad, low end",
-    "bad_minimum_frequency_upper": "bad, high end",
-}
-
-
-@dataclass(frozen=True)
-class Field:
-    """One table entry: what is shown, and what sorting compares (empty for nothing)."""
-
-    shown: str
-    key: str
-    numeric: bool
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table of the page; `more` counts the lines that were left out."""
-
-    title: str
-    note: str
-    head: tuple[str, ...]
-    lines: tuple[tuple[Field, ...], ...]
-    more: int
-    file: str
+"""Cells that the page speaks of, to stay small; the files under summary/ have all of them."""
 
 
 def render(
@@ -76,6 +28,23 @@ def render(
     `results` is the results folder as commands should name it; `svgs` maps the name of each figure
     to its file.
     """
+    return template("page.html.j2").render(
+        name=study.get("name", "study"),
+        facts=_facts(summary, study),
+        opening=opening(summary),
+        findings=findings(summary, MAX_CELLS),
+        hidden_cells=max(0, len(summary.cells) - MAX_CELLS),
+        count_command=lambda statement: count_command(results, statement),
+        figures=page_figures(svgs),
+        tables=page_tables(summary, results),
+        commands=_commands(results, summary, study),
+        config=_json(study.get("config", {})),
+        provenance=_json({k: study[k] for k in _PROVENANCE if k in study}),
+    )
+
+
+def template(name: str) -> jinja2.Template:
+    """A template of this package that escapes what it is given and refuses what it is not."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sweep.report"),
         autoescape=True,
@@ -83,19 +52,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2").render(
-        name=study.get("name", "study"),
-        facts=_facts(summary, study),
-        opening=opening(summary),
-        findings=findings(summary, MAX_CELLS),
-        hidden_cells=max(0, len(summary.cells) - MAX_CELLS),
-        count_command=lambda statement: count_command(results, statement),
-        figures=[(name, _CAPTIONS[name], inline_svg(svg, name)) for name, svg in svgs.items()],
-        tables=_tables(summary),
-        commands=_commands(results, summary, study),
-        config=_json(study.get("config", {})),
-        provenance=_json({k: study[k] for k in _PROVENANCE if k in study}),
-    )
+    return environment.get_template(name)
 
 
 _PROVENANCE = ("provenance", "later_provenance")
@@ -111,23 +68,6 @@ def count_command(results: str, statement: Statement) -> str:
         f"print(rows[{chosen}]['outcome'].value_counts())"
     )
     return f"python -c {shlex.quote(code)}"
-
-
-def inline_svg(svg: bytes, name: str) -> Markup:
-    """An SVG file as an element of the page: its ids made unique, its ink the text colour."""
-    text = svg.decode()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", text)
-    text = re.sub(r'\bid="', f'id="{name}-', text)
-    text = re.sub(r'xlink:href="#', f'href="#{name}-', text)
-    text = re.sub(r"url\(#", f"url(#{name}-", text)
-    text = text.replace(INK, "currentColor")
-    text = re.sub(
-        r'<svg width="[^"]*" height="[^"]*"', f'<svg role="img" aria-label="{name}"', text
-    )
-    # Our own figure: matplotlib has escaped every name in it.
-    return Markup(text)
 
 
 def _facts(summary: Summary, study: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -154,47 +94,6 @@ def _commands(results: str, summary: Summary, study: Mapping[str, Any]) -> list[
         ("every verdict judged again by a second route", f"sweep verify {place}"),
         ("one network trained again and compared bit by bit", f"sweep replay {place} {chosen}"),
     ]
-
-
-def _tables(summary: Summary) -> list[Table]:
-    named = summary.frequencies.merge(
-        summary.cells[["study", "cell", "setting"]], on=["study", "cell"], how="left"
-    )
-    named["setting"] = named["setting"].fillna("all cells")
-    found = []
-    for level, title, note in (
-        ("cell", "Per cell and arm", "All λ draws of an arm; the intervals count seeds."),
-        ("draw", "Per λ draw", "A draw is a treatment: the same λ for every seed."),
-        ("arm", "Per arm", "All cells and draws."),
-    ):
-        rows = named[named["level"] == level]
-        shown = rows[["setting", *_FREQUENCY_COLUMNS]].dropna(axis="columns", how="all")
-        found.append(_table(title, note, shown, "frequencies.csv"))
-    note = "The best that is known, against which minima are bad, with the key that reached it."
-    columns = [name for name in summary.witnesses.columns if name != "study"]
-    found.append(_table("Witnesses", note, summary.witnesses[columns], "witnesses.csv"))
-    cells = summary.cells.drop(columns="study")
-    return [*found, _table("Cells", "What the cells are.", cells, "cells.csv")]
-
-
-def _table(title: str, note: str, frame: pd.DataFrame, file: str) -> Table:
-    shown = frame.head(MAX_LINES)
-    head = tuple(_TITLES.get(name, str(name).replace("_", " ")) for name in frame.columns)
-    columns = [[_field(name, value) for value in shown[name]] for name in shown.columns]
-    lines = tuple(zip(*columns, strict=True))
-    return Table(title, note, head, lines, len(frame) - len(shown), file)
-
-
-def _field(name: str, value: Any) -> Field:
-    if pd.isna(value):
-        return Field("–", "", False)
-    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
-        return Field(str(value), str(value), False)
-    number = float(value)
-    if name in _SHARES:
-        return Field(percent(number), repr(number), True)
-    shown = f"{int(number)}" if number.is_integer() and abs(number) < 1e15 else f"{number:.4g}"
-    return Field(shown, repr(number), True)
 
 
 def _json(value: Any) -> str:

@@ -21,9 +21,9 @@ _LATEX_SPECIAL = {
 
 
 def table_files(summary: Summary) -> dict[str, bytes]:
-    """File name → content: `cells`, `witnesses`, `frequencies` as .parquet and .csv, and LaTeX."""
+    """File name → content: every table as .parquet and .csv, and the frequencies as LaTeX."""
     files: dict[str, bytes] = {}
-    for name in ("cells", "witnesses", "frequencies"):
+    for name in ("cells", "witnesses", "frequencies", "flows", "losses"):
         table = getattr(summary, name)
         files[f"{name}.parquet"] = _parquet(table)
         files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()

@@ -15,7 +15,8 @@ from sweep.errors import UserError
 from sweep.inference.summary import Summary
 from sweep.report.figures import FIGURES, MAX_PANELS, figure_files
 from sweep.report.page import write_report
-from sweep.report.render import inline_svg, render
+from sweep.report.page_figures import inline_svg
+from sweep.report.render import render
 from sweep.report.tables import frequencies_latex, table_files
 from sweep.storage.layout import Layout
 
@@ -55,7 +56,7 @@ class Balanced(HTMLParser):
 @pytest.fixture(scope="session")
 def svgs(summary: Summary) -> dict[str, bytes]:
     files = figure_files(summary)
-    return {name: files[f"{name}.svg"] for name in FIGURES}
+    return {name: files[f"{name}.svg"] for name in FIGURES if f"{name}.svg" in files}
 
 
 @pytest.fixture(scope="session")
@@ -112,14 +113,15 @@ def test_figures_are_deterministic_whatever_the_settings_around_them(summary: Su
         assert figure_files(summary) == expected
         assert dict(mpl.rcParams) == before
     assert {Path(name).suffix for name in expected} == {".svg", ".png"}
-    for name in FIGURES:
+    for name in {Path(file).stem for file in expected}:
         assert b"<dc:date>" not in expected[f"{name}.svg"]
         ElementTree.fromstring(expected[f"{name}.svg"])
-        ElementTree.fromstring(inline_svg(expected[f"{name}.svg"], name))
+        ElementTree.fromstring(inline_svg(expected[f"{name}.svg"], name, "said <aloud>"))
 
 
 def test_figures_show_both_ends_and_every_arm_by_its_name(svgs: dict[str, bytes]) -> None:
-    for name, svg in svgs.items():
+    for name in ("frequencies", "outcomes"):
+        svg = svgs[name]
         words = {
             element.text
             for element in ElementTree.fromstring(svg).iter()
@@ -161,7 +163,7 @@ def test_many_cells_are_cut_with_a_word_about_it(make_summary: SummaryMaker) -> 
 def test_tables_hold_the_frames(summary: Summary, tmp_path: Path) -> None:
     for file_name, content in table_files(summary).items():
         (tmp_path / file_name).write_bytes(content)
-    for name in ("cells", "witnesses", "frequencies"):
+    for name in ("cells", "witnesses", "frequencies", "flows", "losses"):
         expected = getattr(summary, name)
         stored = pd.read_parquet(tmp_path / f"{name}.parquet")
         assert_frame_equal(stored, expected, check_dtype=False)
