@@ -14,7 +14,11 @@ from sweep.inference.cells import axis_names, cells
 from sweep.inference.flows import FLOW_COLUMNS, flows
 from sweep.inference.frequencies import FREQUENCY_COLUMNS, frequencies
 from sweep.inference.losses import LOSS_COLUMNS, losses
+from sweep.inference.minima import MINIMA_COLUMNS, minima
+from sweep.inference.naive import NAIVE_COLUMNS, naive
 from sweep.inference.outcomes import OUTCOME_COLUMNS, WITNESS_COLUMNS, outcome, witnesses
+from sweep.inference.responses import responses
+from sweep.inference.trends import TREND_COLUMNS, trends
 from sweep.rows import KEY
 
 _LINES = 60
@@ -24,9 +28,9 @@ _LINES = 60
 class Summary:
     """The tables of a study; every frame is sorted and has a fresh index.
 
-    `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses`, `frequencies`, `flows`
-    and `losses`: see the functions of those names. `n_rows` members were summarised, with intervals
-    of this `confidence` and `method`.
+    `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses`, `frequencies`, `flows`,
+    `losses`, `responses`, `trends`, `naive` and `minima`: see the functions of those names.
+    `n_rows` members were summarised, with intervals of this `confidence` and `method`.
     """
 
     n_rows: int
@@ -37,6 +41,10 @@ class Summary:
     frequencies: pd.DataFrame
     flows: pd.DataFrame
     losses: pd.DataFrame
+    responses: pd.DataFrame
+    trends: pd.DataFrame
+    naive: pd.DataFrame
+    minima: pd.DataFrame
 
     def __repr__(self) -> str:
         """The pooled frequencies of every cell and arm, as a person reads them."""
@@ -69,8 +77,8 @@ class Summary:
 def summary_columns(names: Iterable[str]) -> list[str]:
     """What `summarise` needs of rows with columns of these names, whether it is there or not."""
     read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS}
-    read = (read | {*FLOW_COLUMNS, *LOSS_COLUMNS}) - {"outcome"}
-    return [*KEY, *sorted(read), *axis_names(names)]
+    read.update(FLOW_COLUMNS, LOSS_COLUMNS, TREND_COLUMNS, NAIVE_COLUMNS, MINIMA_COLUMNS)
+    return [*KEY, *sorted(read - {"outcome"}), *axis_names(names)]
 
 
 def summarise(
@@ -93,15 +101,21 @@ def summarise(
     members = rows.loc[:, needed]
     best = witnesses(members, references)
     members = members.assign(outcome=outcome(members, best))
+    named, counted = cells(members), frequencies(members, confidence, method)
+    levels = responses(counted, named)
     return Summary(
         n_rows=len(members),
         confidence=confidence,
         method=method,
-        cells=cells(members),
+        cells=named,
         witnesses=best,
-        frequencies=frequencies(members, confidence, method),
+        frequencies=counted,
         flows=flows(members, _baseline(members)),
         losses=losses(members),
+        responses=levels,
+        trends=trends(members, levels, confidence, method),
+        naive=naive(members),
+        minima=minima(members),
     )
 
 

@@ -20,7 +20,8 @@ _LEAST_LINES = 100
 _SHARES = {
     *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
     *("mean_final_error", "zero_error_share", "frequency", "frequency_upper"),
-    *("difference", "difference_upper", "error_difference", "error_low", "error_high"),
+    *("difference", "difference_upper", "difference_low", "difference_high"),
+    *("error_difference", "error_low", "error_high"),
 }
 _FREQUENCY_COLUMNS = (
     *("arm", "draw", "lam", "n", "n_seeds", "bad_minimum", "unresolved", "failed"),
@@ -98,28 +99,28 @@ def page_tables(summary: Summary, results: str) -> list[Table]:
     return [*found, page_table("Cells", "What the cells are.", cells, "cells.csv", line)]
 
 
-#: Field of the summary, its file, title, note, and the Python that gives its numbers.
+#: Frame of the summary, its file, title, note, and the Python that gives its numbers.
 _OTHERS = (
     (
-        *("responses", "lambda_response", "Response along λ and the grid"),
-        "Levels of each axis; the intervals count seeds.",
+        *("responses", "lambda_response", "Levels of λ and of the grid's axes"),
+        "Levels of one setting, arm and axis differ in the value alone.",
         _READ,
     ),
     (
-        *("trends", "trends", "Heterogeneity and trend"),
-        "Cochran's Q of the levels, and the slope of the log odds; both respect seeds.",
+        *("trends", "trends", "Dependence on λ and on the grid's axes"),
+        "Cochran's Q and the slope of the log odds (clustered by seed); p are those of single "
+        "tests. The interval of the largest difference holds for all pairs of levels at once.",
         _READ,
     ),
     (
         *("naive", "naive", "Naive against judged"),
-        "Members whose training ended with an error above 0, by what they were judged to be.",
+        "Naive bad: training ended with an error above 0. Zero by neuron: it ended with error 0, "
+        "but the network without its augmentation errs.",
         _NAIVE,
     ),
     (
-        "minima",
-        "minima",
-        "Minima",
-        "Certified minima, merged by the level of the objective.",
+        *("minima", "minima", "Certified minima"),
+        "Merged by loss level, which merges symmetric copies and valleys. Replay the example seed.",
         _READ,
     ),
 )

@@ -19,12 +19,25 @@ _LATEX_SPECIAL = {
     "–": "--",
 }
 
+_FILES = {
+    "cells": "cells",
+    "witnesses": "witnesses",
+    "frequencies": "frequencies",
+    "responses": "lambda_response",
+    "trends": "trends",
+    "naive": "naive",
+    "minima": "minima",
+    "flows": "flows",
+    "losses": "losses",
+}
+"""Frame of the summary → name of its files."""
+
 
 def table_files(summary: Summary) -> dict[str, bytes]:
-    """File name → content: every table as .parquet and .csv, and the frequencies as LaTeX."""
+    """File name → content: every frame as .parquet and .csv, frequencies also as LaTeX."""
     files: dict[str, bytes] = {}
-    for name in ("cells", "witnesses", "frequencies", "flows", "losses"):
-        table = getattr(summary, name)
+    for frame, name in _FILES.items():
+        table = getattr(summary, frame)
         files[f"{name}.parquet"] = _parquet(table)
         files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()
     files["frequencies.tex"] = frequencies_latex(summary).encode()

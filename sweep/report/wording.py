@@ -10,9 +10,14 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from sweep.inference.responses import LAM, RESPONSE
 from sweep.inference.summary import Summary
+
+MAX_NOTES = 12
+"""Sentences on the axes of the grid that the page shows; summary/trends has every response."""
 
 Row = Mapping[Hashable, Any]
 """One line of a table: column → value."""
@@ -29,11 +34,15 @@ class Statement:
 
 @dataclass(frozen=True)
 class Finding:
-    """What is said about one cell, or about all of them: a heading, its arms, and its witness."""
+    """What is said about one cell, or about all of them: a heading, its arms, and its witness.
+
+    `notes` are further sentences: on λ or the axes of the grid, and on the naive count.
+    """
 
     heading: str
     statements: tuple[Statement, ...]
     witness: str
+    notes: tuple[str, ...] = ()
 
 
 def percent(share: float) -> str:
@@ -80,11 +89,18 @@ def findings(summary: Summary, limit: int) -> list[Finding]:
     if len(summary.cells) > 1:
         for study, rows in levels["arm"].groupby("study"):
             heading = "All cells" if summary.cells["study"].nunique() == 1 else f"Study {study}"
-            found.append(Finding(heading, _statements(rows), ""))
+            notes = _dependences(summary, study, None)
+            found.append(Finding(heading, _statements(rows), "", notes[:MAX_NOTES]))
     for cell in summary.cells.head(limit).to_dict("records"):
         same = (levels["cell"]["study"] == cell["study"]) & (levels["cell"]["cell"] == cell["cell"])
         witness = _witness_sentence(summary.witnesses, cell)
-        found.append(Finding(cell["setting"], _statements(levels["cell"][same]), witness))
+        counts = summary.naive[
+            (summary.naive["study"] == cell["study"]) & (summary.naive["cell"] == cell["cell"])
+        ]
+        notes = _dependences(summary, cell["study"], cell["cell"])
+        notes += tuple(said for row in counts.to_dict("records") if (said := naive_sentence(row)))
+        statements = _statements(levels["cell"][same])
+        found.append(Finding(cell["setting"], statements, witness, notes))
     return found
 
 
@@ -110,6 +126,108 @@ def arm_sentence(row: Row) -> str:
     if row["n_seeds"] < n:
         said += f"; the interval counts {_count(int(row['n_seeds']), 'seed')}, not networks"
     return said + "."
+
+
+def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
+    """Whether an arm's frequency was seen to depend on λ or an axis; `levels` are its responses.
+
+    A test that does not reject proves nothing: the sentence then says how large a difference
+    between two levels the data leave possible. p is that of Cochran's Q with Box's correction.
+    """
+    if pd.isna(trend["q_p_adjusted"]):
+        return f"{trend['arm']}: nothing can be said about {_axis(trend)}: {trend['note']}."
+    level = f"{100 * trend['confidence']:g} %"
+    numbers = levels["value"]
+    where = f"the values of {_axis(trend)}"
+    if numbers.notna().all():
+        where = f"{_axis(trend)} between {numbers.min():.3g} and {numbers.max():.3g}"
+    seen = (
+        f"{percent(levels['frequency'].min())} to {percent(levels['frequency_upper'].max())} at "
+        f"{_count(int(trend['n_levels']), 'level')} ({level} intervals within "
+        f"{percent(levels['interval_low'].min())} to {percent(levels['interval_high'].max())}), "
+        f"Cochran's Q with Box's correction: p = {trend['q_p_adjusted']:.2g}"
+    )
+    high = percent(trend["difference_high"])
+    if trend["q_p_adjusted"] < 1 - trend["confidence"]:
+        low = percent(trend["difference_low"])
+        said = (
+            f"{trend['arm']}: the frequency of bad minima depends on {where}: {seen}; the largest "
+            f"difference between two levels is {percent(trend['difference'])} ({level} interval "
+            f"{low} to {high})"
+        )
+    else:
+        said = (
+            f"{trend['arm']}: no dependence on {where} was seen: {seen}; two levels may still "
+            f"differ by up to {high} (upper end of the {level} interval for the largest difference)"
+        )
+    return said + _odds(trend) + "."
+
+
+def naive_sentence(row: Row) -> str:
+    """What the ends with an error above 0, and those with error 0, were; empty without either."""
+    said = []
+    if row["naive_bad"]:
+        parts = [
+            f"{int(count):,} {words.replace('minima', 'minimum') if count == 1 else words}"
+            for name, words in _NAIVE.items()
+            if (count := row[f"naive_{name}"])
+        ]
+        said.append(
+            f"Of {_count(int(row['naive_bad']), 'network')} whose training ended with an error "
+            f"above 0: {', '.join(parts)}."
+        )
+    if row["zero_by_neuron"]:
+        said.append(
+            f"Of {int(row['zero_error']):,} that ended with error 0, {int(row['zero_by_neuron']):,}"
+            " owe it to the augmentation: their base network errs."
+        )
+    return f"{row['arm']}: {' '.join(said)}" if said else ""
+
+
+_NAIVE = {
+    "bad_minimum": "certified bad minima",
+    "good_minimum": "good minima",
+    "global_minimum": "in the basin of a global minimum",
+    "saddle": "at a saddle",
+    "escaping_good": "escaping to a good limit",
+    "escaping_bad": "escaping to a bad limit",
+    "unresolved": "unresolved",
+    "failed": "failed",
+}
+
+
+_LARGEST = 700.0
+"""e to this is still a finite number."""
+
+
+def _dependences(summary: Summary, study: object, cell: str | None) -> tuple[str, ...]:
+    """The sentences on λ of one cell's arms, or (None) on the axes of a study's grid."""
+    own = summary.trends[summary.trends["study"] == study]
+    own = own[own["cell"].isna() if cell is None else (own["cell"] == cell).fillna(False)]
+    found = []
+    for row in own.to_dict("records"):
+        same = np.logical_and.reduce(
+            [(summary.responses[name] == row[name]).to_numpy(dtype=bool) for name in RESPONSE]
+        )
+        found.append(dependence_sentence(row, summary.responses[same]))
+    return tuple(found)
+
+
+def _axis(trend: Row) -> str:
+    """The axis, with what stays the same along it."""
+    return "λ" if trend["axis"] == LAM else f"{trend['axis']} ({trend['setting']})"
+
+
+def _odds(trend: Row) -> str:
+    """How the odds change along the axis, empty without a slope; the interval covers both ends."""
+    if pd.isna(trend["slope_p"]):
+        return ""
+    unit, per = (math.log(10), "tenfold value") if trend["scale"] == "log" else (1.0, "unit")
+    low, high = (math.exp(min(unit * trend[end], _LARGEST)) for end in ("slope_low", "slope_high"))
+    return (
+        f"; a {per} multiplies the odds by {low:.3g} to {high:.3g} "
+        f"(trend p = {trend['slope_p']:.2g})"
+    )
 
 
 def _statements(rows: pd.DataFrame) -> tuple[Statement, ...]:
