@@ -48,10 +48,21 @@ def saved(name: str, figure: Figure) -> dict[str, bytes]:
 
     .svg has a transparent ground, text kept as text and no date; .png is on white.
     """
+    _lay_out(figure)
     svg = _bytes(figure, "svg", metadata=_NO_DATE)
-    figure.set_layout_engine("none")  # everything is in its place: the second format keeps it
     png = _bytes(figure, "png", dpi=200, facecolor="white", metadata={"Software": None})
     return {f"{name}.svg": svg, f"{name}.png": png}
+
+
+def _lay_out(figure: Figure) -> None:
+    """Everything put in its place, once for both formats, and free of the solver's last bits.
+
+    Those differ from call to call, and an SVG's ids are hashes of coordinates.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        ax.set_position(tuple(round(side, 6) for side in ax.get_position().bounds))
 
 
 def _bytes(figure: Figure, kind: str, **settings: Any) -> bytes:
