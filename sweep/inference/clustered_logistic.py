@@ -27,8 +27,12 @@ STEPS, LONGEST_STEP, STILL = 100, 2.0, 1e-10
 maximum, and it ends when no β moves by more than 1e-10, far below any standard error."""
 
 
+FLAT = 1e-12
+"""A clustered variance below this share of the unclustered one is rounding: it is 0."""
+
+
 class Slope(NamedTuple):
-    """The slope and its standard error, each (…); NaN where the likelihood has no maximum."""
+    """The slope and its standard error, each (…); NaN where there is none."""
 
     value: np.ndarray
     error: np.ndarray
@@ -54,7 +58,8 @@ def separated(z: np.ndarray, yes: np.ndarray, no: np.ndarray) -> np.ndarray:
 def clustered_slope(z: np.ndarray, b: np.ndarray, m: int = 1) -> Slope:
     """β₁ per unit of z with its cluster-robust standard error.
 
-    NaN where `separated`, and everywhere when all z are equal.
+    NaN where `separated`, where no seed rises or falls along z (the sandwich knows seeds by their
+    scores alone, and would give an error of 0), and everywhere when all z are equal.
     """
     n_seeds = b.shape[-2]
     yes = b.sum(axis=-2)
@@ -71,6 +76,7 @@ def clustered_slope(z: np.ndarray, b: np.ndarray, m: int = 1) -> Slope:
     meat = np.swapaxes(scores, -1, -2) @ scores
     bread = np.linalg.inv(_information(design, p, n_seeds * m))
     variance = (bread @ meat @ bread)[..., 1, 1]
+    lost |= variance <= FLAT * bread[..., 1, 1]
     return Slope(
         np.where(lost, np.nan, beta[..., 1] / spread),
         np.where(lost, np.nan, np.sqrt(variance) / spread),

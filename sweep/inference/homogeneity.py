@@ -31,7 +31,7 @@ class Heterogeneity(NamedTuple):
 
 
 def cochran_q(x: np.ndarray) -> Heterogeneity:
-    """Cochran's Q for matched samples: do the levels have the same frequency?
+    """Cochran's Q for matched samples: the evidence against one frequency at all levels.
 
     Q = (k−1) Σ_j (X_j − X̄)² / Σ_sj (x_sj − x̄_s)² with X_j = Σ_s x_sj, and `p` from χ² with k−1
     degrees of freedom. For m = 1 this is Cochran (1950); for shares it is the same permutation

@@ -17,7 +17,7 @@ from scipy.stats import norm
 
 from sweep.errors import UserError
 from sweep.inference.canonical import canonical
-from sweep.inference.clustered_logistic import Slope, clustered_slope
+from sweep.inference.clustered_logistic import Slope, clustered_slope, separated
 from sweep.inference.homogeneity import cochran_q, largest_difference
 from sweep.inference.intervals import check
 from sweep.inference.responses import LAM, RESPONSE
@@ -173,7 +173,7 @@ def _answer(
     slope = Slope(np.full(2, np.nan), np.full(2, np.nan))
     if not why:
         slope = clustered_slope(z, both, found.m)
-        why = _lost(both, found.m, np.isnan(slope.value))
+        why = _lost(z, both, found.m, np.isnan(slope.value))
     said = [f"no slope: {why}"] if why else []
     if found.high.sum() > found.low.sum():
         said.append("unresolved count as bad in the upper values; p is the larger one")
@@ -205,17 +205,20 @@ def _scaled(values: np.ndarray, axis: str) -> tuple[str | None, np.ndarray, str]
     return "linear", values, ""
 
 
-def _lost(both: np.ndarray, m: int, without: np.ndarray) -> str:
-    """Why the likelihood has no maximum, for unresolved as not bad or else as bad; else empty."""
+def _lost(z: np.ndarray, both: np.ndarray, m: int, without: np.ndarray) -> str:
+    """Why there is no slope, with unresolved as not bad or else as bad; empty with both slopes."""
     if not without.any():
         return ""
     first = int(np.argmax(without))
     ending = " when unresolved count as bad" if first else ""
-    if not both[first].any():
+    yes, rows = both[first].sum(axis=0), m * both.shape[1]
+    if not yes.any():
         return "no bad minimum at any level" + ending
-    if (both[first] == m).all():
+    if (yes == rows).all():
         return "nothing but bad minima" + ending
-    return "a threshold of the value parts bad from not bad" + ending
+    if separated(z, yes, rows - yes):
+        return "a threshold of the value parts bad from not bad" + ending
+    return "no seed gets better or worse along the values" + ending
 
 
 def _typed(found: pd.DataFrame) -> pd.DataFrame:

@@ -47,7 +47,8 @@ def random_rows() -> RowMaker:
         arm = np.array([arm for arm, _ in members], dtype=object)[member]
         draw = np.array([draw for _, draw in members])[member]
         error = rng.integers(0, 6, n) / 40
-        objective = rng.gamma(2.0, size=n)
+        # Few loss levels, each with its rounding.
+        objective = rng.integers(1, 9, n) / 3 * (1 + rng.normal(0.0, 1e-14, n))
         verdict = rng.choice([str(v) for v in Verdict], n)
         failed, escaping = verdict == "failed", verdict == "escaping"
         rows = pd.DataFrame({column.name: None for column in columns([])}, index=range(n))
@@ -61,6 +62,9 @@ def random_rows() -> RowMaker:
             job="j",
             lam=np.where(arm == "exp", 10.0 ** (-draw), np.nan),
             verdict=verdict,
+            certificate=rng.choice(["cell", "kink", "strict"], n),
+            judged_min_eig=np.where(verdict == "local_minimum", rng.random(n), np.nan),
+            flat_dim=np.where(verdict == "local_minimum", rng.integers(0, 4, n), np.nan),
             final_error=np.where(failed, np.nan, error + 1 / 40),
             final_error_base=np.where(failed, np.nan, error + 1 / 40),
             final_objective=np.where(failed, np.nan, objective + 0.1),

@@ -45,7 +45,7 @@ def test_repetitions_side_by_side_equal_one_by_one() -> None:
 
 
 def test_separation_is_found_before_it_is_fitted() -> None:
-    z = np.array([0.0, 1.0, 2.0])
+    z = np.array([0.0, 1.0, 3.0])
     cases = {
         (0, 0, 0): True,
         (4, 4, 4): True,
@@ -55,25 +55,37 @@ def test_separation_is_found_before_it_is_fitted() -> None:
         (0, 0, 1): True,
         (0, 1, 2): False,
         (1, 0, 1): False,
-        (0, 4, 0): False,
+        (0, 3, 0): False,
         (0, 4, 3): False,
     }
     yes = np.array(list(cases))
     assert separated(z, yes, 4 - yes).tolist() == list(cases.values())
-    b = (np.arange(4)[:, None] < yes[:, None, :]).astype(float)
+    # Each level's bad rows are those of other seeds, so that every table says something.
+    b = ((np.arange(4)[:, None] + np.arange(3)) % 4 < yes[:, None, :]).astype(float)
     slope = clustered_slope(z, b)
     assert np.isnan(slope.value).tolist() == list(cases.values())
     assert np.isnan(slope.error).tolist() == list(cases.values())
     assert np.isnan(clustered_slope(np.ones(3), b).value).all()
 
 
-def test_one_bad_row_in_a_million_is_fitted() -> None:
-    """A single level with bad rows in the middle: an extreme, and not separated."""
+def test_rare_events_are_fitted() -> None:
     b = np.zeros((20_000, 3))
-    b[0, 1] = 1.0
-    found = clustered_slope(np.array([0.0, 1.0, 2.0]), b)
-    assert found.value == pytest.approx(0.0, abs=1e-6)
-    assert np.isfinite(found.error)
+    b[0, 1] = b[1, 1] = b[2, 2] = 1.0
+    z = np.array([0.0, 1.0, 2.0])
+    found = clustered_slope(z, b)
+    p = 1 / (1 + np.exp(-np.log(1e-4)))  # so rare that the estimate is that of a Poisson model
+    tilted = np.exp(found.value * z)
+    assert (tilted * z).sum() / tilted.sum() == pytest.approx(4 / 3, rel=10 * p)
+    assert 0 < found.error < 10
+
+
+def test_an_error_of_zero_is_none() -> None:
+    """Seeds that are alike at every level, or that rise as much as they fall, show no slope."""
+    z = np.array([0.0, 1.0, 2.0])
+    alike = np.repeat([[1.0], [0.0], [0.0]], 3, axis=1)
+    arched = np.array([[0.0, 1.0, 0.0]] * 5 + [[0.0, 0.0, 0.0]] * 5)
+    for b in (alike, arched):
+        assert np.isnan(clustered_slope(z, b)).all()
 
 
 @pytest.mark.slow

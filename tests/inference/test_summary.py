@@ -12,7 +12,7 @@ from sweep.inference.summary import Summary, summarise
 from sweep.seeds import stream
 
 RowMaker = Callable[..., pd.DataFrame]
-FRAMES = ("cells", "witnesses", "frequencies")
+FRAMES = ("cells", "witnesses", "frequencies", "responses", "trends", "naive", "minima")
 
 
 def as_csv(summary: Summary) -> list[str]:

@@ -98,7 +98,7 @@ def test_page_says_the_numbers_first_and_names_the_commands(page: str) -> None:
 
 def test_every_table_line_is_as_long_as_its_head(page: str) -> None:
     tables = re.findall(r"<table>.*?</table>", page, flags=re.DOTALL)
-    assert len(tables) == 5
+    assert len(tables) == 9
     for table in tables:
         width = table.count("<th ")
         lines = re.findall(r"<tr>(.*?)</tr>", table, flags=re.DOTALL)[1:]
@@ -163,8 +163,12 @@ def test_many_cells_are_cut_with_a_word_about_it(make_summary: SummaryMaker) -> 
 def test_tables_hold_the_frames(summary: Summary, tmp_path: Path) -> None:
     for file_name, content in table_files(summary).items():
         (tmp_path / file_name).write_bytes(content)
-    for name in ("cells", "witnesses", "frequencies", "flows", "losses"):
-        expected = getattr(summary, name)
+    frames = ["cells", "witnesses", "frequencies", "responses", "trends", "naive", "minima"]
+    frames += ["flows", "losses"]
+    for frame in frames:
+        name = {"responses": "lambda_response"}.get(frame, frame)
+        expected = getattr(summary, frame)
+        assert len(expected)
         stored = pd.read_parquet(tmp_path / f"{name}.parquet")
         assert_frame_equal(stored, expected, check_dtype=False)
         text = pd.read_csv(tmp_path / f"{name}.csv")

@@ -6,7 +6,7 @@ import pytest
 
 from sweep.inference.intervals import interval
 from sweep.inference.summary import Summary
-from sweep.report.wording import findings, opening, percent
+from sweep.report.wording import dependence_sentence, findings, naive_sentence, opening, percent
 
 SummaryMaker = Callable[..., Summary]
 
@@ -80,3 +80,60 @@ def test_several_cells_are_led_by_all_of_them(summary: Summary) -> None:
     found = findings(summary, 1)
     assert [one.heading for one in found] == ["All cells", "xor, model.width = 2"]
     assert {one.cell for one in found[0].statements} == {None}
+
+
+def test_a_high_p_is_never_called_independence(make_summary: SummaryMaker) -> None:
+    summary = make_summary(c2={"exp": {"local_minimum": 3, "global_minimum": 27}})
+    trend = summary.trends.iloc[0]
+    [text] = [note for note in findings(summary, 1)[0].notes if "λ" in note]
+    low, high = (percent(float(end)) for end in interval(3, 30))
+    room = percent(trend["difference_high"])
+    assert trend["difference"] == 0
+    assert trend["difference_high"] > 0.05
+    assert text == (
+        "exp: no dependence on λ between 0.001 and 1 was seen: 10 % to 10 % at 4 levels (95 % "
+        f"intervals within {low} to {high}), Cochran's Q with Box's correction: p = 1; two levels "
+        f"may still differ by up to {room} (upper end of the 95 % interval for the largest "
+        "difference)."
+    )
+
+
+def test_a_clear_dependence_gives_the_difference_and_the_odds(make_summary: SummaryMaker) -> None:
+    cells = {
+        f"c{width}": {"plain": {"local_minimum": bad, "global_minimum": 100 - bad}}
+        for width, bad in ((1, 90), (4, 50), (16, 10))
+    }
+    summary = make_summary(**cells)
+    trend = summary.trends.iloc[0]
+    text = dependence_sentence(trend, summary.responses)
+    assert text.startswith(
+        "plain: the frequency of bad minima depends on model.width (xor) between 1 and 16: "
+        "10 % to 90 % at 3 levels (95 % intervals within 5.52 % to 94.5 %), "
+    )
+    assert "the largest difference between two levels is 80 % (95 % interval " in text
+    assert "; a tenfold value multiplies the odds by " in text
+    assert findings(summary, 10)[0].notes == (text,)
+
+
+def test_without_a_common_seed_nothing_is_said_of_lambda(make_summary: SummaryMaker) -> None:
+    summary = make_summary(c2={"exp": {"local_minimum": 3}})
+    trend = summary.trends.iloc[0].copy()
+    trend["q_p_adjusted"], trend["note"] = float("nan"), "no seed is at every level"
+    text = dependence_sentence(trend, summary.responses)
+    assert text == "exp: nothing can be said about λ: no seed is at every level."
+
+
+def test_the_naive_count_is_taken_apart(make_summary: SummaryMaker) -> None:
+    verdicts = {"local_minimum": 1, "unresolved": 2, "saddle": 3, "failed": 4, "global_minimum": 5}
+    row = make_summary(c2={"plain": verdicts}).naive.iloc[0].copy()
+    assert naive_sentence(row) == (
+        "plain: Of 6 networks whose training ended with an error above 0: 1 certified bad "
+        "minimum, 3 at a saddle, 2 unresolved."
+    )
+    row["naive_bad"], row["zero_by_neuron"] = 0, 4
+    assert naive_sentence(row) == (
+        "plain: Of 5 that ended with error 0, 4 owe it to the augmentation: their base network "
+        "errs."
+    )
+    row["zero_by_neuron"] = 0
+    assert naive_sentence(row) == ""
