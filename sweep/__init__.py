@@ -59,11 +59,14 @@ def load_rows(path: str | Path) -> pd.DataFrame:
     return load(path)
 
 
-def summarise(rows: pd.DataFrame) -> Summary:
-    """Witnesses and frequencies of rows; the same rows in any order give the same tables."""
+def summarise(rows: pd.DataFrame, *, baseline: str | None = None) -> Summary:
+    """Witnesses, frequencies and contrasts of rows; in any order they give the same tables.
+
+    Arms are compared with the arm `baseline`: by default "plain" or else the first by name.
+    """
     from sweep.inference.summary import summarise as summary_of
 
-    return summary_of(rows)
+    return summary_of(rows, baseline=baseline)
 
 
 def replay(

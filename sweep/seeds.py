@@ -16,6 +16,7 @@ purpose                key                               used for
 ``audit``              study, or what is tried           samples and trial points of `verify`
 ``residuals``          data                              directions of the residuals in a row
 ``theory``             network, N, D                     directions tried for the bound of λ
+``bootstrap``          contrast                          resampled seeds
 =====================  ================================  =====================================
 
 All arms of a seed therefore start from the same base network on the same data (comparisons are

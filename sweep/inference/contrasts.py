@@ -149,7 +149,7 @@ def _errors(pairs: Paired, part: pd.DataFrame, confidence: float) -> dict[str, n
     known = np.isfinite(distance)
     order = np.argsort(pairs.group[known], kind="stable")
     counts = np.bincount(pairs.group[known], minlength=len(part))
-    values = np.split(distance[known][order], np.cumsum(counts)[:-1])
+    values = np.split(distance[known][order], np.cumsum(counts))[: len(part)]
     keys = part[["level", "study", "cell", "arm", "draw", "baseline"]]
     found = [
         mean_interval(some, stream("bootstrap", *map(str, key)), confidence)

@@ -62,7 +62,9 @@ class Paired:
     def table(self, x: np.ndarray, y: np.ndarray) -> Pairs:
         """The table of every contrast when the arm's members are bad to x, the baseline's to y."""
         products = (x * y, x * (1 - y), (1 - x) * y, (1 - x) * (1 - y))
-        return Pairs(*(np.bincount(self.group, cell, len(self.first)) for cell in products))
+        n = len(self.first)
+        # Without any pair bincount would count in integers.
+        return Pairs(*(np.bincount(self.group, cell, n).astype(float) for cell in products))
 
 
 def members(found: pd.DataFrame) -> tuple[pd.DataFrame, Members]:

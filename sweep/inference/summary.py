@@ -11,6 +11,7 @@ import pandas as pd
 from sweep.errors import UserError
 from sweep.inference.canonical import require_columns
 from sweep.inference.cells import axis_names, cells
+from sweep.inference.contrasts import CONTRAST_COLUMNS, choose_baseline, contrasts
 from sweep.inference.flows import FLOW_COLUMNS, flows
 from sweep.inference.frequencies import FREQUENCY_COLUMNS, frequencies
 from sweep.inference.losses import LOSS_COLUMNS, losses
@@ -28,17 +29,20 @@ _LINES = 60
 class Summary:
     """The tables of a study; every frame is sorted and has a fresh index.
 
-    `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses`, `frequencies`, `flows`,
-    `losses`, `responses`, `trends`, `naive` and `minima`: see the functions of those names.
-    `n_rows` members were summarised, with intervals of this `confidence` and `method`.
+    `cells`: what each cell is (`sweep.inference.cells.cells`); `contrasts`: every arm against the
+    arm `baseline`; `witnesses`, `frequencies`, `flows`, `losses`, `responses`, `trends`, `naive`
+    and `minima`: see the functions of those names. `n_rows` members were summarised, with intervals
+    of this `confidence` and `method`.
     """
 
     n_rows: int
     confidence: float
     method: str
+    baseline: str
     cells: pd.DataFrame
     witnesses: pd.DataFrame
     frequencies: pd.DataFrame
+    contrasts: pd.DataFrame
     flows: pd.DataFrame
     losses: pd.DataFrame
     responses: pd.DataFrame
@@ -47,8 +51,9 @@ class Summary:
     minima: pd.DataFrame
 
     def __repr__(self) -> str:
-        """The pooled frequencies of every cell and arm, as a person reads them."""
-        return f"{self._title()}\n{self._shown().to_string(index=False)}"
+        """The frequencies of every cell and arm, and the contrasts, as a person reads them."""
+        title, shown = self._title(), self._shown().to_string(index=False)
+        return "\n".join([title, shown, *self._contrast_lines()])
 
     def _repr_html_(self) -> str:
         """The same as a table, for notebooks; at most `_LINES` lines of it."""
@@ -73,10 +78,36 @@ class Summary:
             f"intervals ({self.method})"
         )
 
+    def _contrast_lines(self) -> list[str]:
+        """The contrasts of whole cells as a table with its heading; nothing without any."""
+        pooled = self.contrasts.loc[self.contrasts["level"] == "cell"]
+        if pooled.empty:
+            return []
+        named = pooled.merge(self.cells[["study", "cell", "setting"]], on=["study", "cell"])
+        shown = named[["setting", "arm", "n_pairs"]].assign(
+            difference=_ranges(named["difference"], named["difference_upper"]),
+            interval=_ranges(named["interval_low"], named["interval_high"], always=True),
+            p_adjusted=[f"{p:.2g}" for p in named["p_adjusted"]],
+        )
+        first = pooled.iloc[0]
+        title = (
+            f"minus {self.baseline}, by seed, in percentage points; p adjusted "
+            f"({first['adjustment']} over {first['family_size']})"
+        )
+        return ["", title, shown.to_string(index=False)]
+
+
+def _ranges(low: pd.Series, high: pd.Series, always: bool = False) -> list[str]:
+    """Shares from low to high in percentage points; one number where they agree."""
+    return [
+        f"{100 * a:+.2f} to {100 * b:+.2f}" if always or a < b else f"{100 * a:+.2f}"
+        for a, b in zip(low, high, strict=True)
+    ]
+
 
 def summary_columns(names: Iterable[str]) -> list[str]:
     """What `summarise` needs of rows with columns of these names, whether it is there or not."""
-    read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS}
+    read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS, *CONTRAST_COLUMNS}
     read.update(FLOW_COLUMNS, LOSS_COLUMNS, TREND_COLUMNS, NAIVE_COLUMNS, MINIMA_COLUMNS)
     return [*KEY, *sorted(read - {"outcome"}), *axis_names(names)]
 
@@ -85,20 +116,25 @@ def summarise(
     rows: pd.DataFrame,
     references: pd.DataFrame | None = None,
     *,
+    baseline: str | None = None,
     confidence: float = 0.95,
     method: str = "wilson",
+    adjustment: str = "holm",
 ) -> Summary:
     """The summary of rows (and of reference searches, which only serve as witnesses).
 
     Any column `outcome` that the rows bring is ignored: outcomes are judged here, against the
     witnesses among these rows. The same rows in another order give the same frames, bit for bit.
-    Raises `UserError` for no rows, missing columns, or a key that appears twice.
+    Arms are compared with the arm `baseline`: by default "plain" or else the first by name.
+    Raises `UserError` for no rows, missing columns, a key that appears twice, or a baseline that
+    is no arm of the rows.
     """
     if rows.empty:
         raise UserError("There are no rows to summarise: at least one finished job is needed.")
     needed = summary_columns(rows.columns)
     require_columns(rows, needed)
     members = rows.loc[:, needed]
+    chosen = choose_baseline(members["arm"].unique(), baseline)
     best = witnesses(members, references)
     members = members.assign(outcome=outcome(members, best))
     named, counted = cells(members), frequencies(members, confidence, method)
@@ -107,19 +143,15 @@ def summarise(
         n_rows=len(members),
         confidence=confidence,
         method=method,
+        baseline=chosen,
         cells=named,
         witnesses=best,
         frequencies=counted,
-        flows=flows(members, _baseline(members)),
+        flows=flows(members, chosen),
         losses=losses(members),
         responses=levels,
         trends=trends(members, levels, confidence, method),
         naive=naive(members),
         minima=minima(members),
+        contrasts=contrasts(members, chosen, confidence, method, adjustment=adjustment),
     )
-
-
-def _baseline(members: pd.DataFrame) -> str:
-    """The arm named "plain" if there is one, else the first by name."""
-    arms = sorted(members["arm"].unique())
-    return "plain" if "plain" in arms else str(arms[0])

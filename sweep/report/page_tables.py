@@ -10,7 +10,6 @@ from typing import Any
 import pandas as pd
 
 from sweep.inference.summary import Summary
-from sweep.report.figures.panels import table_of
 from sweep.report.wording import percent
 
 MAX_FIELDS = 5000
@@ -85,7 +84,7 @@ def page_tables(summary: Summary, results: str) -> list[Table]:
     """The summary's tables that are not empty; `results` is the folder as commands name it."""
     found = [*_frequencies(summary, results), *_contrasts(summary, results)]
     for field, name, title, note, command in _OTHERS:
-        frame = table_of(summary, field)
+        frame: pd.DataFrame = getattr(summary, field)
         if len(frame):
             line = command.format(results=results, name=name, by=["cell", "arm"])
             shown = with_setting(summary, frame)
@@ -170,7 +169,7 @@ def _frequencies(summary: Summary, results: str) -> list[Table]:
 
 
 def _contrasts(summary: Summary, results: str) -> list[Table]:
-    frame = table_of(summary, "contrasts")
+    frame = summary.contrasts
     found = []
     for level, by, what in (
         ("cell", "cell arm", "all draws"),
@@ -179,9 +178,10 @@ def _contrasts(summary: Summary, results: str) -> list[Table]:
         rows = frame[frame["level"] == level] if len(frame) else frame
         if rows.empty:
             continue
-        baseline = sorted(rows["baseline"].unique())[0]
+        baseline = summary.baseline
         note = (
-            f"Share of bad minima minus that of {baseline} on the same seeds; p adjusted "
+            "Pairs are the seeds that both have; with several draws each seed counts with its "
+            "share of bad rows. Exact and mid-p McNemar; the exact p is adjusted "
             f"({rows['adjustment'].iloc[0]}) over {int(rows['family_size'].max())} contrasts."
         )
         shown = with_setting(summary, rows[["study", "cell", *_CONTRAST_COLUMNS]])

@@ -60,12 +60,24 @@ _PROVENANCE = ("provenance", "later_provenance")
 
 def count_command(results: str, statement: Statement) -> str:
     """A shell line that counts, from the rows alone, the outcomes behind a statement."""
+    if statement.baseline is not None:
+        return _contrast_command(results, statement)
     chosen = f"rows['arm'] == {statement.arm!r}"
     if statement.cell is not None:
         chosen = f"({chosen}) & (rows['cell'] == {statement.cell!r})"
     code = (
         f"import sweep; rows = sweep.load_rows({results!r}); "
         f"print(rows[{chosen}]['outcome'].value_counts())"
+    )
+    return f"python -c {shlex.quote(code)}"
+
+
+def _contrast_command(results: str, statement: Statement) -> str:
+    code = (
+        f"import sweep; from sweep.inference.contrasts import contrasts; "
+        f"found = contrasts(sweep.load_rows({results!r}), {statement.baseline!r}); "
+        f"print(found[(found['level'] == 'cell') & (found['cell'] == {statement.cell!r}) "
+        f"& (found['arm'] == {statement.arm!r})].T)"
     )
     return f"python -c {shlex.quote(code)}"
 

@@ -7,9 +7,22 @@ import io
 import pandas as pd
 
 from sweep.inference.summary import Summary
-from sweep.report.wording import Row, percent
+from sweep.report.wording import (
+    Row,
+    count,
+    family_words,
+    number,
+    p_value,
+    percent,
+    points,
+    span,
+)
 
 _LATEX_HEAD = ("Setting", "Arm", "$n$", "bad", "unresolved", "failed", "frequency", "interval")
+_CONTRAST_HEAD = (
+    *("Setting", "Arm", "seeds", "only arm", "only baseline", "difference", "interval"),
+    *("$p$ (adjusted)", "odds ratio"),
+)
 _LATEX_SPECIAL = {
     **{char: f"\\{char}" for char in "&%$#_{}"},
     "\\": r"\textbackslash{}",
@@ -17,12 +30,15 @@ _LATEX_SPECIAL = {
     "^": r"\textasciicircum{}",
     "λ": r"$\lambda$",
     "–": "--",
+    "−": "$-$",
+    "∞": r"$\infty$",
 }
 
 _FILES = {
     "cells": "cells",
     "witnesses": "witnesses",
     "frequencies": "frequencies",
+    "contrasts": "contrasts",
     "responses": "lambda_response",
     "trends": "trends",
     "naive": "naive",
@@ -34,13 +50,14 @@ _FILES = {
 
 
 def table_files(summary: Summary) -> dict[str, bytes]:
-    """File name → content: every frame as .parquet and .csv, frequencies also as LaTeX."""
+    """File name → content: every frame as .parquet and .csv, two of them as LaTeX."""
     files: dict[str, bytes] = {}
     for frame, name in _FILES.items():
         table = getattr(summary, frame)
         files[f"{name}.parquet"] = _parquet(table)
         files[f"{name}.csv"] = table.to_csv(index=False, lineterminator="\n").encode()
     files["frequencies.tex"] = frequencies_latex(summary).encode()
+    files["contrasts.tex"] = contrasts_latex(summary).encode()
     return files
 
 
@@ -60,6 +77,41 @@ def frequencies_latex(summary: Summary) -> str:
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def contrasts_latex(summary: Summary) -> str:
+    """A booktabs table with one line per cell and arm against the baseline, λ draws pooled."""
+    pooled = summary.contrasts.loc[summary.contrasts["level"] == "cell"]
+    named = pooled.merge(summary.cells[["study", "cell", "setting"]], on=["study", "cell"])
+    family = dict.fromkeys(family_words(row) for row in named.to_dict("records"))
+    lines = [
+        f"% Each arm minus {_escaped(summary.baseline)}, by seed, in percentage points with "
+        f"{100 * summary.confidence:g} % intervals; exact McNemar, "
+        f"{', '.join(family) or 'no contrasts'}; needs \\usepackage{{booktabs}}.",
+        r"\begin{tabular}{llrrrrrrr}",
+        r"\toprule",
+        " & ".join(_CONTRAST_HEAD) + r" \\",
+        r"\midrule",
+        *(_contrast_line(row) for row in named.to_dict("records")),
+        r"\bottomrule",
+        r"\end{tabular}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _contrast_line(row: Row) -> str:
+    counts = [str(row["n_pairs"]), *(count(row[name]) for name in ("only_arm", "only_baseline"))]
+    ratio = number(row["odds_ratio"])
+    cells = [
+        *(str(row["setting"]), str(row["arm"]), *counts),
+        span(row["difference"], row["difference_upper"]),
+        f"{points(row['interval_low'])} to {points(row['interval_high'])}",
+        p_value(row["p_adjusted"]).removeprefix("p ").removeprefix("= "),
+        f"{ratio} ({number(row['odds_low'])} to {number(row['odds_high'])})",
+    ]
+    escaped = [_escaped(cell) for cell in cells]
+    escaped[-2] = escaped[-2].replace("<", "$<$")  # the p-value: names keep what they were given
+    return " & ".join(escaped) + r" \\"
 
 
 def _latex_line(row: Row) -> str:

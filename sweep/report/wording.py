@@ -25,16 +25,20 @@ Row = Mapping[Hashable, Any]
 
 @dataclass(frozen=True)
 class Statement:
-    """What is said about one arm; `cell` is None where it is pooled over all cells."""
+    """What is said about one arm; `cell` is None where it is pooled over all cells.
+
+    `baseline` is the arm it is compared with, None where it is not compared.
+    """
 
     cell: str | None
     arm: str
     text: str
+    baseline: str | None = None
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What is said about one cell, or about all of them: a heading, its arms, and its witness.
+    """What is said of one cell, or of all: a heading, its arms, its witness, its contrasts.
 
     `notes` are further sentences: on λ or the axes of the grid, and on the naive count.
     """
@@ -43,6 +47,11 @@ class Finding:
     statements: tuple[Statement, ...]
     witness: str
     notes: tuple[str, ...] = ()
+    contrasts: tuple[Statement, ...] = ()
+
+
+_ADJUSTMENTS = {"holm": "Holm", "benjamini_hochberg": "Benjamini-Hochberg"}
+_SMALLEST_P = 1e-200
 
 
 def percent(share: float) -> str:
@@ -53,6 +62,39 @@ def percent(share: float) -> str:
     if number == "100" and share < 1:  # nearly all is not all
         number = f"{100 * share:.8g}"
     return f"{float(number):f}".rstrip("0").rstrip(".") + " %" if "e" in number else f"{number} %"
+
+
+def points(share: float) -> str:
+    """A difference of shares in percentage points with its sign: −0.0867 → '−8.67'."""
+    sign = "−" if share < 0 else "+" if share > 0 else ""
+    return sign + percent(abs(share)).removesuffix(" %")
+
+
+def span(low: float, high: float) -> str:
+    """Two ends in percentage points, or the one number where they agree."""
+    return points(low) if low == high else f"{points(low)} to {points(high)}"
+
+
+def number(value: float) -> str:
+    """Three significant digits; '∞', and '–' for nothing."""
+    if math.isnan(value):
+        return "–"
+    return "∞" if math.isinf(value) else f"{value:.3g}"
+
+
+def count(value: float) -> str:
+    """A count of seeds, with one decimal where it is a mean over draws."""
+    return f"{int(value):,}" if float(value).is_integer() else f"{value:,.1f}"
+
+
+def p_value(p: float, relation: str = "=") -> str:
+    """'p = 0.012', 'p < 1e-200'; `relation` may be '≤'."""
+    return f"p < {_SMALLEST_P:g}" if p < _SMALLEST_P else f"p {relation} {p:.2g}"
+
+
+def family_words(row: Row) -> str:
+    """How a contrast's p-value is adjusted: 'Holm over 6'."""
+    return f"{_ADJUSTMENTS[row['adjustment']]} over {row['family_size']}"
 
 
 def opening(summary: Summary) -> list[str]:
@@ -100,7 +142,9 @@ def findings(summary: Summary, limit: int) -> list[Finding]:
         notes = _dependences(summary, cell["study"], cell["cell"])
         notes += tuple(said for row in counts.to_dict("records") if (said := naive_sentence(row)))
         statements = _statements(levels["cell"][same])
-        found.append(Finding(cell["setting"], statements, witness, notes))
+        found.append(
+            Finding(cell["setting"], statements, witness, notes, _contrasts(summary, cell))
+        )
     return found
 
 
@@ -227,6 +271,35 @@ def _odds(trend: Row) -> str:
     return (
         f"; a {per} multiplies the odds by {low:.3g} to {high:.3g} "
         f"(trend p = {trend['slope_p']:.2g})"
+    )
+
+
+def contrast_sentence(row: Row, confidence: float) -> str:
+    """One arm against the baseline: difference, interval, discordant seeds, adjusted p."""
+    arm, baseline, n = row["arm"], row["baseline"], int(row["n_pairs"])
+    is_open = row["difference"] < row["difference_upper"]
+    level = f"{100 * confidence:g} % interval" + (" around both ends" if is_open else "")
+    ends = f"{points(row['interval_low'])} to {points(row['interval_high'])}"
+    only_arm, only_baseline = row["only_arm"], row["only_baseline"]
+    is_mean = not (float(only_arm).is_integer() and float(only_baseline).is_integer())
+    p = p_value(row["p_adjusted"], "≤" if is_open else "=")
+    return (
+        f"{span(row['difference'], row['difference_upper'])} points against {baseline} "
+        f"({level} {ends}); {'on average over draws ' if is_mean else ''}"
+        f"{count(only_baseline)} of {_count(n, 'seed')} {'certified ' if is_open else ''}bad only "
+        f"with {baseline}, {count(only_arm)} only with {arm}; McNemar {p}, {family_words(row)}."
+    )
+
+
+def _contrasts(summary: Summary, cell: Row) -> tuple[Statement, ...]:
+    """The contrasts of a cell, all draws of an arm together."""
+    found = summary.contrasts
+    same = (found["study"] == cell["study"]) & (found["cell"] == cell["cell"])
+    return tuple(
+        Statement(
+            row["cell"], row["arm"], contrast_sentence(row, summary.confidence), row["baseline"]
+        )
+        for row in found[same & (found["level"] == "cell")].to_dict("records")
     )
 
 

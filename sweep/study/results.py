@@ -48,9 +48,13 @@ def load_rows(path: str | Path) -> pd.DataFrame:
 
 
 def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Results:
-    """Summary tables, figures and page of a results folder, from its rows alone."""
-    summary = summarise(_frame(layout, summary_columns), _references(layout))
-    study = read_study(layout).header.study_id
+    """Summary tables, figures and page of a results folder, from its rows alone.
+
+    Arms are compared with the baseline of study.json; `UserError` when the rows have no such arm.
+    """
+    header = read_study(layout).header
+    study, baseline = header.study_id, header.config.get("baseline")
+    summary = summarise(_frame(layout, summary_columns), _references(layout), baseline=baseline)
     if study not in summary.cells["study"].to_numpy():
         raise UserError(
             f"'{layout.study_file}' is of study {study}, the rows beside it are not: restore it."

@@ -12,7 +12,8 @@ from sweep.inference.summary import Summary, summarise
 from sweep.seeds import stream
 
 RowMaker = Callable[..., pd.DataFrame]
-FRAMES = ("cells", "witnesses", "frequencies", "responses", "trends", "naive", "minima")
+FRAMES = ("cells", "witnesses", "frequencies", "contrasts", "flows", "losses")
+FRAMES += ("responses", "trends", "naive", "minima")
 
 
 def as_csv(summary: Summary) -> list[str]:
@@ -64,6 +65,27 @@ def test_repr_reads_like_a_table(random_rows: RowMaker) -> None:
     text = repr(summarise(random_rows()))
     assert text.startswith("600 rows; bad minima with 95 % intervals (wilson)")
     assert "extra_neuron" in text
+    assert "minus plain, by seed, in percentage points; p adjusted (holm over 4)" in text
+
+
+def test_the_baseline_is_the_given_arm_or_plain_or_the_first(random_rows: RowMaker) -> None:
+    rows = random_rows(n_seeds=5)
+    assert summarise(rows).baseline == "plain"
+    given = summarise(rows, baseline="exp")
+    assert given.baseline == "exp"
+    assert set(given.contrasts["arm"]) == {"extra_neuron", "plain"}
+    assert set(given.contrasts["baseline"]) == {"exp"}
+    assert summarise(rows[rows["arm"] != "plain"]).baseline == "exp"
+    with pytest.raises(UserError, match=r"baseline 'plian' is unknown.*did you mean 'plain'"):
+        summarise(rows, baseline="plian")
+
+
+def test_a_single_arm_has_no_contrasts(random_rows: RowMaker) -> None:
+    rows = random_rows(n_seeds=5)
+    alone, both = summarise(rows[rows["arm"] == "plain"]), summarise(rows)
+    assert alone.contrasts.empty
+    assert list(alone.contrasts.dtypes) == list(both.contrasts.dtypes)
+    assert "minus" not in repr(alone)
 
 
 def test_no_rows_are_refused(random_rows: RowMaker) -> None:

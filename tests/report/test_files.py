@@ -17,7 +17,7 @@ from sweep.report.figures import FIGURES, MAX_PANELS, figure_files
 from sweep.report.page import write_report
 from sweep.report.page_figures import inline_svg
 from sweep.report.render import render
-from sweep.report.tables import frequencies_latex, table_files
+from sweep.report.tables import contrasts_latex, frequencies_latex, table_files
 from sweep.storage.layout import Layout
 
 SummaryMaker = Callable[..., Summary]
@@ -98,7 +98,7 @@ def test_page_says_the_numbers_first_and_names_the_commands(page: str) -> None:
 
 def test_every_table_line_is_as_long_as_its_head(page: str) -> None:
     tables = re.findall(r"<table>.*?</table>", page, flags=re.DOTALL)
-    assert len(tables) == 9
+    assert len(tables) == 11
     for table in tables:
         width = table.count("<th ")
         lines = re.findall(r"<tr>(.*?)</tr>", table, flags=re.DOTALL)[1:]
@@ -163,7 +163,16 @@ def test_many_cells_are_cut_with_a_word_about_it(make_summary: SummaryMaker) -> 
 def test_tables_hold_the_frames(summary: Summary, tmp_path: Path) -> None:
     for file_name, content in table_files(summary).items():
         (tmp_path / file_name).write_bytes(content)
-    frames = ["cells", "witnesses", "frequencies", "responses", "trends", "naive", "minima"]
+    frames = [
+        "cells",
+        "witnesses",
+        "frequencies",
+        "contrasts",
+        "responses",
+        "trends",
+        "naive",
+        "minima",
+    ]
     frames += ["flows", "losses"]
     for frame in frames:
         name = {"responses": "lambda_response"}.get(frame, frame)
@@ -184,6 +193,26 @@ def test_latex_escapes_names_and_has_eight_columns(summary: Summary) -> None:
     assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {7}
     assert r"exp <b>\$x\$ \& 50\%\_\{y\}" in body[0]
     assert r"7.3 \% & 5.85 \% -- 9.08 \%" in body[2]
+
+
+def test_the_latex_of_contrasts_says_difference_interval_and_p(summary: Summary) -> None:
+    text = contrasts_latex(summary)
+    assert "% Each arm minus plain, by seed" in text.splitlines()[0]
+    assert "Holm over 4" in text.splitlines()[0]
+    body = text[text.index(r"\midrule") : text.index(r"\bottomrule")].splitlines()[1:]
+    assert len(body) == 4
+    assert {len(re.findall(r"(?<!\\)&", line)) for line in body} == {8}
+    # 73 of 1,000 seeds are bad with plain only: p = 2·2⁻⁷³, four contrasts of which two are equal.
+    assert (
+        r"& extra_neuron & 1000 & 0 & 73 & $-$7.3 & $-$9.08 to $-$5.".replace("_", r"\_") in body[1]
+    )
+    assert "& 8.5e-22 & 0 (0 to 0.0518)" in body[1]
+
+
+def test_the_page_says_each_contrast_and_how_to_compute_it(page: str) -> None:
+    text = " ".join("".join(parsed(page).text).split())
+    assert "extra_neuron: −7.3 points against plain (95 % interval −9.08 to −5." in text
+    assert "from sweep.inference.contrasts import contrasts" in text
 
 
 def test_the_whole_report_has_equal_bytes_the_second_time(

@@ -5,8 +5,17 @@ from collections.abc import Callable
 import pytest
 
 from sweep.inference.intervals import interval
+from sweep.inference.paired import mcnemar, newcombe_interval, pairs
 from sweep.inference.summary import Summary
-from sweep.report.wording import dependence_sentence, findings, naive_sentence, opening, percent
+from sweep.report.wording import (
+    dependence_sentence,
+    findings,
+    naive_sentence,
+    opening,
+    p_value,
+    percent,
+    points,
+)
 
 SummaryMaker = Callable[..., Summary]
 
@@ -25,6 +34,50 @@ SummaryMaker = Callable[..., Summary]
 )
 def test_percent(share: float, words: str) -> None:
     assert percent(share) == words
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [(0.0, "0"), (-0.867, "−86.7"), (0.0731, "+7.31"), (-1.0, "−100"), (-0.99999, "−99.999")],
+)
+def test_points(share: float, words: str) -> None:
+    assert points(share) == words
+
+
+def test_p_values() -> None:
+    found = [p_value(1.0), p_value(0.01234), p_value(3e-201), p_value(0.0), p_value(0.5, "≤")]
+    assert found == ["p = 1", "p = 0.012", "p < 1e-200", "p < 1e-200", "p ≤ 0.5"]
+
+
+def contrast(summary: Summary) -> dict[str, str]:
+    return {one.arm: one.text for one in findings(summary, 10)[0].contrasts}
+
+
+def test_a_contrast_says_difference_pairs_and_family(make_summary: SummaryMaker) -> None:
+    arms = {
+        "plain": {"local_minimum": 868, "global_minimum": 132},
+        "exp": {"global_minimum": 1000},
+    }
+    low, high = (points(float(end)) for end in newcombe_interval(pairs(0, 0, 868, 132)))
+    assert contrast(make_summary(c2=arms)) == {
+        "exp": f"−86.8 points against plain (95 % interval {low} to {high}); 868 of 1,000 seeds "
+        "bad only with plain, 0 only with exp; McNemar p < 1e-200, Holm over 1."
+    }
+
+
+def test_a_contrast_with_unresolved_members_has_two_ends(make_summary: SummaryMaker) -> None:
+    arms = {
+        "plain": {"local_minimum": 30, "global_minimum": 70},
+        "exp": {"global_minimum": 30, "unresolved": 20, "saddle": 50},
+    }
+    text = contrast(make_summary(c2=arms))["exp"]
+    low = points(float(newcombe_interval(pairs(0, 0, 30, 70))[0]))
+    high = points(float(newcombe_interval(pairs(0, 20, 30, 50))[1]))
+    assert text.startswith(
+        f"−30 to −10 points against plain (95 % interval around both ends {low} to {high}); "
+        "30 of 100 seeds certified bad only with plain, 0 only with exp; McNemar p ≤ "
+    )
+    assert f"p ≤ {float(mcnemar(pairs(0, 20, 30, 50))[0]):.2g}, Holm over 1." in text
 
 
 def said(summary: Summary) -> dict[str, str]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from sweep.inference.summary import Summary
 from sweep.report.drawing import INK, PALETTE
-from sweep.report.figures.panels import Panel, cell_panels, panel_figure, table_of
+from sweep.report.figures.panels import Panel, cell_panels, panel_figure
 from sweep.report.figures.shares import interval_bar
 from sweep.report.wording import Row
 
@@ -19,7 +19,7 @@ def contrast_figure(summary: Summary) -> Figure | None:
     Bar = interval, tick = estimate, as in `frequency_figure`; the line is no difference. An arm
     with one draw has one line.
     """
-    frame = table_of(summary, "contrasts")
+    frame = summary.contrasts
     if frame.empty:
         return None
     several = frame.groupby(["study", "cell", "arm"])["draw"].transform("nunique") > 1
@@ -31,8 +31,7 @@ def contrast_figure(summary: Summary) -> Figure | None:
         Panel(panel.title, panel.lines, tuple(map(_name, panel.lines.to_dict("records"))))
         for panel in cell_panels(summary, order)
     ]
-    named = ", ".join(sorted(frame["baseline"].unique()))
-    label = f"bad minima: share minus that of {named}".replace("$", r"\$")
+    label = f"bad minima: share minus that of {summary.baseline}".replace("$", r"\$")
     return panel_figure(panels, _contrast_panel, label, line_inches=0.26)
 
 

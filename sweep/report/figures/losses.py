@@ -16,7 +16,6 @@ from sweep.report.figures.panels import (
     OUTCOME_STYLES,
     by_cell,
     say_hidden,
-    table_of,
     title,
 )
 
@@ -43,7 +42,7 @@ def loss_figure(summary: Summary) -> Figure | None:
     shown = groups[:MAX_PANELS]
     counts = [min(part["arm"].nunique(), MAX_LINES) for _, part in shown]
     height = 1.0 + 0.75 * len(shown) + 0.42 * sum(counts)
-    minima = table_of(summary, "minima")
+    minima = summary.minima
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots(len(shown), 1, squeeze=False, height_ratios=[n + 0.4 for n in counts])[
         :, 0

@@ -14,7 +14,6 @@ from sweep.report.figures.panels import (
     legend,
     panel_figure,
     stacked,
-    table_of,
 )
 from sweep.report.figures.shares import outcome_bar
 
@@ -29,7 +28,7 @@ _NAIVE: dict[str, Fill] = {
 
 def naive_figure(summary: Summary) -> Figure | None:
     """Two bars per cell and arm: the errors where training stopped, and the judged outcomes."""
-    naive = table_of(summary, "naive")
+    naive = summary.naive
     if naive.empty:
         return None
     pooled = summary.frequencies.loc[summary.frequencies["level"] == "cell"]

@@ -46,11 +46,6 @@ class Panel:
     names: tuple[str, ...]
 
 
-def table_of(summary: Summary, name: str) -> pd.DataFrame:
-    """The summary's frame of that name, empty when it has none."""
-    return getattr(summary, name, pd.DataFrame({"study": [], "cell": []}))
-
-
 def by_cell(summary: Summary, frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
     """Each cell's setting with its lines of the frame, in the order of the cells; none empty."""
     if frame.empty:

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from sweep.inference.summary import Summary
 from sweep.report.drawing import INK, PALETTE, WIDTH
-from sweep.report.figures.panels import MAX_LINES, MAX_PANELS, by_cell, say_hidden, table_of, title
+from sweep.report.figures.panels import MAX_LINES, MAX_PANELS, by_cell, say_hidden, title
 from sweep.report.wording import Row, percent
 
 _MARKERS = "osD^vPX"
@@ -38,7 +38,7 @@ def lambda_figure(summary: Summary) -> Figure | None:
 
     The dashed line is the frequency of the contrasts' baseline, where that has no λ of its own.
     """
-    points = table_of(summary, "responses")
+    points = summary.responses
     if points.empty:
         return None
     points = points[points["axis"] == "lam"]
@@ -51,7 +51,7 @@ def lambda_figure(summary: Summary) -> Figure | None:
 
 def axis_figure(summary: Summary) -> Figure | None:
     """Frequency against each numeric axis of the grid: a panel per axis and rest of setting."""
-    points = table_of(summary, "responses")
+    points = summary.responses
     if points.empty:
         return None
     points = points[(points["axis"] != "lam") & points["value"].notna()]
@@ -138,11 +138,8 @@ def _axes(ax: Axes, part: _Part) -> None:
 
 def _baseline(summary: Summary, part: pd.DataFrame) -> Row | None:
     """The frequencies of the baseline's members of a cell, None when it has a λ of its own."""
-    contrasts, rows = table_of(summary, "contrasts"), summary.frequencies
-    if contrasts.empty:
-        return None
+    rows = summary.frequencies
     study, cell = part[["study", "cell"]].iloc[0]
-    named = contrasts[(contrasts["study"] == study) & (contrasts["cell"] == cell)]["baseline"]
     same = (rows["level"] == "draw") & (rows["study"] == study) & (rows["cell"] == cell)
-    own = rows[same & rows["arm"].isin(named)]
+    own = rows[same & (rows["arm"] == summary.baseline)]
     return own.iloc[0].to_dict() if len(own) == 1 and pd.isna(own["lam"].iloc[0]) else None
