@@ -5,12 +5,13 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from sweep.inference.summary import Summary
 from sweep.report.drawing import INK, PALETTE
 from sweep.report.figures.panels import Panel, cell_panels, panel_figure
-from sweep.report.figures.shares import interval_bar
-from sweep.report.wording import Row
+from sweep.report.figures.shares import beside, interval_bar
+from sweep.report.wording import Row, points, span
 
 
 def contrast_figure(summary: Summary) -> Figure | None:
@@ -31,8 +32,12 @@ def contrast_figure(summary: Summary) -> Figure | None:
         Panel(panel.title, panel.lines, tuple(map(_name, panel.lines.to_dict("records"))))
         for panel in cell_panels(summary, order)
     ]
-    label = f"bad minima: share minus that of {summary.baseline}".replace("$", r"\$")
-    return panel_figure(panels, _contrast_panel, label, line_inches=0.26)
+    label = f"bad minima: minus {summary.baseline}, percentage points".replace("$", r"\$")
+    figure = panel_figure(panels, _contrast_panel, label, line_inches=0.26)
+    if figure is not None:
+        for ax in figure.axes:
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: points(share)))
+    return figure
 
 
 def _name(row: Row) -> str:
@@ -45,5 +50,6 @@ def _contrast_panel(ax: Axes, lines: pd.DataFrame) -> None:
     arms = list(dict.fromkeys(lines["arm"]))
     for position, row in enumerate(lines.to_dict("records")):
         colour = PALETTE[arms.index(row["arm"]) % len(PALETTE)]
-        interval_bar(ax, position, row, ("difference", "difference_upper"), colour)
+        ticks = interval_bar(ax, position, row, ("difference", "difference_upper"), colour)
+        beside(ax, position, span(ticks[0], ticks[-1]))
     ax.axvline(0, color=INK, linewidth=0.8, linestyle=":")

@@ -24,7 +24,11 @@ def frequency_figure(summary: Summary) -> Figure | None:
     With unresolved members there are two ticks, one at either end, and hatching between them.
     """
     label = "bad minima, share of all members"
-    return panel_figure(cell_panels(summary, _pooled(summary)), _frequency_panel, label)
+    pooled = _pooled(summary)
+    figure = panel_figure(cell_panels(summary, pooled), _frequency_panel, label)
+    if figure is not None:
+        figure.axes[0].set_xlim(0, min(1.0, 1.04 * pooled["interval_high"].max()))
+    return figure
 
 
 def outcome_figure(summary: Summary) -> Figure | None:
@@ -36,10 +40,12 @@ def outcome_figure(summary: Summary) -> Figure | None:
     return figure
 
 
-def interval_bar(ax: Axes, position: int, row: Row, ends: tuple[str, str], colour: str) -> None:
-    """Bar = interval, tick = estimate; two ticks and dots between them where there are two ends.
+def interval_bar(
+    ax: Axes, position: int, row: Row, ends: tuple[str, str], colour: str
+) -> list[float]:
+    """The estimate, once or as two ends, drawn as ticks on the bar of its interval.
 
-    `ends` are the columns of the estimate's low and high end.
+    `ends` are the columns of its low and high end; between two ticks there are dots.
     """
     low, high = row["interval_low"], row["interval_high"]
     ticks = sorted({float(row[end]) for end in ends})
@@ -54,7 +60,11 @@ def interval_bar(ax: Axes, position: int, row: Row, ends: tuple[str, str], colou
             linewidth=0,
         )
     ax.vlines(ticks, position - 0.31, position + 0.31, color=INK, linewidth=1.8)
-    said = " – ".join(percent(tick) for tick in ticks)
+    return ticks
+
+
+def beside(ax: Axes, position: int, said: str) -> None:
+    """Words to the right of a line."""
     ax.text(1.02, position, said, transform=ax.get_yaxis_transform(), va="center")
 
 
@@ -71,8 +81,8 @@ def _pooled(summary: Summary) -> pd.DataFrame:
 def _frequency_panel(ax: Axes, lines: pd.DataFrame) -> None:
     ends = ("bad_minimum_frequency", "bad_minimum_frequency_upper")
     for position, row in enumerate(lines.to_dict("records")):
-        interval_bar(ax, position, row, ends, PALETTE[position % len(PALETTE)])
-    ax.set_xlim(left=0)
+        ticks = interval_bar(ax, position, row, ends, PALETTE[position % len(PALETTE)])
+        beside(ax, position, " – ".join(map(percent, ticks)))
 
 
 def _outcome_panel(ax: Axes, lines: pd.DataFrame) -> None:
