@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -24,8 +24,8 @@ from sweep.report.tables import latex_table
 from sweep.report.wording import percent, span
 from sweep.storage.durable import replace_files
 
-_RUNNING = ("name", "baseline", "compute", "store", "tracking", "seeds.count", "seeds.first")
-"""Parts of a configuration that never change a row."""
+_LONGEST = 120
+"""Letters of a setting's value that the page shows."""
 _FREQUENCIES = [
     *("setting", "arm", "study", "n", "n_seeds", "bad_minimum", "unresolved", "failed"),
     *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
@@ -179,22 +179,30 @@ def _frequencies(one: Compared, axes: list[str]) -> pd.DataFrame:
 
 
 def _configuration(studies: Sequence[Compared]) -> pd.DataFrame:
-    """One line per setting that differs: `setting` and a column per study."""
-    flat = {one.study.label: dict(_flat(one.config, "")) for one in studies}
-    names = sorted({name for settings in flat.values() for name in settings})
-    table = {label: [repr(own.get(name)) for name in names] for label, own in flat.items()}
+    """One line per setting that differs: `setting` and a column per study, several values by ∣."""
+    flat = {one.study.label: _settings(one) for one in studies}
+    names = sorted({name for own in flat.values() for name in own})
+    table = {label: [own.get(name, "–") for name in names] for label, own in flat.items()}
     found = pd.DataFrame({"setting": names, **table}, dtype="string")
     return found[found[list(flat)].nunique(axis=1) > 1].reset_index(drop=True)
 
 
-def _flat(config: Mapping[str, Any], prefix: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for key, value in config.items():
-        name = f"{prefix}{key}"
-        if name in _RUNNING:
-            continue
-        found += _flat(value, f"{name}.") if isinstance(value, Mapping) else [(name, value)]
-    return found
+def _settings(one: Compared) -> dict[str, str]:
+    """Dotted name → what the cells of a study have there, as words."""
+    values: dict[str, dict[str, None]] = {"seeds.root": {str(one.study.root): None}}
+    for cell in one.config.get("cells", []):
+        for name, value in _flat(cell.get("settings", {}), ""):
+            values.setdefault(name, {})[str(value)] = None
+    words = {name: " ∣ ".join(own) for name, own in values.items()}
+    return {k: v if len(v) <= _LONGEST else f"{v[:_LONGEST]}…" for k, v in words.items()}
+
+
+def _flat(settings: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _opening(found: Comparison) -> list[str]:

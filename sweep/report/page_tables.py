@@ -128,7 +128,7 @@ _OTHERS = (
 def with_setting(summary: Summary, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its cells named by their settings, without columns that hold nothing."""
     if "setting" in frame:
-        return frame.drop(columns="study").dropna(axis="columns", how="all")
+        return frame.drop(columns=["study", "cell"]).dropna(axis="columns", how="all")
     cells = summary.cells[["study", "cell", "setting"]]
     named = frame.merge(cells, on=["study", "cell"], how="left")
     named["setting"] = named["setting"].fillna("all cells")
@@ -200,6 +200,6 @@ def _field(name: str, value: Any) -> Field:
         # What sorting in a browser reads as the number that it is.
         return Field("∞" if number > 0 else "−∞", "Infinity" if number > 0 else "-Infinity", True)
     if name in _SHARES:
-        return Field(percent(number), repr(number), True)
+        return Field(percent(number).replace("-", "−"), repr(number), True)
     shown = f"{int(number)}" if number.is_integer() and abs(number) < 1e15 else f"{number:.4g}"
     return Field(shown, repr(number), True)

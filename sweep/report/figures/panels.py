@@ -104,7 +104,7 @@ def title(ax: Axes, text: str) -> None:
 def shares(ax: Axes) -> None:
     """The horizontal axis in per cent, with few enough ticks for the narrow figure."""
     ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: percent(share)))
-    ax.xaxis.set_major_locator(MaxNLocator(5))
+    ax.xaxis.set_major_locator(MaxNLocator(3))
 
 
 def say_hidden(figure: Figure, shown: int, count: int, noun: str = "cells") -> None:
