@@ -79,7 +79,7 @@ def clustered_slope(z: np.ndarray, b: np.ndarray, m: int = 1) -> Slope:
     lost |= variance <= FLAT * bread[..., 1, 1]
     return Slope(
         np.where(lost, np.nan, beta[..., 1] / spread),
-        np.where(lost, np.nan, np.sqrt(variance) / spread),
+        np.where(lost, np.nan, np.sqrt(np.maximum(variance, 0.0)) / spread),
     )
 
 

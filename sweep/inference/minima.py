@@ -25,7 +25,7 @@ certified minima of 412 groups (plain, exponential, coercive, affine and other n
 between 1e-13, which is rounding, and 3.8e-8, the closest pair of different levels."""
 
 _GROUP = ["study", "cell", "arm", "draw"]
-_CERTIFICATES = np.array(sorted(Certificate), dtype=object)
+_CERTIFICATES = np.array(sorted(str(name) for name in Certificate), dtype=object)
 
 
 def minima(rows: pd.DataFrame, tolerance: float = LEVEL_TOLERANCE) -> pd.DataFrame:
@@ -40,43 +40,28 @@ def minima(rows: pd.DataFrame, tolerance: float = LEVEL_TOLERANCE) -> pd.DataFra
     replay.
     """
     members = canonical(rows, MINIMA_COLUMNS)
-    verdict = members["verdict"].astype(object)
-    certified = verdict.isin([Verdict.LOCAL_MINIMUM, Verdict.GLOBAL_MINIMUM]).to_numpy()
-    members = members[certified].reset_index(drop=True)
+    certified = members["verdict"].isin([Verdict.LOCAL_MINIMUM, Verdict.GLOBAL_MINIMUM])
+    members = members[certified.to_numpy()].reset_index(drop=True)
     if members.empty:
         return _typed(pd.DataFrame(columns=_ORDER))
     level = _levels(members, tolerance)
-    by = pd.DataFrame(
-        {
-            "level": level,
-            "objective": floats(members["judged_objective"]),
-            "error": floats(members["judged_error"]),
-            "eigenvalue": floats(members["judged_min_eig"]),
-            "flat_dim": floats(members["flat_dim"]),
-            "seed": members["seed"],
-            "bad": (members["outcome"] == Outcome.BAD_MINIMUM).astype("int64"),
-            "global": (members["verdict"] == Verdict.GLOBAL_MINIMUM).astype("int64"),
-        }
-    ).groupby("level", sort=True)
-    lowest, highest = by.min(), by.max()
+    by = _measures(members).groupby(level, sort=True)
+    lowest, highest, sums = by.min(), by.max(), by.sum()
     first = np.unique(level, return_index=True)[1]
-    found = (
-        members.loc[first, _GROUP]
-        .reset_index(drop=True)
-        .assign(
-            level=lowest["objective"],
-            spread=highest["objective"] - lowest["objective"],
-            n=by.size(),
-            n_bad=by["bad"].sum(),
-            n_global=by["global"].sum(),
-            error=lowest["error"],
-            error_high=highest["error"],
-            smallest_eigenvalue=lowest["eigenvalue"],
-            flat_dim=lowest["flat_dim"],
-            flat_dim_high=highest["flat_dim"],
-            certificates=_joined(members["certificate"], level),
-            example_seed=lowest["seed"],
-        )
+    found = members.loc[first, _GROUP].reset_index(drop=True)
+    found = found.assign(
+        level=lowest["objective"],
+        spread=highest["objective"] - lowest["objective"],
+        n=by.size(),
+        n_bad=sums["bad"],
+        n_global=sums["global"],
+        error=lowest["error"],
+        error_high=highest["error"],
+        smallest_eigenvalue=lowest["eigenvalue"],
+        flat_dim=lowest["flat_dim"],
+        flat_dim_high=highest["flat_dim"],
+        certificates=_joined(members["certificate"], level),
+        example_seed=lowest["seed"],
     )
     return _typed(found)
 
@@ -85,6 +70,21 @@ _ORDER = [
     *(*_GROUP, "level", "spread", "n", "n_bad", "n_global", "error", "error_high"),
     *("smallest_eigenvalue", "flat_dim", "flat_dim_high", "certificates", "example_seed"),
 ]
+
+
+def _measures(members: pd.DataFrame) -> pd.DataFrame:
+    """What is summed up over the members of a level, as numbers."""
+    return pd.DataFrame(
+        {
+            "objective": floats(members["judged_objective"]),
+            "error": floats(members["judged_error"]),
+            "eigenvalue": floats(members["judged_min_eig"]),
+            "flat_dim": floats(members["flat_dim"]),
+            "seed": members["seed"],
+            "bad": (members["outcome"] == Outcome.BAD_MINIMUM).astype("int64"),
+            "global": (members["verdict"] == Verdict.GLOBAL_MINIMUM).astype("int64"),
+        }
+    )
 
 
 def _levels(members: pd.DataFrame, tolerance: float) -> np.ndarray:
@@ -104,7 +104,9 @@ def _levels(members: pd.DataFrame, tolerance: float) -> np.ndarray:
 
 def _joined(certificates: pd.Series, level: np.ndarray) -> list[str]:
     """The kinds of certificate at each level, in alphabetical order, joined by ", "."""
-    kind = np.searchsorted(_CERTIFICATES, certificates.astype(object).fillna(Certificate.NONE))
+    kind = pd.Categorical(certificates, _CERTIFICATES).codes
+    none = int(np.flatnonzero(_CERTIFICATES == Certificate.NONE)[0])
+    kind = np.where(kind < 0, none, kind)
     there = np.zeros((level.max() + 1, len(_CERTIFICATES)), dtype=bool)
     there[level, kind] = True
     return [", ".join(_CERTIFICATES[one]) for one in there]

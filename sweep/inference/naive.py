@@ -33,17 +33,19 @@ def naive(rows: pd.DataFrame) -> pd.DataFrame:
     error, base = floats(members["final_error"]), floats(members["final_error_base"])
     finite = np.isfinite(error)
     above, zero = finite & (error > 0), finite & (error == 0)
-    outcome = members["outcome"].astype(object).to_numpy()
+    outcome = pd.Categorical(members["outcome"], OUTCOMES).codes
     counted = {
         "n": np.ones(len(members), dtype=bool),
         "n_finite": finite,
         "naive_bad": above,
-        **{f"naive_{name}": above & (outcome == name) for name in OUTCOMES},
+        **{f"naive_{name}": above & (outcome == code) for code, name in enumerate(OUTCOMES)},
         "zero_error": zero,
         "zero_by_neuron": zero & (base > 0),
-        "bad_missed": ~above & (outcome == Outcome.BAD_MINIMUM),
+        "bad_missed": ~above & (outcome == OUTCOMES.index(Outcome.BAD_MINIMUM)),
     }
-    flags = pd.DataFrame(counted).astype("int64")
-    found = pd.concat([members[_BY], flags], axis=1)
-    sums = found.groupby(_BY, observed=True, sort=True).sum().reset_index()
-    return sums.astype(dict.fromkeys(_BY, "string"))
+    groups = members.groupby(_BY, observed=True, sort=True)
+    found = groups.size().reset_index(name="n")[_BY].astype("string")
+    group = groups.ngroup().to_numpy()
+    for name, flags in counted.items():
+        found[name] = np.bincount(group[flags], minlength=len(found))
+    return found

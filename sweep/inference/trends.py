@@ -58,7 +58,7 @@ def trends(
         {**name, **_answer(members.matched(own), own, str(name["axis"]), confidence, method)}
         for name, own in _several(levels)
     ]
-    return _typed(pd.DataFrame.from_records(records, columns=_ORDER))
+    return _typed(pd.DataFrame(records, columns=_ORDER))
 
 
 _ORDER = [
@@ -117,7 +117,7 @@ class _Members:
     def matched(self, own: pd.DataFrame) -> _Matched:
         """The rows of a response, seed by level; `own` are its levels."""
         level, place = self._rows_of(own)
-        seeds, which = np.unique(self.seed[place], return_inverse=True)
+        which, seeds = pd.factorize(self.seed[place])  # in key order, whatever that of the rows
         k, m = len(own), int(np.bincount(which[level == 0]).max())
         # First the seeds with the right number of rows, so that the table is no larger than they.
         whole = np.bincount(which) == k * m

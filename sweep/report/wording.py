@@ -17,7 +17,7 @@ from sweep.inference.responses import LAM, RESPONSE
 from sweep.inference.summary import Summary
 
 MAX_NOTES = 12
-"""Sentences on the axes of the grid that the page shows; summary/trends has every response."""
+"""Sentences on λ or on the grid's axes that a heading shows; summary/trends has every response."""
 
 Row = Mapping[Hashable, Any]
 """One line of a table: column → value."""
@@ -132,7 +132,7 @@ def findings(summary: Summary, limit: int) -> list[Finding]:
         for study, rows in levels["arm"].groupby("study"):
             heading = "All cells" if summary.cells["study"].nunique() == 1 else f"Study {study}"
             notes = _dependences(summary, study, None)
-            found.append(Finding(heading, _statements(rows), "", notes[:MAX_NOTES]))
+            found.append(Finding(heading, _statements(rows), "", notes))
     for cell in summary.cells.head(limit).to_dict("records"):
         same = (levels["cell"]["study"] == cell["study"]) & (levels["cell"]["cell"] == cell["cell"])
         witness = _witness_sentence(summary.witnesses, cell)
@@ -178,16 +178,17 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
     A test that does not reject proves nothing: the sentence then says how large a difference
     between two levels the data leave possible. p is that of Cochran's Q with Box's correction.
     """
-    if pd.isna(trend["q_p_adjusted"]):
+    if math.isnan(trend["q_p_adjusted"]):
         return f"{trend['arm']}: nothing can be said about {_axis(trend)}: {trend['note']}."
     level = f"{100 * trend['confidence']:g} %"
     numbers = levels["value"]
     where = f"the values of {_axis(trend)}"
     if numbers.notna().all():
         where = f"{_axis(trend)} between {numbers.min():.3g} and {numbers.max():.3g}"
+    ends = [percent(levels["frequency"].min()), percent(levels["frequency_upper"].max())]
+    shown = f"{ends[0]} at all" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]} at"
     seen = (
-        f"{percent(levels['frequency'].min())} to {percent(levels['frequency_upper'].max())} at "
-        f"{_count(int(trend['n_levels']), 'level')} ({level} intervals within "
+        f"{shown} {_count(int(trend['n_levels']), 'level')} ({level} intervals within "
         f"{percent(levels['interval_low'].min())} to {percent(levels['interval_high'].max())}), "
         f"Cochran's Q with Box's correction: p = {trend['q_p_adjusted']:.2g}"
     )
@@ -204,7 +205,7 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
             f"{trend['arm']}: no dependence on {where} was seen: {seen}; two levels may still "
             f"differ by up to {high} (upper end of the {level} interval for the largest difference)"
         )
-    return said + _odds(trend) + "."
+    return said + _odds(trend, numbers) + "."
 
 
 def naive_sentence(row: Row) -> str:
@@ -249,7 +250,7 @@ def _dependences(summary: Summary, study: object, cell: str | None) -> tuple[str
     own = summary.trends[summary.trends["study"] == study]
     own = own[own["cell"].isna() if cell is None else (own["cell"] == cell).fillna(False)]
     found = []
-    for row in own.to_dict("records"):
+    for row in own.head(MAX_NOTES).to_dict("records"):
         same = np.logical_and.reduce(
             [(summary.responses[name] == row[name]).to_numpy(dtype=bool) for name in RESPONSE]
         )
@@ -262,15 +263,16 @@ def _axis(trend: Row) -> str:
     return "λ" if trend["axis"] == LAM else f"{trend['axis']} ({trend['setting']})"
 
 
-def _odds(trend: Row) -> str:
+def _odds(trend: Row, numbers: pd.Series) -> str:
     """How the odds change along the axis, empty without a slope; the interval covers both ends."""
-    if pd.isna(trend["slope_p"]):
+    if math.isnan(trend["slope_p"]):
         return ""
-    unit, per = (math.log(10), "tenfold value") if trend["scale"] == "log" else (1.0, "unit")
+    unit, per = math.log(10), "a tenfold value"
+    if trend["scale"] == "linear":
+        unit, per = float(numbers.max() - numbers.min()), "the way from the least to the largest"
     low, high = (math.exp(min(unit * trend[end], _LARGEST)) for end in ("slope_low", "slope_high"))
     return (
-        f"; a {per} multiplies the odds by {low:.3g} to {high:.3g} "
-        f"(trend p = {trend['slope_p']:.2g})"
+        f"; {per} multiplies the odds by {low:.3g} to {high:.3g} (trend p = {trend['slope_p']:.2g})"
     )
 
 

@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import subprocess
-from html import unescape
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -57,20 +57,23 @@ document.querySelectorAll("table").forEach(function (table) {
     said.sorted.push([name, up, down]);
   });
 });
-const told = document.createElement("pre");
+const told = parent.document.createElement("pre");
 told.id = "told"; told.textContent = JSON.stringify(said);
-document.body.appendChild(told);
+parent.document.body.appendChild(told);
 </script></body>"""
 
 
 def browse(page: Path, width: int, folder: Path) -> tuple[dict[str, object], str]:
     """What the probe found in a copy of the page, and everything on the browser's console."""
     copy = folder / "probed.html"
-    copy.write_text(page.read_text("utf-8").replace("</body>", PROBE), "utf-8")
+    content = escape(page.read_text("utf-8").replace("</body>", PROBE))
+    # A window is at least 500 wide; a frame may be narrower.
+    style = f"width: {width}px; height: 2000px; border: 0"
+    copy.write_text(f'<body><iframe style="{style}" srcdoc="{content}"></iframe></body>', "utf-8")
     found = subprocess.run(
         [
             *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"),
-            *(f"--user-data-dir={folder / 'profile'}", f"--window-size={width},2000"),
+            *(f"--user-data-dir={folder / 'profile'}", "--window-size=1600,2000"),
             *("--enable-logging=stderr", "--v=0", "--virtual-time-budget=5000", "--dump-dom"),
             copy.as_uri(),
         ],

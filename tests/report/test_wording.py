@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -144,7 +145,7 @@ def test_a_high_p_is_never_called_independence(make_summary: SummaryMaker) -> No
     assert trend["difference"] == 0
     assert trend["difference_high"] > 0.05
     assert text == (
-        "exp: no dependence on λ between 0.001 and 1 was seen: 10 % to 10 % at 4 levels (95 % "
+        "exp: no dependence on λ between 0.001 and 1 was seen: 10 % at all 4 levels (95 % "
         f"intervals within {low} to {high}), Cochran's Q with Box's correction: p = 1; two levels "
         f"may still differ by up to {room} (upper end of the 95 % interval for the largest "
         "difference)."
@@ -166,6 +167,21 @@ def test_a_clear_dependence_gives_the_difference_and_the_odds(make_summary: Summ
     assert "the largest difference between two levels is 80 % (95 % interval " in text
     assert "; a tenfold value multiplies the odds by " in text
     assert findings(summary, 10)[0].notes == (text,)
+
+
+def test_a_linear_axis_gives_the_odds_over_its_range(make_summary: SummaryMaker) -> None:
+    cells = {
+        f"c{width}": {"plain": {"local_minimum": bad, "global_minimum": 100 - bad}}
+        for width, bad in ((2, 60), (4, 20))
+    }
+    [text] = findings(make_summary(**cells), 10)[0].notes
+    # Two levels: the fitted odds are those seen, 60/40 and 20/80. The seeds are nested, so the
+    # variance of the log odds ratio is that of two shares less twice their covariance.
+    p, q, n = 0.6, 0.2, 100
+    variance = (1 / (p * (1 - p)) + 1 / (q * (1 - q)) - 2 * q * (1 - p) / (p * q * 0.4 * 0.8)) / n
+    ends = [math.exp(math.log(1 / 6) + sign * 1.959964 * math.sqrt(variance)) for sign in (-1, 1)]
+    words = f"the way from the least to the largest multiplies the odds by {ends[0]:.3g} to "
+    assert f"; {words}{ends[1]:.3g} (trend p = " in text
 
 
 def test_without_a_common_seed_nothing_is_said_of_lambda(make_summary: SummaryMaker) -> None:
