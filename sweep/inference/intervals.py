@@ -1,8 +1,21 @@
 """Intervals for a frequency: x of n, with the ends right at 0 of n and at n of n.
 
-Exact coverage of the 95 % intervals at n = 1,000 for p = 0.001, 0.01, 0.1, 0.5 (enumerated in the
-tests): Wilson 92.0, 96.4, 94.9, 94.6; Jeffreys 98.1, 94.5, 94.9, 94.6; Clopper-Pearson 98.1, 97.6,
-95.5, 95.4. A percentile bootstrap of 0 of n is [0, 0] and is therefore not offered.
+Exact coverage of the 95 % intervals over all p in (0, 1), least and mean in per cent (enumerated in
+the tests):
+
+===============  ============  ============  ============
+method           n = 100       n = 1,000     n = 10,000
+===============  ============  ============  ============
+Wilson           83.79, 95.11  83.81, 95.02  83.82, 95.00
+Jeffreys         88.01, 94.99  89.77, 95.00  89.77, 95.00
+Clopper-Pearson  95.03, 96.46  95.00, 95.53  95.00, 95.18
+===============  ============  ============  ============
+
+Wilson is least at p = 0.177/n, just below the interval of a single event: where almost nothing is
+ever bad its low end is too high for 16 % of samples, never its high end too low. At n = 1,000 for
+p = 0.001, 0.01, 0.1, 0.5: Wilson 92.0, 96.4, 94.9, 94.6; Jeffreys 98.1, 94.5, 94.9, 94.6;
+Clopper-Pearson 98.1, 97.6, 95.5, 95.4. A percentile bootstrap of 0 of n is [0, 0] and is therefore
+not offered.
 """
 
 from __future__ import annotations

@@ -31,9 +31,53 @@ def test_exact_coverage_at_a_thousand(method: str, expected: list[float]) -> Non
     assert found == pytest.approx(expected, abs=0.05)
 
 
-def test_clopper_pearson_covers_everywhere() -> None:
-    # Its guarantee, on a grid of p that avoids no awkward place.
-    assert min(coverage("clopper_pearson", 100, p) for p in np.linspace(0.001, 0.999, 333)) >= 0.95
+def least_and_mean(method: str, n: int) -> tuple[float, float]:
+    """Least and mean coverage over all p in (0, 1), exact.
+
+    Those x whose intervals hold p are neighbours, and P(a ≤ X ≤ b) first rises and then falls in p:
+    coverage is least next to an end of some interval, on one of its sides. Its integral over p is
+    the sum over x of what a beta(x+1, n−x+1) variable has between the ends, over n + 1.
+    """
+    x = np.arange(n + 1)
+    low, high = interval(x, n, method=method)
+    assert (np.diff(low) >= 0).all()
+    assert (np.diff(high) >= 0).all()
+    ends, least = np.unique([low, high]), 1.0
+    for side in ("left", "right"):
+        p = ends[ends > 0] if side == "left" else ends[ends < 1]
+        first = np.searchsorted(high, p, side=side)  # the least x that still reaches p
+        last = np.searchsorted(low, p, side=side) - 1  # the largest x that does already
+        held = stats.binom.cdf(last, n, p) - stats.binom.cdf(first - 1, n, p)
+        least = min(least, float(held.min()))
+    posterior = stats.beta(x + 1, n - x + 1)
+    return least, float((posterior.cdf(high) - posterior.cdf(low)).mean())
+
+
+# Per cent, least and mean, as in the docstring of the module.
+COVERAGE = {
+    "wilson": {100: (83.79, 95.11), 1000: (83.81, 95.02), 10_000: (83.82, 95.00)},
+    "jeffreys": {100: (88.01, 94.99), 1000: (89.77, 95.00), 10_000: (89.77, 95.00)},
+    "clopper_pearson": {100: (95.03, 96.46), 1000: (95.00, 95.53), 10_000: (95.00, 95.18)},
+}
+
+
+@pytest.mark.parametrize("n", [100, 1000, 10_000])
+@pytest.mark.parametrize("method", COVERAGE)
+def test_least_and_mean_coverage_over_all_p(method: str, n: int) -> None:
+    least, mean = least_and_mean(method, n)
+    print(f"{method}, n = {n}: least {100 * least:.2f} %, mean {100 * mean:.2f} %")
+    assert (100 * least, 100 * mean) == pytest.approx(COVERAGE[method][n], abs=0.006)
+    if method == "clopper_pearson":
+        assert least >= 0.95
+
+
+@pytest.mark.parametrize("method", COVERAGE)
+def test_the_enumeration_agrees_with_a_grid(method: str) -> None:
+    grid = (np.arange(2000) + 0.5) / 2000
+    found = np.array([coverage(method, 100, p) for p in grid])
+    least, mean = least_and_mean(method, 100)
+    assert least <= found.min() < least + 0.01
+    assert found.mean() == pytest.approx(mean, abs=1e-4)
 
 
 @pytest.mark.parametrize(("x", "n"), COUNTS)
