@@ -12,9 +12,9 @@ import pandas as pd
 from sweep.inference.summary import Summary
 from sweep.report.wording import percent
 
-MAX_FIELDS = 5000
+MAX_FIELDS = 3500
 """Entries of a table on the page, to keep it small; the files under summary/ have all of them."""
-_LEAST_LINES = 100
+_LEAST_LINES = 60
 
 _SHARES = {
     *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),

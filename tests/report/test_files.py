@@ -237,3 +237,19 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"):
         write_report(summary, study, Layout.at(tmp_path / "file" / "x"))
+
+
+@pytest.mark.slow
+def test_the_page_of_many_cells_stays_small(
+    make_summary: SummaryMaker, study: dict[str, object]
+) -> None:
+    arms = {
+        name: {"global_minimum": 3, "local_minimum": 2, "unresolved": 1, "saddle": 1}
+        for name in ("plain", "exp", "exp_unregularized", "extra_neuron", "monomial", "other")
+    }
+    summary = make_summary(**{f"c{width}": arms for width in range(100, 300)})
+    files = figure_files(summary)
+    svgs = {name: files[f"{name}.svg"] for name in FIGURES if f"{name}.svg" in files}
+    page = render(summary, study, "results/default-0123456789ab", svgs)
+    assert len(page.encode()) < 5e6
+    assert "more lines are in summary/frequencies.csv" in page
