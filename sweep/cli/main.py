@@ -23,7 +23,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
   sweep run [OVERRIDES]      plan, train what is not there yet, judge, store, summarise, report
   sweep plan [OVERRIDES]     show what `run` would do, and what it would cost
   sweep status RESULTS       done and missing jobs, verdict counts so far, from disk alone
-  sweep report RESULTS…      summaries, figures and page again, from rows alone
+  sweep report RESULTS…      summaries, figures and page again, from rows alone; compares several
   sweep replay RESULTS       train one stored member alone, compare it bit by bit, draw its course
   sweep verify RESULTS       check every file, and judge every stored row again by a second route
   sweep controls             judge points of known truth; truth against verdict in one table
@@ -132,17 +132,18 @@ def _status(words: list[str]) -> int:
 
 
 def _report(words: list[str]) -> int:
-    """`sweep report`: from rows alone."""
-    folders = _folders("report", words, "summaries, figures and page again, from rows alone")
+    """`sweep report`: from rows alone; several folders are compared too."""
+    parser = _Parser("report")
+    parser.add_argument("--out", type=Path)
+    found, rest = parser.parse_known_args(words)
+    does = "summaries, figures and page again, and of several one page that compares, at --out FILE"
+    folders = _folders("report", rest, does)
     if not folders:
         return 0
-    from sweep.storage.layout import Layout
-    from sweep.study.results import write_summary
+    from sweep.study.comparison import report
 
-    for folder in folders:
-        layout = Layout.at(folder)
-        write_summary(layout)
-        print(f"report  {layout.report}")
+    for name, path in report(folders, found.out):
+        print(f"{name:<12}{path}")
     return 0
 
 

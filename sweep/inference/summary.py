@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from html import escape
 
 import pandas as pd
 
@@ -11,7 +12,9 @@ from sweep.errors import UserError
 from sweep.inference.canonical import require_columns
 from sweep.inference.cells import axis_names, cells
 from sweep.inference.contrasts import CONTRAST_COLUMNS, choose_baseline, contrasts
+from sweep.inference.flows import FLOW_COLUMNS, flows
 from sweep.inference.frequencies import FREQUENCY_COLUMNS, frequencies
+from sweep.inference.losses import LOSS_COLUMNS, losses
 from sweep.inference.minima import MINIMA_COLUMNS, minima
 from sweep.inference.naive import NAIVE_COLUMNS, naive
 from sweep.inference.outcomes import OUTCOME_COLUMNS, WITNESS_COLUMNS, outcome, witnesses
@@ -20,16 +23,18 @@ from sweep.inference.responses import responses
 from sweep.inference.trends import TREND_COLUMNS, trends
 from sweep.rows import KEY
 
+_LINES = 60
+
 
 @dataclass(frozen=True, eq=False)
 class Summary:
     """The tables of a study; every frame is sorted and has a fresh index.
 
-    `cells`: what each cell is (`sweep.inference.cells.cells`); `witnesses`, `frequencies`,
-    `responses`, `trends`, `naive` and `minima`: see the functions of those names. `contrasts`:
-    every arm against the arm `baseline` (`sweep.inference.contrasts.contrasts`). `precision` has
-    rows only where the number of seeds follows from a precision. `n_rows` members were summarised,
-    with intervals of this `confidence` and `method`.
+    `cells`: what each cell is (`sweep.inference.cells.cells`); `contrasts`: every arm against the
+    arm `baseline`; `witnesses`, `frequencies`, `flows`, `losses`, `responses`, `trends`, `naive`
+    and `minima`: see the functions of those names. `precision` has rows only where the number of
+    seeds follows from a precision. `n_rows` members were summarised, with intervals of this
+    `confidence` and `method`.
     """
 
     n_rows: int
@@ -40,6 +45,8 @@ class Summary:
     witnesses: pd.DataFrame
     frequencies: pd.DataFrame
     contrasts: pd.DataFrame
+    flows: pd.DataFrame
+    losses: pd.DataFrame
     responses: pd.DataFrame
     trends: pd.DataFrame
     naive: pd.DataFrame
@@ -48,19 +55,31 @@ class Summary:
 
     def __repr__(self) -> str:
         """The frequencies of every cell and arm, and the contrasts, as a person reads them."""
+        title, shown = self._title(), self._shown().to_string(index=False)
+        return "\n".join([title, shown, *self._contrast_lines()])
+
+    def _repr_html_(self) -> str:
+        """The same as a table, for notebooks; at most `_LINES` lines of it."""
+        shown = self._shown()
+        more = f"<p>{len(shown) - _LINES} more lines</p>" if len(shown) > _LINES else ""
+        table = shown.head(_LINES).to_html(index=False, border=0)
+        return f"<p>{escape(self._title())}</p>{table}{more}"
+
+    def _shown(self) -> pd.DataFrame:
         pooled = self.frequencies.loc[self.frequencies["level"] == "cell"]
         named = pooled.merge(self.cells[["study", "cell", "setting"]], on=["study", "cell"])
-        shown = named[["setting", "arm", "n", "bad_minimum", "unresolved", "failed"]].assign(
+        return named[["setting", "arm", "n", "bad_minimum", "unresolved", "failed"]].assign(
             interval=[
                 f"{100 * low:.2f} to {100 * high:.2f} %"
                 for low, high in zip(named["interval_low"], named["interval_high"], strict=True)
             ]
         )
-        title = (
+
+    def _title(self) -> str:
+        return (
             f"{self.n_rows} rows; bad minima with {100 * self.confidence:g} % "
             f"intervals ({self.method})"
         )
-        return "\n".join([title, shown.to_string(index=False), *self._contrast_lines()])
 
     def _contrast_lines(self) -> list[str]:
         """The contrasts of whole cells as a table with its heading; nothing without any."""
@@ -92,7 +111,7 @@ def _ranges(low: pd.Series, high: pd.Series, always: bool = False) -> list[str]:
 def summary_columns(names: Iterable[str]) -> list[str]:
     """What `summarise` needs of rows with columns of these names, whether it is there or not."""
     read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS, *CONTRAST_COLUMNS}
-    read.update(TREND_COLUMNS, NAIVE_COLUMNS, MINIMA_COLUMNS)
+    read.update(FLOW_COLUMNS, LOSS_COLUMNS, TREND_COLUMNS, NAIVE_COLUMNS, MINIMA_COLUMNS)
     return [*KEY, *sorted(read - {"outcome"}), *axis_names(names)]
 
 
@@ -134,6 +153,8 @@ def summarise(
         witnesses=best,
         frequencies=counted,
         contrasts=contrasts(members, chosen, confidence, method, adjustment=adjustment),
+        flows=flows(members, chosen),
+        losses=losses(members),
         responses=levels,
         trends=trends(members, levels, confidence, method),
         naive=naive(members),

@@ -14,7 +14,7 @@ import matplotlib.style
 from matplotlib.figure import Figure
 
 INK = "#111213"
-"""Colour of everything that is text or line; the page replaces it by the reader's text colour."""
+"""Colour of everything that is text or line."""
 
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
 
@@ -48,12 +48,21 @@ def saved(name: str, figure: Figure) -> dict[str, bytes]:
 
     .svg has a transparent ground, text kept as text and no date; .png is on white.
     """
-    return {
-        f"{name}.svg": _bytes(figure, "svg", metadata=_NO_DATE),
-        f"{name}.png": _bytes(
-            figure, "png", dpi=200, facecolor="white", metadata={"Software": None}
-        ),
-    }
+    _lay_out(figure)
+    svg = _bytes(figure, "svg", metadata=_NO_DATE)
+    png = _bytes(figure, "png", dpi=200, facecolor="white", metadata={"Software": None})
+    return {f"{name}.svg": svg, f"{name}.png": png}
+
+
+def _lay_out(figure: Figure) -> None:
+    """Everything put in its place, once for both formats, and free of the solver's last bits.
+
+    Those differ from call to call, and an SVG's ids are hashes of coordinates.
+    """
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for ax in figure.axes:
+        ax.set_position(tuple(round(side, 6) for side in ax.get_position().bounds))
 
 
 def _bytes(figure: Figure, kind: str, **settings: Any) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweep.inference.summary import Summary
 from sweep.report.figures import figure_files
+from sweep.report.page_figures import MAX_REPLAYS, REPLAY, is_plain
 from sweep.report.render import render
 from sweep.report.tables import table_files
 from sweep.storage.durable import replace_files
@@ -23,6 +24,7 @@ def write_report(summary: Summary, study: Mapping[str, Any], layout: Layout) -> 
     """
     figures = figure_files(summary)
     svgs = {name.removesuffix(".svg"): figures[name] for name in figures if name.endswith(".svg")}
+    svgs |= _replays(layout)
     # Commands name the folder as seen from where the results lie, so that the page has no path of
     # this machine in it and stays true when the folder moves.
     page = render(summary, study, f"{layout.store.name}/{layout.root.name}", svgs)
@@ -31,3 +33,13 @@ def write_report(summary: Summary, study: Mapping[str, Any], layout: Layout) -> 
         *replace_files(layout.figures, figures),
         *replace_files(layout.root, {layout.report.name: page.encode()}),
     ]
+
+
+def _replays(layout: Layout) -> dict[str, bytes]:
+    """Name → SVG of the first few replayed members whose figures are in the folder."""
+    found: dict[str, bytes] = {}
+    for path in sorted(layout.figures.glob(f"{REPLAY}*.svg")):
+        content = path.read_bytes()
+        if len(found) < MAX_REPLAYS and is_plain(content):
+            found[path.stem] = content
+    return found

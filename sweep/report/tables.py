@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -43,6 +44,8 @@ _FILES = {
     "trends": "trends",
     "naive": "naive",
     "minima": "minima",
+    "flows": "flows",
+    "losses": "losses",
     "precision": "precision",
 }
 """Frame of the summary → name of its files."""
@@ -101,6 +104,19 @@ def contrasts_latex(summary: Summary) -> str:
         r"\end{tabular}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def latex_table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A booktabs table of words, every one escaped; the first two columns flush left."""
+    columns = "ll" + "r" * (len(head) - 2)
+    rows = [" & ".join(map(_escaped, line)) + r" \\" for line in (head, *lines)]
+    top = [
+        f"% {_escaped(title)}; needs \\usepackage{{booktabs}}.",
+        rf"\begin{{tabular}}{{{columns}}}",
+    ]
+    return "\n".join(
+        [*top, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}", ""]
+    )
 
 
 def _contrast_line(row: Row) -> str:

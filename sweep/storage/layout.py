@@ -4,6 +4,7 @@
 
     <store.root>/
       mlflow.db  mlartifacts/           default tracking (a view, may be deleted)
+      comparison.html                   several studies on one page, when asked for
       <name>-<study_id>/                RESULTS
         study.json                      what was asked, by which code, in which blocks of seeds
         rows/<job>.parquet              finished means: the final name exists
@@ -98,6 +99,11 @@ class Layout:
     def report(self) -> Path:
         """The self-contained page."""
         return self.root / "report.html"
+
+    @property
+    def comparison(self) -> Path:
+        """The page that compares this study, named first, with others."""
+        return self.store / "comparison.html"
 
     @property
     def tracking_database(self) -> Path:

@@ -43,8 +43,12 @@ def load_rows(path: str | Path) -> pd.DataFrame:
 
     Words are categories. Raises `UserError` when there are no rows, or a file is damaged.
     """
-    layout = Layout.at(path)
-    rows = _frame(layout, None)
+    return judged_rows(Layout.at(path), None)
+
+
+def judged_rows(layout: Layout, columns: Columns) -> pd.DataFrame:
+    """The same with these columns alone; those of `summary_columns` are enough to judge."""
+    rows = _frame(layout, columns)
     return rows.assign(outcome=outcome(rows, witnesses(rows, references_of(layout))))
 
 

@@ -74,3 +74,15 @@ def study() -> dict[str, object]:
         "provenance": {"packages": {"torch": "2.13.0"}},
         "later_provenance": [],
     }
+
+
+@pytest.fixture(scope="session")
+def make_rows() -> Callable[..., pd.DataFrame]:
+    """Hand-made rows: one mapping per row, everything else null; seeds count up."""
+
+    def make(*given: dict[str, object]) -> pd.DataFrame:
+        empty: dict[str, object] = {column.name: None for column in columns([])}
+        base = {"study": "s", "cell": "c1", "arm": "plain", "draw": 0, "problem": "xor"}
+        return pd.DataFrame([{**empty, **base, "seed": i, **one} for i, one in enumerate(given)])
+
+    return make

@@ -1,0 +1,212 @@
+"""The tables of the report page: which columns a reader sees, and the command that counts them."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from sweep.inference.summary import Summary
+from sweep.report.wording import percent
+
+MAX_FIELDS = 3500
+"""Entries of a table on the page, to keep it small; the files under summary/ have all of them."""
+_LEAST_LINES = 60
+
+_SHARES = {
+    *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
+    *("mean_final_error", "zero_error_share", "frequency", "frequency_upper"),
+    *("difference", "difference_upper", "difference_low", "difference_high"),
+    *("error_difference", "error_low", "error_high"),
+    *("estimate", "estimate_upper", "low", "high", "half_width", "wanted"),
+}
+_FREQUENCY_COLUMNS = (
+    *("arm", "draw", "lam", "n", "n_seeds", "bad_minimum", "unresolved", "failed"),
+    *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
+    *("global_minimum", "good_minimum", "saddle", "escaping_good", "escaping_bad"),
+    *("mean_final_error", "zero_error_share"),
+)
+_CONTRAST_COLUMNS = (
+    *("arm", "draw", "lam", "baseline", "n_pairs"),
+    *("both_bad", "only_arm", "only_baseline", "neither"),
+    *("difference", "difference_upper", "interval_low", "interval_high"),
+    *("p_exact", "p_mid", "p_adjusted", "odds_ratio", "odds_low", "odds_high"),
+    *("error_difference", "error_low", "error_high"),
+)
+_TITLES = {
+    "lam": "λ",
+    "bad_minimum_frequency": "bad, low end",
+    "bad_minimum_frequency_upper": "bad, high end",
+}
+
+_ROWS = "import sweep; rows = sweep.load_rows({results!r}); "
+_PAIRS = (
+    _ROWS + "pairs = rows.merge(rows[rows['arm'] == {baseline!r}], on=['cell', 'seed'], "
+    "suffixes=('', '_baseline')); print(pairs.groupby({by!r}, observed=True)"
+    "[['outcome_baseline', 'outcome']].value_counts().to_string())"
+)
+_COUNT = _ROWS + "print(rows.groupby({by!r}, observed=True)['outcome'].value_counts().to_string())"
+_NAIVE = (
+    _ROWS + "print(rows[rows['final_error'] > 0].groupby({by!r}, observed=True)['outcome']"
+    ".value_counts().to_string())"
+)
+_READ = "import pandas; print(pandas.read_parquet('{results}/summary/{name}.parquet').to_string())"
+
+
+@dataclass(frozen=True)
+class Field:
+    """One table entry: what is shown, and what sorting compares (empty for nothing)."""
+
+    shown: str
+    key: str
+    numeric: bool
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of the page; `more` counts the lines that were left out, `command` gives its numbers.
+
+    `file` is its file under summary/.
+    """
+
+    title: str
+    note: str
+    head: tuple[str, ...]
+    lines: tuple[tuple[Field, ...], ...]
+    more: int
+    file: str
+    command: str
+
+
+def page_tables(summary: Summary, results: str) -> list[Table]:
+    """The summary's tables that are not empty; `results` is the folder as commands name it."""
+    found = [*_frequencies(summary, results), *_contrasts(summary, results)]
+    for field, name, title, note, command in _OTHERS:
+        frame: pd.DataFrame = getattr(summary, field)
+        if len(frame):
+            line = command.format(results=results, name=name, by=["cell", "arm"])
+            shown = with_setting(summary, frame)
+            found.append(page_table(title, note, shown, f"{name}.csv", line))
+    note = "The best that is known, against which minima are bad, with the key that reached it."
+    line = _READ.format(results=results, name="witnesses")
+    witnesses = with_setting(summary, summary.witnesses)
+    found.append(page_table("Witnesses", note, witnesses, "witnesses.csv", line))
+    cells = summary.cells.drop(columns="study")
+    line = _READ.format(results=results, name="cells")
+    return [*found, page_table("Cells", "What the cells are.", cells, "cells.csv", line)]
+
+
+#: Frame of the summary, its file, title, note, and the Python that gives its numbers.
+_OTHERS = (
+    (
+        *("responses", "lambda_response", "Levels of λ and of the grid's axes"),
+        "Levels of one setting, arm and axis differ in the value alone.",
+        _READ,
+    ),
+    (
+        *("trends", "trends", "Dependence on λ and on the grid's axes"),
+        "Cochran's Q and the slope of the log odds (clustered by seed); p are those of single "
+        "tests. The interval of the largest difference holds for all pairs of levels at once.",
+        _READ,
+    ),
+    (
+        *("naive", "naive", "Naive against judged"),
+        "Naive bad: training ended with an error above 0. Zero by neuron: it ended with error 0, "
+        "but the network without its augmentation errs.",
+        _NAIVE,
+    ),
+    (
+        *("minima", "minima", "Certified minima"),
+        "Merged by loss level, which merges symmetric copies and valleys. Replay the example seed.",
+        _READ,
+    ),
+    (
+        *("precision", "precision", "Precision"),
+        "The intervals for which the study stopped: they hold whenever one stops. Where a baseline "
+        "is named, of the difference to it.",
+        _READ,
+    ),
+)
+
+
+def with_setting(summary: Summary, frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its cells named by their settings, without columns that hold nothing."""
+    if "setting" in frame:
+        return frame.drop(columns=["study", "cell"]).dropna(axis="columns", how="all")
+    cells = summary.cells[["study", "cell", "setting"]]
+    named = frame.merge(cells, on=["study", "cell"], how="left")
+    named["setting"] = named["setting"].fillna("all cells")
+    rest = [name for name in frame.columns if name not in ("study", "cell")]
+    return named[["setting", *rest]].dropna(axis="columns", how="all")
+
+
+def page_table(title: str, note: str, frame: pd.DataFrame, file: str, code: str) -> Table:
+    """A frame as a table of the page, its first lines if it is long; `code` is Python."""
+    limit = max(_LEAST_LINES, MAX_FIELDS // max(len(frame.columns), 1))
+    shown = frame.head(limit)
+    head = tuple(_TITLES.get(name, str(name).replace("_", " ")) for name in frame.columns)
+    columns = [[_field(name, value) for value in shown[name]] for name in shown.columns]
+    lines = tuple(zip(*columns, strict=True))
+    command = f"python -c {shlex.quote(code)}"
+    return Table(title, note, head, lines, len(frame) - len(shown), file, command)
+
+
+def _frequencies(summary: Summary, results: str) -> list[Table]:
+    found = []
+    for level, title, note, by in (
+        *(
+            (
+                "cell",
+                "Per cell and arm",
+                "All λ draws of an arm; intervals count seeds.",
+                "cell arm",
+            ),
+        ),
+        *(("draw", "Per λ draw", "The same λ for every seed.", "cell arm draw"),),
+        *(("arm", "Per arm", "All cells and draws.", "arm"),),
+    ):
+        rows = summary.frequencies[summary.frequencies["level"] == level]
+        shown = with_setting(summary, rows[["study", "cell", *_FREQUENCY_COLUMNS]])
+        code = _COUNT.format(results=results, by=by.split())
+        found.append(page_table(title, note, shown, "frequencies.csv", code))
+    return found
+
+
+def _contrasts(summary: Summary, results: str) -> list[Table]:
+    frame = summary.contrasts
+    found = []
+    for level, by, what in (
+        ("cell", "cell arm", "all draws"),
+        ("draw", "cell arm draw", "by draw"),
+    ):
+        rows = frame[frame["level"] == level] if len(frame) else frame
+        if rows.empty:
+            continue
+        baseline = summary.baseline
+        note = (
+            "Pairs are the seeds that both have; with several draws each seed counts with its "
+            "share of bad rows. Exact and mid-p McNemar; the exact p is adjusted "
+            f"({rows['adjustment'].iloc[0]}) over {int(rows['family_size'].max())} contrasts."
+        )
+        shown = with_setting(summary, rows[["study", "cell", *_CONTRAST_COLUMNS]])
+        code = _PAIRS.format(results=results, baseline=baseline, by=by.split())
+        found.append(page_table(f"Against {baseline}, {what}", note, shown, "contrasts.csv", code))
+    return found
+
+
+def _field(name: str, value: Any) -> Field:
+    if pd.isna(value):
+        return Field("–", "", False)
+    if isinstance(value, (bool, str)) or not hasattr(value, "__float__"):
+        return Field(str(value), str(value), False)
+    number = float(value)
+    if math.isinf(number):
+        # What sorting in a browser reads as the number that it is.
+        return Field("∞" if number > 0 else "−∞", "Infinity" if number > 0 else "-Infinity", True)
+    if name in _SHARES:
+        return Field(percent(number).replace("-", "−"), repr(number), True)
+    shown = f"{int(number)}" if number.is_integer() and abs(number) < 1e15 else f"{number:.4g}"
+    return Field(shown, repr(number), True)
