@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 
 _DIGITS = 12
 """Values are differences of shares count/N: what differs less is one value, rounded twice."""

@@ -31,9 +31,22 @@ def canonical(rows: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
     for name in ("draw", "seed"):
         found[name] = found[name].astype("int64")
     codes = [_codes(found[name]) for name in KEY]
+    if _ascends(codes):
+        return found
     order = np.lexsort(codes[::-1])
     _refuse_duplicates(found, codes, order)
     return found.iloc[order].reset_index(drop=True)
+
+
+def _ascends(codes: list[np.ndarray]) -> bool:
+    """Whether every key is larger than the one before it: sorted, and none twice."""
+    open_ = np.ones(max(len(codes[0]) - 1, 0), dtype=bool)
+    for code in codes:
+        here, before = code[1:], code[:-1]
+        if (open_ & (here < before)).any():
+            return False
+        open_ &= here == before
+    return not open_.any()
 
 
 def require_columns(rows: pd.DataFrame, wanted: Iterable[str]) -> None:

@@ -9,7 +9,7 @@ from html import escape
 import pandas as pd
 
 from sweep.errors import UserError
-from sweep.inference.canonical import require_columns
+from sweep.inference.canonical import canonical, require_columns
 from sweep.inference.cells import axis_names, cells
 from sweep.inference.contrasts import CONTRAST_COLUMNS, choose_baseline, contrasts
 from sweep.inference.flows import FLOW_COLUMNS, flows
@@ -138,7 +138,8 @@ def summarise(
         raise UserError("There are no rows to summarise: at least one finished job is needed.")
     needed = summary_columns(rows.columns)
     require_columns(rows, needed)
-    members = rows.loc[:, needed]
+    # Sorted once: every table asks for it, and sees at a glance that it is done.
+    members = canonical(rows, needed)
     chosen = choose_baseline(members["arm"].unique(), baseline)
     best = witnesses(members, references)
     members = members.assign(outcome=outcome(members, best))

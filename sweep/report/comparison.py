@@ -17,11 +17,11 @@ from sweep.inference.summary import Summary
 from sweep.report.drawing import PALETTE, saved, styled
 from sweep.report.figures.panels import Panel, panel_figure
 from sweep.report.figures.shares import beside, interval_bar
+from sweep.report.numerals import percent, span
 from sweep.report.page_figures import PageFigure, inline_svg
 from sweep.report.page_tables import page_table
 from sweep.report.render import template
 from sweep.report.tables import latex_table
-from sweep.report.wording import percent, span
 from sweep.storage.durable import replace_files
 
 _LONGEST = 120

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from sweep.inference.summary import Summary
-from sweep.report.wording import percent
+from sweep.report.numerals import percent
 
 MAX_FIELDS = 3500
 """Entries of a table on the page, to keep it small; the files under summary/ have all of them."""

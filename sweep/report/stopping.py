@@ -9,7 +9,7 @@ import pandas as pd
 
 from sweep.inference.precision import Target, ends_differ
 from sweep.inference.summary import Summary
-from sweep.report.wording import percent
+from sweep.report.numerals import percent
 
 
 def goal(target: Target) -> str:

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from sweep.report.drawing import INK, PALETTE, WIDTH, saved, styled
-from sweep.report.wording import percent
+from sweep.report.numerals import percent
 
 #: Per panel: its measures (column of the trajectory → label), and the row's column at the judged
 #: point, each drawn where it is defined.

@@ -193,7 +193,7 @@ def test_error_differences_are_of_seeds_where_both_are_finite(make_rows: RowMake
     one = at_level(contrasts(rows), "draw")
     distance = (exp - plain)[5:]
     assert one["error_difference"] == pytest.approx(distance.mean(), abs=1e-12)
-    # Independent resampling of whole seeds; ends agree within the noise of 2,000 resamples.
+    # Independent resampling of whole seeds; ends agree within the noise of 1,000 resamples.
     resampled = rng.choice(distance, (20_000, len(distance))).mean(axis=1)
     expected = np.quantile(resampled, [0.025, 0.975])
     noise = 4 * distance.std() / np.sqrt(len(distance)) * 0.06

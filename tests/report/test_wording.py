@@ -8,15 +8,8 @@ import pytest
 from sweep.inference.intervals import interval
 from sweep.inference.paired import mcnemar, newcombe_interval, pairs
 from sweep.inference.summary import Summary
-from sweep.report.wording import (
-    dependence_sentence,
-    findings,
-    naive_sentence,
-    opening,
-    p_value,
-    percent,
-    points,
-)
+from sweep.report.numerals import p_value, percent, points
+from sweep.report.wording import dependence_sentence, findings, naive_sentence, opening
 
 SummaryMaker = Callable[..., Summary]
 

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from sweep.inference.summary import Summary
 from sweep.report.drawing import WIDTH
-from sweep.report.wording import percent
+from sweep.report.numerals import percent
 
 MAX_PANELS = 12
 """Panels that a figure shows; a title says when there are more. The tables have all of them."""

@@ -15,7 +15,8 @@ from sweep.report.figures.panels import (
     panel_figure,
     stacked,
 )
-from sweep.report.wording import Row, percent
+from sweep.report.numerals import percent
+from sweep.report.wording import Row
 
 
 def frequency_figure(summary: Summary) -> Figure | None:
