@@ -72,7 +72,9 @@ class RayExecutor:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        # As a whole: a second Ctrl-C between two steps would leave Ray running over a lost folder.
+        with uninterrupted():
+            self._stack.close()
 
     def run(self, jobs: Sequence[Job] | JobSource, work: Work) -> Iterator[JobReport | JobFailure]:
         """One report or failure per job, as they end."""
