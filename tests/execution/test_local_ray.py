@@ -21,7 +21,8 @@ from sweep.execution.tokens import write_token
 LIMIT = 120  # seconds for a step that takes about ten on an idle machine
 
 STUDY = """
-import os, sys, time
+import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 import ray  # before the token is set, as a notebook may have done
 from sweep.execution.base import open_executor
 from sweep.job import JobReport
