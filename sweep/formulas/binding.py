@@ -10,6 +10,11 @@ Names = Mapping[str, Any]
 Jit = Callable[[FunctionType], Any]
 
 
+def to_be_bound(*arguments: Any) -> Any:
+    """Stands for a function that `bind` names. Raises `TypeError`: called before it is bound."""
+    raise TypeError("a program was called before its names were bound")
+
+
 def bind(function: Callable[..., Any], names: Names, suffix: str = "") -> FunctionType:
     """A copy of a plain function whose global names mean what `names` says.
 

@@ -20,7 +20,7 @@ from sweep.formulas.binding import Names, bind, specialise
 from sweep.formulas.losses import LossFormula
 from sweep.kernels import elementary, plain, vectors
 from sweep.kernels.compiled import compiled
-from sweep.training.fused import members, program
+from sweep.training.fused import members, network, program
 from sweep.training.fused.mini_batches import BATCHED
 from sweep.training.fused.updates import OPTIMIZERS
 
@@ -31,8 +31,8 @@ PRIMITIVES = "exp tanh sigmoid softplus positive_part power"
 
 # By whether a formula's slope can be told from its output.
 KEEPING = {
-    True: (program.keep_nothing, program.recall_output),
-    False: (program.keep_tile, program.recall_tile),
+    True: (network.keep_nothing, network.recall_output),
+    False: (network.keep_tile, network.recall_tile),
 }
 
 Settings = tuple[float, ...]

@@ -33,8 +33,7 @@ from sweep.training.batches import BatchOrder
 from sweep.training.fused.build import Machine, Scheme, loop
 from sweep.training.fused.cpu import batch_keys
 from sweep.training.fused.members import N_SCALARS, run
-from sweep.training.fused.program import Net
-from sweep.training.fused.records import Memory, Points, Queue, Results, Rule, Tables
+from sweep.training.fused.records import Memory, Net, Points, Queue, Results, Rule, Tables
 from sweep.training.fused.scheme import FusedParts
 
 #: Threads of a block: few, so that a short queue still reaches every multiprocessor.

@@ -12,13 +12,14 @@ which stop there, let the others take one step.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from sweep.formulas.binding import to_be_bound
 from sweep.kernels.plain import LANES, TILE, Value, every, lanes, load, store, where
-from sweep.training.fused.program import Net
-from sweep.training.fused.records import Memory, Points, Queue, Results, Rule, Tables
+from sweep.training.fused.records import Memory, Net, Points, Queue, Results, Rule, Tables
 
 #: Numbers of `sweep.training.base.STOPS`.
 STEPS, GRADIENT, LOSS, OVERFLOW = 0, 1, 2, 3
@@ -27,58 +28,13 @@ VALUE, SIZE, RATE, SPREAD, ACTIVE, LR = range(6)
 N_SCALARS = 6
 
 
-def evaluate(
-    theta: Any,
-    lam: Any,
-    x: Any,
-    y: Any,
-    weights: Any,
-    widths: Any,
-    net: Net,
-    h: Any,
-    s: Any,
-    delta: Any,
-    grad: Any,
-) -> Value:
-    """F and ∇F: bound by `build`."""
-    raise NotImplementedError
-
-
-def evaluate_batch(
-    theta: Any,
-    lam: Any,
-    x: Any,
-    y: Any,
-    weights: Any,
-    widths: Any,
-    net: Net,
-    h: Any,
-    s: Any,
-    delta: Any,
-    grad: Any,
-) -> Value:
-    """The same with a weight per point and member: bound by `build`."""
-    raise NotImplementedError
-
-
-def norm(rows: Any, count: int) -> Value:
-    """‖rows‖: bound by `build`."""
-    raise NotImplementedError
-
-
-def update(
-    theta: Any,
-    before: Any,
-    grad: Any,
-    state: Any,
-    rate: Value,
-    spread: Value,
-    active: Value,
-    constants: Any,
-    count: int,
-) -> None:
-    """One step of the optimizer: bound by `build`."""
-    raise NotImplementedError
+# Bound by `build`: F, leaving ∇F, of the full batch and with a weight per point and member; ‖rows‖;
+# one step of the optimizer; the loop of a scheme.
+evaluate: Callable[..., Value] = to_be_bound
+evaluate_batch: Callable[..., Value] = to_be_bound
+norm: Callable[[Any, int], Value] = to_be_bound
+update: Callable[..., None] = to_be_bound
+run: Callable[..., None] = to_be_bound
 
 
 def zeros(rows: int) -> np.ndarray:
@@ -264,20 +220,6 @@ def train_members(
         zeros(net.n_points),
     )
     run(queue, points, widths, net, tables, rule, results, memory)
-
-
-def run(
-    queue: Queue,
-    points: Points,
-    widths: np.ndarray,
-    net: Net,
-    tables: Tables,
-    rule: Rule,
-    results: Results,
-    memory: Memory,
-) -> None:
-    """The loop of a scheme: bound by `build`."""
-    raise NotImplementedError
 
 
 # The functions of a loop, and the loop last.

@@ -21,8 +21,7 @@ from sweep.training.fused.members import (
     someone_stops,
     update,
 )
-from sweep.training.fused.program import Net
-from sweep.training.fused.records import Memory, Points, Queue, Results, Rule, Tables
+from sweep.training.fused.records import Memory, Net, Points, Queue, Results, Rule, Tables
 
 
 def deal(

@@ -19,8 +19,7 @@ from sweep.models.regularizers import Augment, NoRegularizer
 from sweep.training.base import Optimizer
 from sweep.training.batches import batch_plan
 from sweep.training.fused.build import Scheme
-from sweep.training.fused.program import Net
-from sweep.training.fused.records import Points, Tables
+from sweep.training.fused.records import Net, Points, Tables
 from sweep.training.optimizers import Adam, GradientDescent, Momentum
 from sweep.training.schedules import SCHEDULES
 
