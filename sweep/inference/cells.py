@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import pandas as pd
 
@@ -11,11 +12,29 @@ from sweep.rows import columns
 
 _ADDED = ("outcome",)
 
+_EXACT_INTEGERS = 2.0**53
+
 
 def axis_names(names: Iterable[str]) -> list[str]:
     """Those column names that are grid axes: they belong to no other part of the schema."""
     known = {column.name for column in columns([])}
     return [name for name in names if name not in known and name not in _ADDED]
+
+
+def axis_words(values: pd.Series) -> pd.Series:
+    """An axis' values in words, equal for equal numbers; "none" for null.
+
+    Integers with nulls among them come back from a file as floats: 2.0 is written 2.
+    """
+    return pd.Series(map(_word, values.astype(object)), index=values.index, dtype="string")
+
+
+def _word(value: Any) -> str:
+    if pd.isna(value):
+        return "none"
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT_INTEGERS:
+        return str(int(value))
+    return str(value)
 
 
 def cells(rows: pd.DataFrame) -> pd.DataFrame:
@@ -33,7 +52,7 @@ def cells(rows: pd.DataFrame) -> pd.DataFrame:
     varying = [name for name in axes if found[name].astype("string").nunique(dropna=False) > 1]
     names = found["problem"].astype("string")
     for axis in varying:
-        names = names + ", " + axis + " = " + found[axis].astype("string").fillna("none")
+        names = names + ", " + axis + " = " + axis_words(found[axis])
     twice = names.duplicated(keep=False)
     names = names.where(~twice, names + " (" + found["cell"].astype("string") + ")")
     found.insert(2, "setting", names)

@@ -59,7 +59,8 @@ def clustered_slope(z: np.ndarray, b: np.ndarray, m: int = 1) -> Slope:
     """β₁ per unit of z with its cluster-robust standard error.
 
     NaN where `separated`, where no seed rises or falls along z (the sandwich knows seeds by their
-    scores alone, and would give an error of 0), and everywhere when all z are equal.
+    scores alone, and would give an error of 0), and everywhere when all z are equal. The error is
+    too small where few seeds differ between levels (`differing`).
     """
     n_seeds = b.shape[-2]
     yes = b.sum(axis=-2)
@@ -81,6 +82,11 @@ def clustered_slope(z: np.ndarray, b: np.ndarray, m: int = 1) -> Slope:
         np.where(lost, np.nan, beta[..., 1] / spread),
         np.where(lost, np.nan, np.sqrt(np.maximum(variance, 0.0)) / spread),
     )
+
+
+def differing(b: np.ndarray) -> np.ndarray:
+    """How many seeds do not fare alike at all levels, (…): the others say nothing of a slope."""
+    return np.asarray((b != b[..., :1]).any(axis=-1).sum(axis=-1))
 
 
 def _fit(design: np.ndarray, yes: np.ndarray, total: int) -> np.ndarray:

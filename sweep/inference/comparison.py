@@ -19,7 +19,7 @@ import pandas as pd
 from statsmodels.stats.proportion import confint_proportions_2indep
 
 from sweep.inference.canonical import canonical, floats
-from sweep.inference.cells import axis_names
+from sweep.inference.cells import axis_names, axis_words
 from sweep.inference.paired import newcombe_interval, pairs
 from sweep.verdicts import Outcome
 
@@ -52,7 +52,7 @@ def settings(cells: pd.DataFrame, axes: list[str]) -> pd.Series:
     """A name for each cell that is equal where the cells agree in these axes, (cells,)."""
     found = cells[axes[0]].astype("string")
     for axis in axes[1:]:
-        found = found + ", " + axis + " = " + cells[axis].astype("string").fillna("none")
+        found = found + ", " + axis + " = " + axis_words(cells[axis])
     return found
 
 

@@ -6,7 +6,8 @@ that both have; other seeds are left out. A `failed` member is not bad and stays
 **Levels.** "draw": one λ draw of an arm. "cell": all its draws, each seed with the share of its
 rows that are bad; the table counts seeds (`sweep.inference.paired`), so interval and test hold
 whatever the correlation between draws. A baseline that has draws of its own is paired with the same
-draw where the cell has it, and else, as at level "cell", with the mean over its draws.
+draw where the cell has it, and else, as at level "cell", with the mean over its draws; an arm
+without λ always with that mean.
 
 **Unresolved members.** The difference has two ends: none of the arm's and all of the baseline's
 unresolved members are bad, and the reverse. Intervals cover those at both ends. The p-values are

@@ -9,7 +9,8 @@ trials: `sweep.inference.frequencies` says how they are counted.
 
 **A statement on every row** (a share of exactly 0 or 1, a bound on a number) needs no interval: it
 does not hold when one row contradicts it, and holds when none does and enough rows speak: at least
-`min_rows`, and half of all. Unresolved and failed rows do not speak; an infinite number does.
+`min_rows`, and nine in ten of all. Unresolved and failed rows do not speak; an infinite number
+does.
 
 **A difference** of two shares lies between the differences of the ends of two 97.5 % intervals:
 both cover at once with 95 %, however the rows are paired.
@@ -38,7 +39,7 @@ CONFIDENCE = 0.95
 REJECTED = 0.01
 """Holm-adjusted p at which a published frequency and ours are two different ones."""
 
-SPEAKING = 0.5
+SPEAKING = 0.9
 """Share of the rows that must speak for a statement on every row to hold."""
 
 _EXACT = "clopper_pearson"
@@ -183,7 +184,7 @@ def _universal(
     elif speaks.sum() < asked.min_rows:
         observed += f", fewer than {asked.min_rows} rows speak"
     elif asked.is_share and speaks.mean() < SPEAKING:
-        observed += ", fewer than half of the rows speak"
+        observed += ", fewer than nine in ten of the rows speak"
     elif not asked.is_share and (lost := int(fits(rows, {"verdict": _SETTLED[1]}).sum())):
         observed += f", {lost} failed"
     else:
@@ -258,7 +259,7 @@ def _published(found: list[Finding], rows: pd.DataFrame) -> list[Finding]:
         status = Status.UNDECIDED
         if found[k].rows and high <= REJECTED:
             status = Status.FAILS
-        elif found[k].rows >= _enough(found[k].expectation) and low > REJECTED:
+        elif _trials(found[k], rows) >= _enough(found[k].expectation) and low > REJECTED:
             status = Status.HOLDS
         one = found[k]
         text = f"p = {low:.2g}" if f"{low:.2g}" == f"{high:.2g}" else f"p = {low:.2g} to {high:.2g}"
@@ -266,6 +267,12 @@ def _published(found: list[Finding], rows: pd.DataFrame) -> list[Finding]:
             one.expectation, status, f"{one.observed}, {text}", one.rows, one.low, one.high
         )
     return found
+
+
+def _trials(found: Finding, rows: pd.DataFrame) -> float:
+    """Independent trials that speak: rows that share a seed are fewer."""
+    asked = found.expectation
+    return float(_share(asked, _chosen(asked, rows)).trials) if found.rows else 0.0
 
 
 def _enough(asked: Expectation) -> float:
@@ -277,10 +284,13 @@ def _tested(asked: Expectation, rows: pd.DataFrame) -> tuple[float, float]:
     """Least and largest p over the counts that the unresolved rows leave open."""
     share, known = _share(asked, _chosen(asked, rows)), asked.published
     assert known is not None
-    p = [
-        float(fisher_exact([[k, share.n - k], [known.count, known.total - known.count]]).pvalue)
-        for k in _ends_and_nearest(share, known.count / known.total)
-    ]
+    # Rows that share a seed are fewer trials than rows: the counts shrink with them.
+    n = int(share.trials)
+    there = [known.count, known.total - known.count]
+    p = []
+    for k in _ends_and_nearest(share, known.count / known.total):
+        bad = round(k * n / share.n) if share.n else 0
+        p.append(float(fisher_exact([[bad, n - bad], there]).pvalue))
     return min(p), max(p)
 
 

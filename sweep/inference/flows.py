@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from sweep.inference.canonical import canonical
+from sweep.inference.canonical import canonical, floats
 from sweep.inference.frequencies import OUTCOMES
 
-FLOW_COLUMNS = ("outcome",)
+FLOW_COLUMNS = ("outcome", "lam")
 """Columns of the rows that `flows` reads, besides the key."""
 
 _ORDER = ("study", "cell", "arm", "baseline_outcome", "outcome", "n")
@@ -23,19 +23,18 @@ def flows(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
 
     `n` counts rows of an arm (all its draws) by their own outcome and by that of the baseline at
     the same seed of the same cell; pairs that do not occur are left out. A baseline with several
-    draws is compared draw by draw. Rows without a partner are not counted. Sorted by study, cell
-    and arm, then in the order of the outcomes' vocabulary; empty without the baseline or any other
-    arm.
+    draws is compared draw by draw, an arm without λ with all of them. Rows without a partner are
+    not counted. Sorted by study, cell and arm, then in the order of the outcomes' vocabulary; empty
+    without the baseline or any other arm.
     """
     members = canonical(rows, FLOW_COLUMNS)
     outcome = pd.Categorical(members["outcome"].astype(object), OUTCOMES).codes.astype(np.int64)
     is_baseline = (members["arm"] == baseline).to_numpy()
-    partner = _partners(members, is_baseline)
-    counted = np.flatnonzero(~is_baseline & (partner >= 0))
+    counted, partner = _pairs(members, is_baseline)
     group = members.groupby(["study", "cell", "arm"], observed=True, sort=True).ngroup().to_numpy()
     first = np.unique(group, return_index=True)[1]
     size = len(OUTCOMES)
-    place = (group[counted] * size + outcome[partner[counted]]) * size + outcome[counted]
+    place = (group[counted] * size + outcome[partner]) * size + outcome[counted]
     n = np.bincount(place, minlength=len(first) * size * size)
     seen = np.flatnonzero(n)
     found = members.loc[first[seen // size**2], ["study", "cell", "arm"]].reset_index(drop=True)
@@ -46,21 +45,37 @@ def flows(rows: pd.DataFrame, baseline: str) -> pd.DataFrame:
     return found.astype(dict.fromkeys(_ORDER[:-1], "string"))[list(_ORDER)]
 
 
-def _partners(members: pd.DataFrame, is_baseline: np.ndarray) -> np.ndarray:
-    """Position of the baseline's row at the same study, cell and seed, −1 without one, (rows,)."""
-    draws = members["draw"].to_numpy()
-    several = len(np.unique(draws[is_baseline])) > 1
+def _pairs(members: pd.DataFrame, is_baseline: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of arms' rows and of the baseline's at the same study, cell and seed, (pairs,)."""
     key = np.zeros(len(members), dtype=np.int64)
     for codes in (
         members["study"].cat.codes.to_numpy(),
         members["cell"].cat.codes.to_numpy(),
-        *((pd.factorize(draws, sort=True)[0],) if several else ()),
         pd.factorize(members["seed"], sort=True)[0],
     ):
         key = key * (int(codes.max(initial=0)) + 1) + codes
-    own = np.flatnonzero(is_baseline)
+    draws, own = members["draw"].to_numpy(), np.flatnonzero(is_baseline)
+    levels = np.unique(draws[own])
+    if len(levels) < 2:
+        return _matched(key, np.flatnonzero(~is_baseline), own)
+    every_draw = np.isnan(floats(members["lam"]))
+    found = [
+        _matched(
+            key,
+            np.flatnonzero(~is_baseline & (every_draw | (draws == level))),
+            own[draws[own] == level],
+        )
+        for level in levels
+    ]
+    rows, partners = zip(*found, strict=True)
+    return np.concatenate(rows), np.concatenate(partners)
+
+
+def _matched(key: np.ndarray, rows: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Those of `rows` with a partner of equal key among `own`, and the partners."""
     if not len(own):
-        return np.full(len(members), -1)
+        return rows[:0], own
     own = own[np.argsort(key[own], kind="stable")]
-    at = np.minimum(np.searchsorted(key[own], key), len(own) - 1)
-    return np.where(key[own][at] == key, own[at], -1)
+    at = np.minimum(np.searchsorted(key[own], key[rows]), len(own) - 1)
+    there = key[own][at] == key[rows]
+    return rows[there], own[at[there]]

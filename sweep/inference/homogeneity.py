@@ -20,6 +20,8 @@ from scipy.stats import chi2
 
 from sweep.inference.intervals import interval
 
+_HALVINGS = 60
+
 
 class Heterogeneity(NamedTuple):
     """Cochran's Q, its p, Box's ε and the p corrected by it; each of shape (…)."""
@@ -65,6 +67,32 @@ def cochran_q(x: np.ndarray) -> Heterogeneity:
     return Heterogeneity(q, chi2.sf(q, k - 1), epsilon, chi2.sf(epsilon * q, epsilon * (k - 1)))
 
 
+def least_q(low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """A lower bound of Q over all x with low ≤ x ≤ high, shape (…): whatever the unresolved are.
+
+    The levels' sums are as alike as their ranges allow. The sum of squares within a seed is at most
+    that about any number c, here the middle of its ranges, each x as far from c as it can be; where
+    nothing is unresolved both are exact.
+    """
+    k = low.shape[-1]
+    least, most = low.sum(axis=-2), high.sum(axis=-2)
+    # Σ_j (X_j − X̄)² is least where every X_j is the number of its range next to one value c, which
+    # is their mean: the excess falls in c, so that halving finds it.
+    down, up = least.min(axis=-1), most.max(axis=-1)
+    for _ in range(_HALVINGS):
+        middle = (down + up) / 2
+        nearest = np.clip(middle[..., None], least, most)
+        above = nearest.mean(axis=-1) > middle
+        down, up = np.where(above, middle, down), np.where(above, up, middle)
+    sums = np.clip(down[..., None], least, most)
+    between = np.square(sums - sums.mean(axis=-1, keepdims=True)).sum(axis=-1)
+    centre = ((low + high) / 2).mean(axis=-1, keepdims=True)
+    within = np.maximum(np.square(low - centre), np.square(high - centre)).sum(axis=(-2, -1))
+    return np.asarray(
+        np.divide((k - 1) * between, within, out=np.zeros_like(within), where=within > 0)
+    )
+
+
 def paired_low_ends(
     low: np.ndarray, high: np.ndarray, confidence: float, method: str = "wilson"
 ) -> np.ndarray:
@@ -106,15 +134,16 @@ def largest_difference(
 def _correlation(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """φ of `low` at level a with `high` at level b, shape (…, k, k); 0 where a level is constant.
 
-    A positive φ is taken with Newcombe's continuity correction S/2.
+    A positive φ is taken with Newcombe's continuity correction S/2. As the ends of a level's own
+    interval are those of S trials, the covariance is divided by √(p(1−p)) of both levels, which is
+    the spread of whole rows and at least that of shares (`sweep.inference.paired`): the correlation
+    of the shares themselves would take off more than the levels have in common.
     """
     n_seeds = low.shape[-2]
     sums = low.sum(axis=-2)[..., :, None] * high.sum(axis=-2)[..., None, :]
     together = n_seeds * (np.swapaxes(low, -1, -2) @ high) - sums
     together = np.where(together > 0, np.maximum(together - n_seeds / 2, 0.0), together)
-    spread_low, spread_high = (
-        n_seeds * np.square(x).sum(axis=-2) - np.square(x.sum(axis=-2)) for x in (low, high)
-    )
+    spread_low, spread_high = (x.sum(axis=-2) * (n_seeds - x.sum(axis=-2)) for x in (low, high))
     scale = np.sqrt(spread_low[..., :, None] * spread_high[..., None, :])
     # Sums of shares carry rounding errors far below the least spread of a level that varies, 1/m².
     phi: np.ndarray = np.divide(together, scale, out=np.zeros_like(together), where=scale > 1e-6)

@@ -93,7 +93,8 @@ def _levels(members: pd.DataFrame, tolerance: float) -> np.ndarray:
     objective = floats(members["judged_objective"])
     order = np.lexsort((objective, group))
     value, group = objective[order], group[order]
-    gap = value[1:] - value[:-1]
+    with np.errstate(invalid="ignore"):  # two infinite ones are no level
+        gap = value[1:] - value[:-1]
     # Values without an objective sort last and, as no comparison with NaN holds, stay apart.
     near = gap <= tolerance * np.maximum(1.0, np.abs(value[1:]))
     same = near & (group[1:] == group[:-1])

@@ -113,7 +113,8 @@ def mcnemar(tables: Pairs) -> tuple[np.ndarray, np.ndarray]:
     """Two-sided exact and mid-p of McNemar's test that D = 0, arrays of the tables' shape.
 
     Given k = f + g discordant pairs, f is binomial(k, ½): twice the smaller tail, at most 1; mid-p
-    takes only half of the probability of what was seen (Fagerland, Lydersen and Laake 2013). Both
+    takes only half of the probability of what was seen (Fagerland, Lydersen and Laake 2013), but is
+    1 at f = g, where theirs is 1 − ½P(f): less than beside it for counts that are not whole. Both
     are 1 without a discordant pair. Counts that are not whole go into the same tails, continued as
     incomplete beta functions: they grow with min(f, g) and fall with max(f, g) alike.
     """

@@ -128,10 +128,13 @@ def paired(arm: Members, base: Members) -> Paired:
     """Entries of arms and of the baseline that belong together.
 
     An arm's draw is paired with the baseline's of that number where the cell has it, else with the
-    mean over the baseline's draws.
+    mean over the baseline's draws; so is an arm without λ beside a baseline with λ: no draw of it
+    is its own.
     """
     every = base.joined(pooled(base))
     has = np.isin(_code(arm.cell, arm.draw + 1), _code(base.cell, base.draw + 1))
+    with_lam = np.isfinite(base.lam)
+    has &= np.isfinite(arm.lam) | ~np.isin(arm.cell, base.cell[with_lam])
     wanted = _code(arm.cell, np.where(has, arm.draw, POOLED) + 1, arm.seed)
     known = _code(every.cell, every.draw + 1, every.seed)
     order = np.argsort(known)

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from sweep.inference.canonical import floats
-from sweep.inference.cells import axis_names
+from sweep.inference.cells import axis_names, axis_words
 
 LAM = "lam"
 RESPONSE = ["study", "axis", "setting", "arm"]
@@ -84,7 +84,7 @@ def _along_axes(counted: pd.DataFrame, cells: pd.DataFrame) -> Iterator[pd.DataF
     pooled = counted.loc[counted["level"] == "cell", _PICKED]
     axes = ["problem", *(name for name in axis_names(cells.columns) if name not in _NOT_AXES)]
     for _, own in cells.groupby("study", sort=True):
-        text = {axis: own[axis].astype("string").fillna("none") for axis in axes}
+        text = {axis: axis_words(own[axis]) for axis in axes}
         varying = [axis for axis in axes if text[axis].nunique() > 1]
         for axis in varying:
             others = [name for name in varying if name != axis]

@@ -14,7 +14,9 @@ def percent(share: float) -> str:
     number = f"{100 * share:.3g}"
     if number == "100" and share < 1:  # nearly all is not all
         number = f"{100 * share:.8g}"
-    return f"{float(number):f}".rstrip("0").rstrip(".") + " %" if "e" in number else f"{number} %"
+    if "e" in number and abs(float(number)) >= 1e-6:
+        number = f"{float(number):.10f}".rstrip("0").rstrip(".")
+    return f"{number} %"
 
 
 def points(share: float) -> str:

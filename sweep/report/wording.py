@@ -65,7 +65,7 @@ def opening(summary: Summary) -> list[str]:
     minima = int(pooled[["bad_minimum", "good_minimum"]].to_numpy().sum())
     unresolved, failed = int(pooled["unresolved"].sum()), int(pooled["failed"].sum())
     said = [
-        f"{summary.n_rows:,} networks were trained in {_count(len(summary.cells), 'cell')}; "
+        f"{_count(summary.n_rows, 'training run')} in {_count(len(summary.cells), 'cell')}; "
         f"a bad minimum is counted only when it is certified to be a local minimum and something "
         f"better is known to exist."
     ]
@@ -237,14 +237,18 @@ def _odds(trend: Row, numbers: pd.Series) -> str:
     )
 
 
-def contrast_sentence(row: Row, confidence: float) -> str:
-    """One arm against the baseline: difference, interval, discordant seeds, adjusted p."""
+def contrast_sentence(row: Row, confidence: float, averaged: bool = False) -> str:
+    """One arm against the baseline: difference, interval, discordant seeds, adjusted p.
+
+    `averaged` where an arm has several draws: its counts are means, also when they are whole.
+    """
     arm, baseline, n = row["arm"], row["baseline"], int(row["n_pairs"])
     is_open = row["difference"] < row["difference_upper"]
     level = f"{100 * confidence:g} % interval" + (" around both ends" if is_open else "")
     ends = f"{points(row['interval_low'])} to {points(row['interval_high'])}"
     only_arm, only_baseline = row["only_arm"], row["only_baseline"]
-    is_mean = not (float(only_arm).is_integer() and float(only_baseline).is_integer())
+    whole = float(only_arm).is_integer() and float(only_baseline).is_integer()
+    is_mean = averaged or not whole
     p = p_value(row["p_adjusted"], "≤" if is_open else "=")
     return (
         f"{span(row['difference'], row['difference_upper'])} points against {baseline} "
@@ -258,9 +262,18 @@ def _contrasts(summary: Summary, cell: Row) -> tuple[Statement, ...]:
     """The contrasts of a cell, all draws of an arm together."""
     found = summary.contrasts
     same = (found["study"] == cell["study"]) & (found["cell"] == cell["cell"])
+    counted = summary.frequencies
+    own = (counted["study"] == cell["study"]) & (counted["cell"] == cell["cell"])
+    draws = counted.loc[own & (counted["level"] == "draw"), "arm"].value_counts()
+    several = set(draws.index[draws > 1])
     return tuple(
         Statement(
-            row["cell"], row["arm"], contrast_sentence(row, summary.confidence), row["baseline"]
+            row["cell"],
+            row["arm"],
+            contrast_sentence(
+                row, summary.confidence, bool({row["arm"], row["baseline"]} & several)
+            ),
+            row["baseline"],
         )
         for row in found[same & (found["level"] == "cell")].to_dict("records")
     )
@@ -279,6 +292,8 @@ def _witness_sentence(witnesses: pd.DataFrame, cell: Row) -> str:
     if found["r_star_known"]:
         return "R* = 0: a base network that separates the data was found."
     if pd.isna(found["base_error"]):
+        if pd.isna(found["error"]) and pd.isna(found["objective"]):
+            return "Nothing was measured here that could serve as a witness."
         return "There are no errors here: minima are compared by their objective."
     return (
         "R* is not known: no base network that separates the data was found. The best has error "

@@ -209,7 +209,12 @@ def test_the_bootstrap_sees_values_and_not_their_order() -> None:
     values = stream("test", "values").integers(-5, 6, 300) / 40
     found = [mean_interval(some, stream("test", "b")) for some in (values, values[::-1])]
     assert found[0] == found[1]
-    assert mean_interval(np.full(9, 0.25), stream("test", "b")) == (0.25, 0.25, 0.25)
+
+
+def test_equal_values_do_not_make_a_point_an_interval() -> None:
+    value, low, high = mean_interval(np.full(9, 0.25), stream("test", "b"))
+    others = 1 - 0.05 ** (1 / 9)  # the largest share that nine seeds in a row miss in 5 %
+    assert (value, low, high) == pytest.approx((0.25, 0.25 - 1.25 * others, 0.25 + 0.75 * others))
 
 
 def test_any_order_gives_the_same_bytes(random_rows: RowMaker) -> None:

@@ -39,11 +39,17 @@ def test_flows_are_the_pairs_counted_one_by_one(random_rows: RowMaker) -> None:
 def test_a_baseline_with_draws_is_paired_draw_by_draw(make_rows: RowMaker) -> None:
     verdicts = {("exp", 0): "saddle", ("exp", 1): "failed", ("two", 1): "unresolved"}
     rows = make_rows(
-        *({"arm": a, "draw": d, "seed": 7, "verdict": v} for (a, d), v in verdicts.items())
+        *(
+            {"arm": a, "draw": d, "lam": 0.5**d, "seed": 7, "verdict": v}
+            for (a, d), v in verdicts.items()
+        ),
+        {"arm": "plain", "seed": 7, "verdict": "global_minimum", "judged_error": 0.0},
     )
     found = flows(judged(rows), "exp")
     assert found[["arm", "baseline_outcome", "outcome", "n"]].to_numpy().tolist() == [
-        ["two", "failed", "unresolved", 1]
+        ["plain", "saddle", "global_minimum", 1],
+        ["plain", "failed", "global_minimum", 1],
+        ["two", "failed", "unresolved", 1],
     ]
 
 
