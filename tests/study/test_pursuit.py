@@ -37,6 +37,8 @@ from sweep.study.results import Results, load_rows, write_summary
 from sweep.study.run import run_study
 from sweep.study.status import status
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = ("study=quick", "tracking=none", "compute=serial", "compute.block_size=25")
 TARGET = ("seeds.half_width=0.07", "seeds.max=1000")
 BAD = {"plain": 0.06, "exp": 0.0, "extra_neuron": 0.03}

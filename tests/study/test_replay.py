@@ -23,6 +23,8 @@ from sweep.study.replay import Replay
 from sweep.study.stored import stored_study
 from sweep.study.trajectory import MEASURES, POINTS, steps_shown
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # Every arm of the default study and its two cells, so that kernels are those of other tests.
 SHORT = ("study=default", "tracking=none", "stopping.max_steps=60", "arms.exp.lambda.draws=2")
 SERIAL = ("compute=serial", "compute.block_size=6")
@@ -83,22 +85,22 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figures: drawing takes ten times as long as a short training."""
+def uncharted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No picture of the trajectory either: it takes ten times as long as a short training."""
     monkeypatch.setattr("sweep.study.replay.trajectory_files", lambda *_: {})
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("uncharted")
 def test_random_rows_of_a_serial_study_in_small_blocks(serial: Path) -> None:
     assert_replays(serial, 10)
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("uncharted")
 def test_random_rows_of_a_study_by_ray_workers(tmp_path: Path) -> None:
     assert_replays(run(tmp_path, *SHORT, *RAY, "seeds.count=14"), 10)
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("uncharted")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("compute", [SERIAL[:1], RAY], ids=["serial", "ray"])
@@ -106,7 +108,7 @@ def test_a_hundred_rows_of_the_default_study(tmp_path: Path, compute: tuple[str,
     assert_replays(run(tmp_path, "tracking=none", *compute), 100)
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("uncharted")
 @pytest.mark.parametrize(
     "overrides",
     [

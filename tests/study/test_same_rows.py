@@ -20,6 +20,8 @@ from sweep.training.base import Ending
 from sweep.training.trainer import train
 from sweep.verdicts import Verdict
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # Small, but with every arm of the default study, two cells and several blocks.
 STUDY = (
     "study=default",
