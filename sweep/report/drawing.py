@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,11 +65,13 @@ def _lay_out(figure: Figure) -> None:
         ax.set_position(tuple(round(side, 6) for side in ax.get_position().bounds))
 
 
-# The canvases themselves: `Figure.savefig` would draw twice, the first time to lay out again.
+# The canvases themselves, which have no types: `Figure.savefig` would draw twice, the first time to
+# lay out again.
 def _svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     dpi = figure.dpi  # left at 72
-    FigureCanvasSVG(figure).print_svg(buffer, metadata=_NO_DATE)
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(buffer, metadata=_NO_DATE)
     figure.dpi = dpi
     return buffer.getvalue()
 
@@ -77,6 +80,7 @@ def _png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     dpi, ground = figure.dpi, figure.get_facecolor()
     figure.set(dpi=200, facecolor="white")
-    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(buffer, metadata={"Software": None})
     figure.set(dpi=dpi, facecolor=ground)
     return buffer.getvalue()
