@@ -11,8 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -82,17 +81,6 @@ class Scrambled:
     def __init__(self, flying: int, order: str) -> None:
         self._flying, self._order = flying, order
         self._rng = stream("test", "scrambled", order)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
     def run(self, jobs: Sequence[Job] | JobSource, work: Work) -> Iterator[JobReport | JobFailure]:
         source = Listed(jobs) if isinstance(jobs, Sequence) else jobs
