@@ -19,6 +19,7 @@ and map it over members.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -41,7 +42,7 @@ KNOWN = ("none", "exp_skip", "exp_per_layer", "monomial", "extra_neuron")
 
 
 @dataclass(frozen=True, eq=False)
-class DataFormula:
+class DataFormula(ABC):
     """The objective of a network on data.
 
     `penalised`: the penalty of the added neurons is part of F. `extra` ordinary neurons are added,
@@ -81,13 +82,13 @@ class DataFormula:
         """2L: the power of those weights in the penalty."""
         return 2
 
+    @abstractmethod
     def base(self, theta: torch.Tensor) -> torch.Tensor:
         """f, (N,)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def ordinary(self, z: torch.Tensor) -> torch.Tensor:
-        """σ(z) of an added ordinary neuron."""
-        raise NotImplementedError
+        """σ(z) of an added ordinary neuron; `NoSecondRouteError` where there can be none."""
 
     def neurons(self, theta: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Outgoing weight a, incoming weights w (D,), bias b of every neuron beside the network."""
@@ -205,6 +206,10 @@ class ModuleFormula(DataFormula):
             position += size
         output: torch.Tensor = torch.func.functional_call(self.module, named, (self.x,))
         return output.reshape(-1)
+
+    def ordinary(self, z: torch.Tensor) -> torch.Tensor:
+        """Nothing: no activation is known, and such an arm is refused."""
+        raise NoSecondRouteError("an ordinary neuron beside a user's module has no second route.")
 
 
 @dataclass(frozen=True, eq=False)
