@@ -19,6 +19,7 @@ from sweep.judge.attained import settle_attained
 from sweep.judge.base import JUDGES, Ended, Judgement
 from sweep.judge.bounds import Bound, proven_bound
 from sweep.judge.cells import settle_cells
+from sweep.judge.coercive_dual import settle_dual
 from sweep.judge.coercive_polish import polish_coercive
 from sweep.judge.coercive_proof import settle_coercive
 from sweep.judge.coercive_residuals import add_balance
@@ -165,6 +166,8 @@ class StandardJudge:
         for settle in CERTIFICATES:
             if found.open.any():
                 settle(found, objective, lam)
+        # Last, so that what has a certificate of its own surroundings keeps it.
+        settle_dual(found, objective, lam, self.tolerance)
         if isinstance(objective, DataObjective):
             withdraw_unproven_limits(found, objective, lam)
         add_residuals(found, objective)
