@@ -23,6 +23,7 @@ from sweep.judge.coercive_dual import settle_dual
 from sweep.judge.coercive_polish import polish_coercive
 from sweep.judge.coercive_proof import settle_coercive
 from sweep.judge.coercive_residuals import add_balance
+from sweep.judge.coercive_valley import settle_valley
 from sweep.judge.deep_kinks import polish_deep
 from sweep.judge.escapes_scaling import settle_scaling
 from sweep.judge.escapes_smooth import settle_saturating
@@ -168,6 +169,7 @@ class StandardJudge:
                 settle(found, objective, lam)
         # Last, so that what has a certificate of its own surroundings keeps it.
         settle_dual(found, objective, lam, self.tolerance)
+        settle_valley(found, objective, lam)
         if isinstance(objective, DataObjective):
             withdraw_unproven_limits(found, objective, lam)
         add_residuals(found, objective)
