@@ -73,7 +73,7 @@ def check_coercive(points: Points, formula: CoerciveFormula, found: Audited) -> 
 
 
 def _check_valleys(points: Points, formula: CoerciveFormula, found: Audited) -> None:
-    """Local minima with flat directions: nothing beside them is lower, and no Hessian is claimed."""
+    """Flat local minima: nothing beside them is lower, and no Hessian is claimed."""
     if not len(points):
         return
     value, error = values(formula, points.theta, points.lam)

@@ -7,7 +7,8 @@ forces T(q) of `coercive_dual` below λ either: F may fall far away, but not nea
 1. Neurons of one sign that serve the same points are taken together, ẑ_k = √(Σ‖zⱼ‖²)·u_k. Of the
    fewer neurons ẑ, `minimum_around` proves a critical point z* of E within ρ and no kink there.
 2. Let q* be the slopes there and M_k = −s_k Σ_{i∈K} q*ᵢx̃ᵢx̃ᵢᵀ for the points K that ẑ_k serves.
-   ∇E = 0 says M_k z*_k = λz*_k. If M_k has at most one eigenvalue ≥ λ, it is this one: zᵀM_k z ≤ λ‖z‖².
+   ∇E = 0 says M_k z*_k = λz*_k. If M_k has at most one eigenvalue ≥ λ, it is this one, and so
+   zᵀM_k z ≤ λ‖z‖² for all z.
 3. With the convexity of ℓ, as in `coercive_dual`, for any neurons zⱼ of these signs that serve the
    same points as now
 
