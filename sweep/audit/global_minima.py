@@ -9,6 +9,7 @@ import torch
 
 from sweep.audit.bounds import lower_bound
 from sweep.audit.coercive_formula import CoerciveFormula
+from sweep.audit.convolution_formula import ConvolutionFormula
 from sweep.audit.dual import not_at_bound
 from sweep.audit.findings import Audited
 from sweep.audit.formulas import DataFormula
@@ -43,6 +44,10 @@ def check_global_minima(points: Points, found: Audited) -> None:
             if reason:
                 claim = f"global_minimum by {points.certificate[i]}"
                 found.add(points.where[i], "verdict", claim, reason)
+        return
+    if isinstance(formula, ConvolutionFormula) and formula.strength is not None:
+        for where in points.where:
+            found.add(where, "verdict", "global_minimum", "nothing: its regularizer has no bound")
         return
     bound, wanted = lower_bound(formula)
     least = margins(formula, points)
