@@ -69,7 +69,7 @@ class Together:
     @property
     def apart(self) -> np.ndarray:
         """The neurons shared out again, (m, n)."""
-        return self.z[self.group] * self.share[:, None]
+        return np.asarray(self.z[self.group] * self.share[:, None])
 
 
 @dataclass(frozen=True, eq=False)
