@@ -131,6 +131,10 @@ class DataFormula(ABC):
             total = total + self.weight_decay * (decayed**2).sum() / 2
         return total
 
+    def penalty_size(self, theta: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        """What the penalty's rounding is relative to, a scalar."""
+        return self.penalty(theta, lam)
+
 
 @dataclass(frozen=True, eq=False)
 class MlpFormula(DataFormula):
