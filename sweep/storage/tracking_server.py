@@ -69,9 +69,9 @@ def require_accepted(uri: str) -> None:
 
 def _shown(uri: str) -> str:
     """The address without anything that may be a secret."""
-    if uri.startswith(SQLITE):
+    scheme, sign, rest = uri.partition("://")
+    if uri.startswith(SQLITE) or not sign:
         return uri
-    scheme, _, rest = uri.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
