@@ -17,7 +17,7 @@ from sweep.storage import tracking_server
 from sweep.storage.durable import locked
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_names import JOB_TAG, Identity, job_metrics
-from sweep.storage.mlflow_view import View, lacking
+from sweep.storage.mlflow_view import Status, View, lacking
 
 if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
     from sweep.job import JobReport
@@ -136,7 +136,7 @@ def _sync_parent(
     if known is None or view.artifacts_differ(known):
         view.send_artifacts(run_id)
         changed = True
-    status = "FINISHED" if complete else "KILLED"
+    status: Status = "FINISHED" if complete else "KILLED"
     # An unfinished study's parent may belong to a run that is under way, or say how one ended.
     if known is None or (complete and known.info.status != status):
         view.close(run_id, status)

@@ -24,7 +24,15 @@ SQLITE = "sqlite:///"
 _ACCEPTED = re.compile(r"(https?|(postgresql|mysql|mssql)(\+\w+)?)://.+|sqlite:///.+")
 _HTTP_SECRET = re.compile(r"@")
 _DATABASE_SECRET = re.compile(r"://[^@]*:[^@]*@|[?&]pass\w*=", re.IGNORECASE)
-_CREDENTIALS = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN")
+_SERVER_PLACE = (
+    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the"
+    " environment"
+)
+_DATABASE_PLACE = (
+    "the password where the database's driver looks (PGPASSWORD or ~/.pgpass, say), or let an"
+    " MLflow server stand before it, which takes MLFLOW_TRACKING_USERNAME and"
+    " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, from the environment"
+)
 WHILE_CHECKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
 # A request that was heard but not answered must not be made twice: it would add a second run.
 WHILE_RUNNING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
@@ -59,11 +67,10 @@ def require_accepted(uri: str) -> None:
         )
     secret = _HTTP_SECRET if is_server(uri) else _DATABASE_SECRET
     if not uri.startswith(SQLITE) and secret.search(uri):
-        beside = "" if is_server(uri) else ", and a database's where its driver looks (~/.pgpass)"
+        where = _SERVER_PLACE if is_server(uri) else _DATABASE_PLACE
         raise UserError(
-            f"tracking.uri '{_shown(uri)}' was given with a password or user, which would be stored"
-            " and shown: give the address without, and a server's credentials as the environment's"
-            f" {' and '.join(_CREDENTIALS[:2])}, or {_CREDENTIALS[2]}{beside}."
+            f"tracking.uri '{_shown(uri)}' was given with a user or password, which would be stored"
+            f" and shown: give the address without, and {where}."
         )
 
 
@@ -172,6 +179,8 @@ def unusable(address: str, error: Exception) -> UserError:
 def reason(error: Exception) -> str:
     """The first sentence of an error, short enough to be part of one."""
     text = redacted(str(error)).strip() or type(error).__name__
+    if "timed out" in text.lower():
+        return "it does not answer in time"
     if "Max retries exceeded" in text:  # the HTTP library's long way of saying so
         return "no server answers there"
     first = text.splitlines()[0].split(". ")[0]

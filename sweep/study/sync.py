@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -75,14 +76,14 @@ def _reports(rows: pd.DataFrame) -> Iterator[JobReport]:
         )
 
 
-def _per_job(found: pd.Series) -> dict[str, dict[str, float]]:
+def _per_job(found: Any) -> dict[str, dict[str, float]]:
     table: dict[str, dict[str, float]] = {}
     for (job, arm), value in found.items():
         table.setdefault(str(job), {})[str(arm)] = float(value)
     return table
 
 
-def _per_job_and_arm(found: pd.Series) -> dict[str, dict[str, dict[str, int]]]:
+def _per_job_and_arm(found: Any) -> dict[str, dict[str, dict[str, int]]]:
     table: dict[str, dict[str, dict[str, int]]] = {}
     for (job, arm, word), count in found.items():
         table.setdefault(str(job), {}).setdefault(str(arm), {})[str(word)] = int(count)

@@ -197,6 +197,7 @@ class Proxy:
 
     def __init__(self, target: str) -> None:
         self.requests: list[str] = []
+        self.authorizations: set[str | None] = set()
         self.delay = 0.0
         self.down = False
         proxy = self
@@ -205,6 +206,7 @@ class Proxy:
             def forward(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 proxy.requests.append(f"{self.command} {self.path.partition('?')[0]}")
+                proxy.authorizations.add(self.headers["Authorization"])
                 proxy.stopped.wait(proxy.delay)
                 if proxy.down or proxy.stopped.is_set():
                     self.close_connection = True

@@ -7,6 +7,7 @@ import socket
 import sqlite3
 import threading
 import time
+from base64 import b64encode
 from contextlib import closing
 from pathlib import Path
 
@@ -108,6 +109,23 @@ def test_at_most_three_requests_a_job(proxy, tracked, identity, report):
     assert of_jobs == ["create", "log-batch", "update"] * 20
     assert len(calls) - len(of_jobs) <= len(of_parent)
     mirror.finish({})
+
+
+def test_credentials_come_from_the_environment_and_stay_there(
+    proxy, server, tracked, identity, report, monkeypatch
+):
+    monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
+    monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hush")
+    mirror = Mirror.open(proxy.uri, tracked, identity, warn=pytest.fail)
+    mirror.job_done(report(0))
+    assert mirror.finish(EXP) == 0
+    header = b64encode(b"me:hush").decode()
+    assert proxy.authorizations == {f"Basic {header}"}
+    shown = repr(server.runs(identity.name))
+    written = b"".join(path.read_bytes() for path in tracked.root.rglob("*") if path.is_file())
+    assert "hush" not in shown
+    assert header not in shown
+    assert b"hush" not in written
 
 
 def test_the_default_is_a_file_in_the_store_and_nothing_elsewhere(tracked, identity):
