@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from sweep.errors import CheckError, UserError, unknown
+from sweep.errors import CheckError, UserError, redacted, unknown
 
 USAGE = """\
 How often does training end in a bad local minimum? Distributed seed sweeps with certified verdicts.
@@ -26,6 +26,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
   sweep report RESULTS…      summaries, figures and page again, from rows alone; compares several
   sweep replay RESULTS       train one stored member alone, compare it bit by bit, draw its course
   sweep verify RESULTS       check every file, and judge every stored row again by a second route
+  sweep sync-mlflow RESULTS  the MLflow view made equal to the rows, as far as it is not
   sweep controls             judge points of known truth; truth against verdict in one table
   sweep claims [STUDY…]      run the studies that state a claim; which of the claims hold
 
@@ -54,10 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except UserError as error:
-        print(f"sweep: {error}", file=sys.stderr)
+        print(f"sweep: {redacted(str(error))}", file=sys.stderr)
         return 2
     except CheckError as error:
-        print(f"sweep: {error}", file=sys.stderr)
+        print(f"sweep: {redacted(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(INTERRUPTED, file=sys.stderr)
@@ -191,6 +192,22 @@ def _verify(words: list[str]) -> int:
     return 0 if agrees else 1
 
 
+def _sync_mlflow(words: list[str]) -> int:
+    """`sweep sync-mlflow`: the MLflow view, from rows."""
+    from sweep.cli.sync_view import show_synced, split_words
+
+    words, uri = split_words(words)
+    does = "add to MLflow what it lacks, or to another server with tracking.uri=ADDRESS"
+    folders = _folders("sync-mlflow", words, does)
+    if not folders:
+        return 0
+    from sweep.study.sync import sync_mlflow
+
+    for folder in folders:
+        show_synced(str(folder), sync_mlflow(folder, uri))
+    return 0
+
+
 def _controls(words: list[str]) -> int:
     """`sweep controls`: the judge, judged."""
     parser = _Parser("controls")
@@ -288,6 +305,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "report": _report,
     "replay": _replay,
     "verify": _verify,
+    "sync-mlflow": _sync_mlflow,
     "controls": _controls,
     "claims": _claims,
 }

@@ -63,6 +63,11 @@ class Layout:
         return self.root / ".study.lock"
 
     @property
+    def mirror_lock(self) -> Path:
+        """Held while the MLflow view is made equal to the rows."""
+        return self.root / ".mlflow.lock"
+
+    @property
     def rows(self) -> Path:
         """The row files and nothing else that a reader would pick up."""
         return self.root / "rows"

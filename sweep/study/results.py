@@ -57,6 +57,13 @@ def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Result
 
     Arms are compared with the baseline of study.json; `UserError` when the rows have no such arm.
     """
+    summary = summary_of(layout)
+    write_report(summary, json.loads(layout.study_file.read_text("utf-8")), layout)
+    return Results(layout.root, summary, tuple(failures))
+
+
+def summary_of(layout: Layout) -> Summary:
+    """The summary of a results folder's rows, as `write_summary` writes it; writes nothing."""
     known = read_study(layout)
     study, baseline = known.header.study_id, known.header.config.get("baseline")
     prefix = None if known.precision is None else Prefix.of_json(known.precision)
@@ -66,8 +73,7 @@ def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Result
         raise UserError(
             f"'{layout.study_file}' is of study {study}, the rows beside it are not: restore it."
         )
-    write_report(summary, json.loads(layout.study_file.read_text("utf-8")), layout)
-    return Results(layout.root, summary, tuple(failures))
+    return summary
 
 
 def references_of(layout: Layout) -> pd.DataFrame | None:
