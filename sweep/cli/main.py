@@ -26,6 +26,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
   sweep report RESULTS…      summaries, figures and page again, from rows alone; compares several
   sweep replay RESULTS       train one stored member alone, compare it bit by bit, draw its course
   sweep verify RESULTS       check every file, and judge every stored row again by a second route
+  sweep compact RESULTS      merge small row files into few large ones, each row exactly once
   sweep controls             judge points of known truth; truth against verdict in one table
   sweep claims [STUDY…]      run the studies that state a claim; which of the claims hold
 
@@ -191,6 +192,20 @@ def _verify(words: list[str]) -> int:
     return 0 if agrees else 1
 
 
+def _compact(words: list[str]) -> int:
+    """`sweep compact`: fewer and larger row files."""
+    folders = _folders("compact", words, "merge small row files; safe at any time, also repeated")
+    if not folders:
+        return 0
+    from sweep.cli.compact_view import show_compaction
+    from sweep.storage.compaction import compact
+    from sweep.storage.layout import Layout
+
+    for folder in folders:
+        show_compaction(compact(Layout.at(folder)))
+    return 0
+
+
 def _controls(words: list[str]) -> int:
     """`sweep controls`: the judge, judged."""
     parser = _Parser("controls")
@@ -288,6 +303,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "report": _report,
     "replay": _replay,
     "verify": _verify,
+    "compact": _compact,
     "controls": _controls,
     "claims": _claims,
 }
