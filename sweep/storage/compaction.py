@@ -81,7 +81,11 @@ def compact(layout: Layout, limit: int = MERGED_BYTES) -> Compaction:
     schema or in contradiction to a merged one.
     """
     read_study(layout)
+    if not row_paths(layout.rows):
+        return Compaction(layout.root, 0, 0, 0)
     with writing(layout.root), locked(layout.compaction_lock):
+        for folder in (layout.checksums, layout.incoming):
+            make_folder(folder)
         clear_leftovers(layout.folders)
         with locked(layout.row_lock):
             _settle(layout)
@@ -135,7 +139,6 @@ def _merge(layout: Layout, small: tuple[Path, ...]) -> _Merge:
             f"the files from '{small[0]}' to '{small[-1].name}' cannot be merged ({error}): "
             "'sweep verify' says which of them is wrong."
         ) from error
-    make_folder(layout.incoming)
     return _Merge(write_hidden(target, data, layout.incoming), target, sha256(data), small)
 
 

@@ -96,7 +96,7 @@ def serialise(table: pa.Table, jobs: Sequence[str]) -> bytes:
     plain = decoded(table).sort_by([(name, "ascending") for name in KEY])
     _require_own_rows(plain, jobs)
     metadata = {
-        **(table.schema.metadata or {}),
+        VERSION_KEY: table.schema.metadata[VERSION_KEY],
         JOBS_KEY: json.dumps(sorted(jobs)).encode(),
         STUDY_KEY: str(plain["study"][0].as_py()).encode(),
     }
