@@ -226,6 +226,7 @@ def _read(path: Path, columns: Columns, filters: Any) -> RowFile:
             filters=filters,
             page_checksum_verification=True,
         )
+        rows.validate(full=True)
         return RowFile(path, schema, rows)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise no_row_file(path, error) from error
