@@ -103,5 +103,5 @@ def test_two_runs_at_once_make_each_row_once(tmp_path: Path) -> None:
     tables = {path.name: path.read_bytes() for path in (folder / "summary").iterdir()}
     sweep.run(words)
     assert {path.name: path.read_bytes() for path in (folder / "summary").iterdir()} == tables
-    left = [path for path in folder.rglob("*.tmp")]
+    left = list(folder.rglob("*.tmp"))
     assert left == []
