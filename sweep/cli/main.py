@@ -278,10 +278,10 @@ def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None
     return overrides, found.config_dir
 
 
-def _folders(command: str, words: list[str], does: str) -> list[Path]:
+def _folders(command: str, words: list[str], does: str) -> list[str]:
     """The results folders asked for; none when help was printed."""
     parser = _Parser(command)
-    parser.add_argument("results", nargs="*", type=Path)
+    parser.add_argument("results", nargs="*")  # a path or a URL
     parser.add_argument("--help", "-h", action="store_true")
     found = parser.parse_args(words)
     if found.help:
@@ -292,7 +292,7 @@ def _folders(command: str, words: list[str], does: str) -> list[Path]:
             f"sweep {command} needs the results folder of a run, for example"
             f" 'sweep {command} results/default-0123456789ab'."
         )
-    folders: list[Path] = found.results
+    folders: list[str] = found.results
     return folders
 
 

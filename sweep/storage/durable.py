@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sweep.errors import UserError
 from sweep.storage.leftovers import temporary_name
+from sweep.storage.objects import ObjectPath
 from sweep.storage.renames import UNSUPPORTED, rename_new
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -52,7 +53,9 @@ def writing(folder: Path) -> Iterator[None]:
 
 def make_folder(folder: Path) -> None:
     """The folder, with any parent it lacks, there to stay: its own entry is synced too."""
-    if not folder.is_dir():
+    if isinstance(folder, ObjectPath):
+        folder.mkdir()
+    elif not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
 
@@ -68,6 +71,8 @@ def publish(path: Path, data: bytes, staging: Path | None = None) -> bool:
     """
     if path.exists():
         return False
+    if isinstance(path, ObjectPath):
+        return path.create(data)
     temporary = write_hidden(path, data, staging or path.parent)
     try:
         won = give_name(temporary, path)
@@ -79,6 +84,9 @@ def publish(path: Path, data: bytes, staging: Path | None = None) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """`path` with these bytes, whatever it held; readers see the old or the new, never a mix."""
+    if isinstance(path, ObjectPath):
+        path.write_bytes(data)
+        return
     temporary = write_hidden(path, data, path.parent)
     try:
         temporary.replace(path)
@@ -101,6 +109,10 @@ def replace_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 def append_line(path: Path, line: str) -> None:
     """`path` with one more line, durably; a line torn by an earlier crash is closed off first."""
+    if isinstance(path, ObjectPath):
+        before = path.read_bytes()
+        path.write_bytes(before + (b"" if before[-1:] in b"\n" else b"\n") + f"{line}\n".encode())
+        return
     with path.open("a+b") as file:
         end = file.tell()
         file.seek(max(end - 1, 0))
@@ -113,6 +125,8 @@ def append_line(path: Path, line: str) -> None:
 
 def sync_folder(folder: Path) -> None:
     """The folder's entries on disk, where the file system can promise that at all."""
+    if isinstance(folder, ObjectPath):
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -127,6 +141,9 @@ def sync_folder(folder: Path) -> None:
 def write_hidden(path: Path, data: bytes, folder: Path) -> Path:
     """A synced hidden file in `folder` with the bytes that will be called `path`."""
     temporary = folder / temporary_name(path.name)
+    if isinstance(temporary, ObjectPath):
+        temporary.write_bytes(data)
+        return temporary
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         try:
@@ -144,6 +161,8 @@ def write_hidden(path: Path, data: bytes, folder: Path) -> Path:
 
 def give_name(temporary: Path, path: Path) -> bool:
     """True if `path` appeared by this call as another name of `temporary`; see `publish`."""
+    if isinstance(path, ObjectPath):
+        return path.create(temporary.read_bytes())
     try:
         os.link(temporary, path)
     except FileExistsError:

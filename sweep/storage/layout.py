@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.errors import UserError
+from sweep.storage.objects import place
 
 MERGED = "merged-"
 """Row files of that prefix hold several jobs, listed in their footer; no job id begins with it."""
@@ -29,7 +30,10 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths inside one study's results folder; `root` is absolute, so workers may share it."""
+    """The paths inside one study's results folder; `root` is absolute, so workers may share it.
+
+    In an object store they are `ObjectPath`s, which are asked the same questions.
+    """
 
     root: Path
 
@@ -44,12 +48,15 @@ class Layout:
                 f"name is {name!r}: letters, digits and . _ + - are accepted, "
                 "beginning with a letter or digit."
             )
-        return cls.at(Path(store_root) / f"{name}-{study_id}")
+        return cls.at(f"{str(store_root).rstrip('/')}/{name}-{study_id}")
 
     @classmethod
     def at(cls, results: str | Path) -> Layout:
-        """The layout of a results folder given by its path, relative or not."""
-        return cls(Path(results).expanduser().absolute())
+        """The layout of a results folder given by its path, relative or not, or by its URL.
+
+        Raises `UserError` for a URL that cannot be opened.
+        """
+        return cls(place(str(results)))
 
     @property
     def store(self) -> Path:

@@ -38,7 +38,7 @@ def check_probe(layout: Layout, token: str, node: str = "this machine") -> None:
         )
     answer = layout.probe_file(f"{token}-{uuid.uuid4().hex}")
     with writing(layout.root):
-        answer.touch()
+        answer.write_text("")
         answer.unlink()
 
 

@@ -127,7 +127,7 @@ def read_rows(
     `pyarrow.parquet.read_table`. Raises `UserError` naming the file that is damaged, foreign or of
     a newer schema, and when there are no rows.
     """
-    folder = source.rows if isinstance(source, Layout) else Path(source)
+    folder = source.rows if isinstance(source, Layout) else source
     files = _read_all(folder, columns, filters)
     if not files:
         raise UserError(f"'{folder}' holds no row files: run the study first.")

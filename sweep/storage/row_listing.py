@@ -89,7 +89,8 @@ def jobs_in(path: Path) -> frozenset[str]:
     if not is_merged(path):
         return frozenset({path.stem})
     try:
-        footer: Mapping[bytes, bytes] = pq.read_metadata(path).metadata or {}
+        with path.open("rb") as file:
+            footer: Mapping[bytes, bytes] = pq.read_metadata(file).metadata or {}
         return frozenset(map(str, json.loads(footer[JOBS_KEY])))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise no_row_file(path, error) from error
