@@ -12,6 +12,10 @@ import pytest
 
 import sweep
 from sweep.cli.main import main
+from sweep.storage.compaction import compact
+from sweep.storage.layout import Layout
+from sweep.storage.row_files import commit
+from sweep.study import work
 from sweep.study.status import status
 from sweep.study.verify import verify
 
@@ -45,7 +49,7 @@ def test_a_merged_study_is_finished_agrees_and_grows(tmp_path: Path, capsys) -> 
 
     sweep.run([*words, "seeds.count=10"])
     assert len(list((folder / "rows").iterdir())) == 3
-    assert (status(folder).done, verify(folder).agrees) == (5, True)
+    assert (status(folder).done, verify(folder, 5).agrees) == (5, True)
     assert main(["compact", str(folder)]) == 0
     assert main(["compact", str(folder)]) == 0
     assert "2 row files, nothing to merge" in capsys.readouterr().out
@@ -76,9 +80,27 @@ def test_a_full_disk_ends_the_run_with_one_sentence(
     assert len(said) == 1
     assert "cannot be written: the disk is full" in said[0]
     assert list(tmp_path.glob("*/rows/*")) == []
-    assert main(["run", *words]) == 0
 
 
+def test_a_run_inside_another_changes_nothing(tmp_path: Path, monkeypatch) -> None:
+    """All of a second run, and a compaction, between a job's training and its commit."""
+    words, inner = [*STUDY, f"store.root={tmp_path}"], []
+
+    def late(*given: object, **options: object) -> bool:
+        if not inner:
+            inner.append(None)
+            inner[0] = sweep.run(words).path
+            compact(Layout.at(inner[0]))
+        return commit(*given, **options)
+
+    monkeypatch.setattr(work, "commit", late)
+    folder = sweep.run(words).path
+    assert inner == [folder]
+    found = verify(folder, 1)
+    assert (found.agrees, found.files, found.jobs_done, found.stored) == (True, 1, 3, 6 * 4)
+
+
+@pytest.mark.slow
 def test_two_runs_at_once_make_each_row_once(tmp_path: Path) -> None:
     words = [*STUDY, f"store.root={tmp_path}"]
     both = [
