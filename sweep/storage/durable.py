@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sweep.errors import UserError
 from sweep.storage.leftovers import temporary_name
-from sweep.storage.objects import ObjectPath
+from sweep.storage.objects import in_store
 from sweep.storage.renames import UNSUPPORTED, rename_new
 
 NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
@@ -53,8 +53,8 @@ def writing(folder: Path) -> Iterator[None]:
 
 def make_folder(folder: Path) -> None:
     """The folder, with any parent it lacks, there to stay: its own entry is synced too."""
-    if isinstance(folder, ObjectPath):
-        folder.mkdir()
+    if (stored := in_store(folder)) is not None:
+        stored.mkdir()
     elif not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
@@ -71,8 +71,8 @@ def publish(path: Path, data: bytes, staging: Path | None = None) -> bool:
     """
     if path.exists():
         return False
-    if isinstance(path, ObjectPath):
-        return path.create(data)
+    if (stored := in_store(path)) is not None:
+        return stored.create(data)
     temporary = write_hidden(path, data, staging or path.parent)
     try:
         won = give_name(temporary, path)
@@ -84,8 +84,8 @@ def publish(path: Path, data: bytes, staging: Path | None = None) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """`path` with these bytes, whatever it held; readers see the old or the new, never a mix."""
-    if isinstance(path, ObjectPath):
-        path.write_bytes(data)
+    if (stored := in_store(path)) is not None:
+        stored.write_bytes(data)
         return
     temporary = write_hidden(path, data, path.parent)
     try:
@@ -109,9 +109,9 @@ def replace_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 def append_line(path: Path, line: str) -> None:
     """`path` with one more line, durably; a line torn by an earlier crash is closed off first."""
-    if isinstance(path, ObjectPath):
-        before = path.read_bytes()
-        path.write_bytes(before + (b"" if before[-1:] in b"\n" else b"\n") + f"{line}\n".encode())
+    if (stored := in_store(path)) is not None:
+        before = stored.read_bytes()
+        stored.write_bytes(before + (b"" if before[-1:] in b"\n" else b"\n") + f"{line}\n".encode())
         return
     with path.open("a+b") as file:
         end = file.tell()
@@ -125,7 +125,7 @@ def append_line(path: Path, line: str) -> None:
 
 def sync_folder(folder: Path) -> None:
     """The folder's entries on disk, where the file system can promise that at all."""
-    if isinstance(folder, ObjectPath):
+    if in_store(folder) is not None:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -141,8 +141,8 @@ def sync_folder(folder: Path) -> None:
 def write_hidden(path: Path, data: bytes, folder: Path) -> Path:
     """A synced hidden file in `folder` with the bytes that will be called `path`."""
     temporary = folder / temporary_name(path.name)
-    if isinstance(temporary, ObjectPath):
-        temporary.write_bytes(data)
+    if (stored := in_store(temporary)) is not None:
+        stored.write_bytes(data)
         return temporary
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
@@ -161,8 +161,8 @@ def write_hidden(path: Path, data: bytes, folder: Path) -> Path:
 
 def give_name(temporary: Path, path: Path) -> bool:
     """True if `path` appeared by this call as another name of `temporary`; see `publish`."""
-    if isinstance(path, ObjectPath):
-        return path.create(temporary.read_bytes())
+    if (stored := in_store(path)) is not None:
+        return stored.create(temporary.read_bytes())
     try:
         os.link(temporary, path)
     except FileExistsError:

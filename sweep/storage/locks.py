@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweep.errors import UserError
-from sweep.storage.objects import ObjectPath
+from sweep.storage.objects import in_store
 
 PATIENCE = 60.0
 """Seconds to wait for a lock; what is done under one takes less than one."""
@@ -59,7 +59,7 @@ def shared(path: Path, patience: float = 10 * PATIENCE) -> Iterator[bool]:
 
 @contextlib.contextmanager
 def _file_locked(path: Path, kind: int, patience: float) -> Iterator[bool]:
-    if isinstance(path, ObjectPath):
+    if in_store(path) is not None:
         yield False
         return
     deadline = time.monotonic() + patience
@@ -85,8 +85,8 @@ def _file_locked(path: Path, kind: int, patience: float) -> Iterator[bool]:
 def _make(holder: Path, patience: float) -> None:
     deadline = time.monotonic() + patience
     while True:
-        if isinstance(holder, ObjectPath):
-            if holder.create(b""):
+        if (stored := in_store(holder)) is not None:
+            if stored.create(b""):
                 return
             _wait(holder, deadline, patience, REMEDY)
             continue

@@ -171,6 +171,12 @@ class ObjectPath:
         files.rmdir(key)
 
 
+def in_store(path: Path) -> ObjectPath | None:
+    """What a path is in an object store; None if it is one of this machine."""
+    given: object = path
+    return given if isinstance(given, ObjectPath) else None
+
+
 @functools.lru_cache(maxsize=4096)
 def _opened(url: str) -> tuple[Any, str]:
     """The store and the name in it; never a remembered listing, since others write there too."""

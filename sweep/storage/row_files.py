@@ -24,7 +24,6 @@ from sweep.storage.layout import Layout
 from sweep.storage.locks import shared
 from sweep.storage.row_listing import (
     JOBS_KEY,
-    MERGED,
     finished_in,
     merged_with,
     no_row_file,
@@ -33,7 +32,6 @@ from sweep.storage.row_listing import (
 )
 
 __all__ = [
-    "MERGED",
     "Columns",
     "checksums_of",
     "commit",
