@@ -86,9 +86,9 @@ class DataFormula(ABC):
     def base(self, theta: torch.Tensor) -> torch.Tensor:
         """f, (N,)."""
 
-    @abstractmethod
     def ordinary(self, z: torch.Tensor) -> torch.Tensor:
-        """σ(z) of an added ordinary neuron; `NoSecondRouteError` where there can be none."""
+        """σ(z) of an added ordinary neuron; `NoSecondRouteError` where the network has none."""
+        raise NoSecondRouteError("an ordinary neuron beside such a network has no second route.")
 
     def neurons(self, theta: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Outgoing weight a, incoming weights w (D,), bias b of every neuron beside the network."""
@@ -210,10 +210,6 @@ class ModuleFormula(DataFormula):
             position += size
         output: torch.Tensor = torch.func.functional_call(self.module, named, (self.x,))
         return output.reshape(-1)
-
-    def ordinary(self, z: torch.Tensor) -> torch.Tensor:
-        """Nothing: no activation is known, and such an arm is refused."""
-        raise NoSecondRouteError("an ordinary neuron beside a user's module has no second route.")
 
 
 @dataclass(frozen=True, eq=False)

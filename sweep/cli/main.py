@@ -27,6 +27,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
   sweep replay RESULTS       train one stored member alone, compare it bit by bit, draw its course
   sweep verify RESULTS       check every file, and judge every stored row again by a second route
   sweep sync-mlflow RESULTS  the MLflow view made equal to the rows, as far as it is not
+  sweep compact RESULTS      merge small row files into few large ones, each row exactly once
   sweep controls             judge points of known truth; truth against verdict in one table
   sweep claims [STUDY…]      run the studies that state a claim; which of the claims hold
 
@@ -208,6 +209,20 @@ def _sync_mlflow(words: list[str]) -> int:
     return 0
 
 
+def _compact(words: list[str]) -> int:
+    """`sweep compact`: fewer and larger row files."""
+    folders = _folders("compact", words, "merge small row files; safe at any time, also repeated")
+    if not folders:
+        return 0
+    from sweep.cli.compact_view import show_compaction
+    from sweep.storage.compaction import compact
+    from sweep.storage.layout import Layout
+
+    for folder in folders:
+        show_compaction(compact(Layout.at(folder)))
+    return 0
+
+
 def _controls(words: list[str]) -> int:
     """`sweep controls`: the judge, judged."""
     parser = _Parser("controls")
@@ -280,10 +295,10 @@ def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None
     return overrides, found.config_dir
 
 
-def _folders(command: str, words: list[str], does: str) -> list[Path]:
+def _folders(command: str, words: list[str], does: str) -> list[str]:
     """The results folders asked for; none when help was printed."""
     parser = _Parser(command)
-    parser.add_argument("results", nargs="*", type=Path)
+    parser.add_argument("results", nargs="*")  # a path or a URL
     parser.add_argument("--help", "-h", action="store_true")
     found = parser.parse_args(words)
     if found.help:
@@ -294,7 +309,7 @@ def _folders(command: str, words: list[str], does: str) -> list[Path]:
             f"sweep {command} needs the results folder of a run, for example"
             f" 'sweep {command} results/default-0123456789ab'."
         )
-    folders: list[Path] = found.results
+    folders: list[str] = found.results
     return folders
 
 
@@ -306,6 +321,7 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "replay": _replay,
     "verify": _verify,
     "sync-mlflow": _sync_mlflow,
+    "compact": _compact,
     "controls": _controls,
     "claims": _claims,
 }

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from sweep.errors import UserError
 from sweep.storage import tracking_server
-from sweep.storage.durable import locked
 from sweep.storage.layout import Layout
+from sweep.storage.locks import locked
 from sweep.storage.mlflow_names import JOB_TAG, Identity, job_metrics
 from sweep.storage.mlflow_view import Status, View, lacking
 

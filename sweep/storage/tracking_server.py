@@ -18,6 +18,7 @@ from typing import TypeVar
 from sweep.errors import UserError, redacted
 from sweep.storage.durable import make_folder, writing
 from sweep.storage.layout import Layout
+from sweep.storage.objects import SEPARATOR
 
 SQLITE = "sqlite:///"
 # A driver may follow the name of a database, as SQLAlchemy writes it: mysql+pymysql://…
@@ -51,6 +52,11 @@ T = TypeVar("T")
 
 def address_of(uri: str | None, layout: Layout) -> str:
     """The tracking address: the given one, or the sqlite file of the store."""
+    if uri is None and SEPARATOR in str(layout.root):
+        raise UserError(
+            f"store.root is '{layout.store}', where MLflow's own file cannot lie: "
+            "set tracking.uri to a server, or tracking=none."
+        )
     return uri or f"{SQLITE}{layout.tracking_database}"
 
 
