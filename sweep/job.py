@@ -32,6 +32,8 @@ from sweep.verdicts import Stop
 
 #: Members of an arm whose starts are judged so that kernels are compiled: most are met.
 REHEARSAL = 16
+#: The columns of rows from which a report is made.
+REPORTED = ("arm", "verdict", "stop", "final_error")
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,6 +15,7 @@ from sweep.planning import jobs, plan_blocks, reference_jobs
 from sweep.reference import STARTS
 from sweep.report.stopping import goal, stopping_sentences
 from sweep.spec import Block, Compute, Job, Store, Study, Tracking
+from sweep.storage.journal import note_failure
 from sweep.storage.layout import Layout
 from sweep.storage.preflight import probe, remove_probe
 from sweep.storage.provenance import provenance
@@ -74,7 +75,7 @@ def run_study(
             searches = _searches(study, layout)
             jobs_to_do = todo if pursuit is None else pursuit.opened(study, agree)
             ends = _ends(executor, work, jobs_to_do, searches)
-            failures = _heard(ends, searches, track, observer)
+            failures = _heard(ends, searches, layout, track, observer)
         if failures and not row_paths(layout.rows):
             raise CheckError(
                 f"all {len(failures)} jobs failed for good; the first: {failures[0].reason}"
@@ -187,6 +188,7 @@ def _ends(
 def _heard(
     ends: Iterable[JobReport | JobFailure],
     searches: Sequence[Job],
+    layout: Layout,
     track: Tracker,
     observer: Observer,
 ) -> list[JobFailure]:
@@ -205,6 +207,7 @@ def _heard(
             observer.job_finished(outcome)
         else:
             failures.append(outcome)
+            note_failure(layout, outcome.job_id, outcome.reason)
             observer.job_failed(outcome)
     return failures
 
