@@ -227,7 +227,8 @@ class Compute:
     """Where and how jobs run. Never changes a row.
 
     `block_size` null: chosen when planning. `workers` null: as many as there are processors.
-    `device` is decided by the first run of a study and kept in its study.json.
+    `device` is decided by the first run of a study and kept in its study.json. A job that runs for
+    longer than `seconds_per_job` fails, unless it runs in the study's own process (serial).
     """
 
     name: Literal["serial", "local", "cluster"] = "local"
@@ -238,6 +239,7 @@ class Compute:
     gpus_per_job: float = 0.0
     memory_per_job_gb: float = 1.0
     retries: int = 3
+    seconds_per_job: float = 86400.0
     device: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
@@ -246,6 +248,8 @@ class Compute:
             require(value is None or value >= 1, f"compute.{key}", value, "a whole number ≥ 1")
         require(self.cpus_per_job > 0, "compute.cpus_per_job", self.cpus_per_job, "a number > 0")
         require(self.gpus_per_job >= 0, "compute.gpus_per_job", self.gpus_per_job, "a number ≥ 0")
+        given = self.seconds_per_job
+        require(0 < given < math.inf, "compute.seconds_per_job", given, "a number > 0")
         require(self.retries >= 0, "compute.retries", self.retries, "a whole number ≥ 0")
         require(
             self.memory_per_job_gb > 0,

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from sweep.errors import UserError
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.spec import Compute, Job
 
 Work = Callable[[Job], JobReport]

@@ -24,7 +24,7 @@ from sweep.storage.layout import Layout
 from sweep.storage.mlflow_names import JOB_TAG, KIND_TAG, Identity, job_metrics
 
 if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job import JobReport
+    from sweep.job_report import JobReport
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 
 
 @dataclass(frozen=True)

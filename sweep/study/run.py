@@ -9,7 +9,7 @@ from typing import Any
 
 from sweep.errors import CheckError
 from sweep.execution.base import Executor, Opener, open_executor
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.kernels.turns import machine_code_at_hand
 from sweep.planning import jobs, plan_blocks, reference_jobs
 from sweep.reference import STARTS

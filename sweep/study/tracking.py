@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.spec import Study, Tracking
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_mirror import Mirror

@@ -6,7 +6,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from sweep.job import REPORTED, JobReport, JobResult, report_of, run_job
+from sweep.job import REPORTED, JobResult, report_of, run_job
+from sweep.job_report import JobReport
 from sweep.reference import run_reference
 from sweep.spec import Cell, Job
 from sweep.storage.arrow_schema import to_table

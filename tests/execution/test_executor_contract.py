@@ -17,7 +17,7 @@ from ray import cloudpickle
 from sweep.errors import UserError
 from sweep.execution.base import Executor, open_executor, reason
 from sweep.execution.ray_tune import RayExecutor
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.seeds import stream
 from sweep.spec import Compute, Job
 

@@ -25,7 +25,7 @@ import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 import ray  # before the token is set, as a notebook may have done
 from sweep.execution.base import open_executor
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.registry import Choice
 from sweep.spec import Arm, Block, Cell, Compute, Job
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from sweep.errors import UserError
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.spec import Block
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_mirror import Mirror

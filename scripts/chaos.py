@@ -1,0 +1,348 @@
+#!/usr/bin/env python
+"""Kill sweeps at random, run the same command again, and compare with an undisturbed run.
+
+    python scripts/chaos.py --json chaos.json
+    python scripts/chaos.py --victims driver --kills 2 --per-run 1 --seconds 60
+
+kill -9 hits the `driver` (the command itself), a `worker` (a process that runs jobs), the private
+`ray` of a run (its raylet, the only node), or a `node` of a cluster of several nodes on this
+machine, which is replaced by a new one. After the last kill of a study the same command runs to its
+end. Then nothing may be missing or double, every row file must equal the undisturbed one byte for
+byte, no more jobs may have run again than were in flight when something was killed, and no process
+may be left. Moments are drawn from keyed streams; exit status 1 if anything does not hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from sweep.rows import KEY
+from sweep.seeds import stream
+from sweep.storage.journal import COMMITTED, STARTED, Journal, read_journal
+from sweep.storage.layout import Layout
+
+VICTIMS = ("driver", "worker", "ray", "node")
+TICK = 0.02  # seconds between two looks
+PATIENCE = 30.0  # seconds that processes of a killed run have to end by themselves
+SLOWER = 1.5  # bar: interrupted and resumed against undisturbed, for runs of a minute or more
+LIMIT = 900.0  # seconds after which a run counts as hanging
+
+Record = dict[str, Any]
+
+
+class Run:
+    """One `sweep run` in a session and a temporary folder of its own."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.temporary = Path(tempfile.mkdtemp(prefix="ch-", dir="/tmp"))  # short: sockets
+        self.log = self.temporary / "log"
+        environment = {**os.environ, "TMPDIR": str(self.temporary), "RAY_AUTH_MODE": "disabled"}
+        command = [sys.executable, "-m", "sweep.cli.main", "run", *words]
+        self.began = time.monotonic()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, env=environment, start_new_session=True
+            )
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.monotonic() - self.began
+
+    def others(self) -> list[int]:
+        """Living processes of its session but the command itself."""
+        return [pid for pid in session(self.process.pid) if pid != self.process.pid]
+
+    def close(self) -> int:
+        """How many of its processes did not end by themselves; they are ended here."""
+        deadline = time.monotonic() + PATIENCE
+        while (left := self.others()) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        for pid in left:
+            kill(pid)
+        shutil.rmtree(self.temporary, ignore_errors=True)
+        return len(left)
+
+
+def stat_of(pid: int) -> list[str]:
+    """State, parent, group and session of a process, and more; empty once it has ended."""
+    try:
+        return (Path("/proc") / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def session(leader: int) -> Iterator[int]:
+    """Living processes of a session."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        found = stat_of(int(folder.name))
+        if found and found[0] != "Z" and int(found[3]) == leader:
+            yield int(folder.name)
+
+
+def words_of(pid: int) -> str:
+    """The command line of a process; empty once it has ended."""
+    try:
+        return (Path("/proc") / str(pid) / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+    except OSError:
+        return ""
+
+
+def kill(pid: int) -> bool:
+    """kill -9; False if the process had ended."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+class Nodes:
+    """A Ray cluster on this machine whose nodes can be killed; the head runs no jobs."""
+
+    def __init__(self, count: int) -> None:
+        os.environ["RAY_AUTH_MODE"] = "disabled"
+        from ray.cluster_utils import Cluster
+
+        self._cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        self._nodes = [self._add() for _ in range(count)]
+        self.address = str(self._cluster.address)
+
+    def _add(self) -> Any:
+        return self._cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+
+    def strike(self, at: float) -> bool:
+        """Kill the raylet of the node at that share of the list, and add a node in its place."""
+        node = self._nodes.pop(int(at * len(self._nodes)))
+        (raylet,) = node.all_processes["raylet"]
+        killed = kill(raylet.process.pid)
+        self._nodes.append(self._add())
+        self._cluster.remove_node(node, allow_graceful=False)
+        return killed
+
+    def close(self) -> None:
+        self._cluster.shutdown()
+
+
+def workers(run: Run) -> list[int]:
+    """Processes that run jobs at this moment or are about to."""
+    return sorted(pid for pid in run.others() if words_of(pid).startswith("ray::_JobTrial"))
+
+
+def strike(victim: str, run: Run, nodes: Nodes | None, at: float) -> bool:
+    """Kill one process of that kind, which of them `at` in [0, 1) says; False if there is none."""
+    if victim == "driver":
+        return kill(run.process.pid)
+    if nodes is not None:
+        return nodes.strike(at)
+    named = [pid for pid in run.others() if "/raylet/raylet " in words_of(pid)]
+    found = workers(run) if victim == "worker" else named
+    return bool(found) and kill(found[int(at * len(found))])
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every row file, by name."""
+    files = sorted((folder / "rows").iterdir())
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+def double_keys(folder: Path) -> int:
+    """Rows whose key another row has too."""
+    rows = pq.read_table(folder / "rows", columns=list(KEY)).to_pandas()
+    return int(rows.duplicated(list(KEY)).sum())
+
+
+def account(journal: Journal) -> tuple[int, int]:
+    """How many jobs ran again, and how many were in flight when their process died."""
+    starts = Counter(entry.job for entry in journal.entries if entry.event == STARTED)
+    last = {entry.process: entry for entry in journal.entries}
+    lost = sum(entry.event == STARTED for entry in last.values())
+    return sum(starts.values()) - len(starts), lost
+
+
+def job_seconds(journal: Journal) -> float:
+    """The mean time from a job's start to its commit."""
+    began = {(e.process, e.job): e.time for e in journal.entries if e.event == STARTED}
+    ended = [e for e in journal.entries if e.event == COMMITTED]
+    spans = [entry.time - began[entry.process, entry.job] for entry in ended]
+    return sum(spans) / len(spans)
+
+
+class Study:
+    """A study in a store of its own, run by one command again and again."""
+
+    def __init__(self, store: Path, jobs: int, block: int, address: str | None) -> None:
+        self.store, self.orphans = store, 0
+        place = ["compute=local"] if address is None else ["compute=cluster"]
+        place += [] if address is None else [f"compute.address={address}"]
+        self._words = [
+            *("study=quick", "tracking=none", f"store.root={store}", "compute.retries=5"),
+            *(*place, "compute.workers=2", "compute.memory_per_job_gb=0.3"),
+            *(f"compute.block_size={block}", f"seeds.count={jobs * block}"),
+        ]
+
+    @property
+    def layout(self) -> Layout:
+        """Where its results are, once it has begun."""
+        return Layout.at(next(iter(self.store.iterdir())))
+
+    @contextmanager
+    def running(self) -> Iterator[Run]:
+        """The command at work; what does not end with it is ended and counted."""
+        run = Run(self._words)
+        try:
+            yield run
+        finally:
+            kill(run.process.pid)
+            run.process.wait()
+            self.orphans += run.close()
+
+    def to_the_end(self) -> float:
+        """The seconds of the command, undisturbed; exits unless its status is 0."""
+        with self.running() as run:
+            if wait(run, LIMIT) != 0:
+                raise SystemExit(f"{run.process.returncode}: {run.log.read_text()}")
+            return run.seconds
+
+
+def wait(run: Run, seconds: float) -> int | None:
+    """The exit status, or None if the command is still running `seconds` after it began."""
+    while run.process.poll() is None and run.seconds < seconds:
+        time.sleep(TICK)
+    return run.process.poll()
+
+
+def disturb(
+    study: Study, victim: str, key: tuple[int, int], kills: int, usual: float, nodes: Nodes | None
+) -> tuple[list[float], float]:
+    """The moments of the kills (seconds into their runs), and the seconds of all runs together."""
+    draws = stream("chaos", victim, *key)
+    fatal = victim in ("driver", "ray")  # the command ends with it, and is given again
+    span = usual if fatal else usual / kills
+    moments: list[float] = []
+    total = 0.0
+    while True:
+        before = len(moments)
+        with study.running() as run:
+            while len(moments) < kills and not (fatal and len(moments) > before):
+                if wait(run, run.seconds + float(draws.uniform(0, span))) is not None:
+                    break
+                if strike(victim, run, nodes, float(draws.uniform())):
+                    moments.append(round(run.seconds, 2))
+            status = wait(run, LIMIT)
+            total += run.seconds
+            said = run.log.read_text()
+        if status == 0:
+            return moments, total
+        if status is None or len(moments) == before:
+            raise SystemExit(f"{victim} {key}: exit status {status} after {moments}: {said}")
+
+
+def judged(
+    study: Study, whole: dict[str, str], moments: list[float], seconds: float, usual: float
+) -> Record:
+    """What a disturbed study shows, held against the undisturbed row files `whole`."""
+    found, folder = digests(study.layout.root), study.layout.root
+    again, lost = account(read_journal(study.layout))
+    record: Record = {
+        "kills": moments,
+        "missing": len(whole.keys() - found.keys()),
+        "double": double_keys(folder),
+        "other_bits": sum(whole.get(name) != digest for name, digest in found.items()),
+        "in_flight": lost,
+        "again": again,
+        "orphans": study.orphans,
+        "seconds": seconds,
+        "ratio": seconds / usual,
+    }
+    none = ("missing", "double", "other_bits", "orphans")
+    timed = usual >= 60 and len(moments) == 1
+    holds = not any(record[name] for name in none) and again <= lost
+    return record | {"holds": holds and not (timed and record["ratio"] > SLOWER)}
+
+
+HEAD = ("kills", "missing", "double", "other bits", "in flight", "again", "orphans", "ratio")
+
+
+def shown(record: Record) -> str:
+    """One study as a line of the table under `HEAD`, with the moments of its kills."""
+    counts = [len(record["kills"]), *(record[name.replace(" ", "_")] for name in HEAD[1:-1])]
+    line = " ".join(f"{count:>{len(name)}}" for name, count in zip(HEAD, counts, strict=False))
+    at = ", ".join(f"{moment:g}" for moment in record["kills"])
+    return f"{line} {record['ratio']:5.2f}  {'ok' if record['holds'] else 'BROKEN'}  at {at} s"
+
+
+def chase(victim: str, asked: argparse.Namespace, jobs: int, place: Path) -> list[Record]:
+    """Studies disturbed until as many of these processes were killed as asked."""
+    nodes = Nodes(2) if victim == "node" else None
+    address = None if nodes is None else nodes.address
+    records: list[Record] = []
+    try:
+        still = Study(place / f"{victim}-still", jobs, asked.block, address)
+        usual = still.to_the_end()
+        whole = digests(still.layout.root)
+        print(f"{victim}: {jobs} jobs, undisturbed {usual:.1f} s\n  {' '.join(HEAD)}", flush=True)
+        while (left := asked.kills - sum(len(r["kills"]) for r in records)) > 0:
+            key = asked.root, len(records)
+            study = Study(place / f"{victim}-{len(records)}", jobs, asked.block, address)
+            moments, seconds = disturb(study, victim, key, min(left, asked.per_run), usual, nodes)
+            records.append(judged(study, whole, moments, seconds, usual))
+            print(f"  {shown(records[-1])}", flush=True)
+    finally:
+        if nodes is not None:
+            nodes.close()
+    return [{"victim": victim, "undisturbed": usual, **record} for record in records]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--victims", default=",".join(VICTIMS), help="kinds, with commas")
+    parser.add_argument("--kills", type=int, default=20, help="of each kind")
+    parser.add_argument("--per-run", type=int, default=4, help="at most, before a study is new")
+    parser.add_argument("--seconds", type=float, default=20.0, help="of work in a study, about")
+    parser.add_argument("--block", type=int, default=32, help="seeds per job")
+    parser.add_argument("--root", type=int, default=0, help="of the moments' streams")
+    parser.add_argument("--json", type=Path)
+    asked = parser.parse_args()
+    victims = asked.victims.split(",")
+    if unknown := set(victims) - set(VICTIMS):
+        parser.error(f"--victims {', '.join(sorted(unknown))}: accepted are {', '.join(VICTIMS)}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that runs end with us
+    print(f"moments drawn by root {asked.root}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="sweep-chaos-") as scratch:
+        warm = Study(Path(scratch) / "warm", 4, asked.block, None)
+        warm.to_the_end()  # compiles what is not compiled yet
+        each = job_seconds(read_journal(warm.layout))
+        jobs = max(4, math.ceil(2 * asked.seconds / each))
+        records = [r for victim in victims for r in chase(victim, asked, jobs, Path(scratch))]
+    for victim in victims:
+        own = [record for record in records if record["victim"] == victim]
+        kills, worst = sum(len(r["kills"]) for r in own), max(r["ratio"] for r in own)
+        broken = sum(not r["holds"] for r in own)
+        print(
+            f"{victim}: {kills} kills, {broken} of {len(own)} studies broken, ratio ≤ {worst:.2f}"
+        )
+    if asked.json is not None:
+        asked.json.write_text(json.dumps({"runs": records}, indent=1) + "\n", "utf-8")
+    return 0 if all(record["holds"] for record in records) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
