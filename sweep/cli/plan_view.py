@@ -99,7 +99,7 @@ def _estimate(plan: Plan) -> str:
         return "nothing to train, all rows are on disk"
     if plan.seconds is None:
         return "not measured"
-    return f"about {duration(plan.seconds)} on this machine, less where networks stop early"
+    return f"about {duration(plan.seconds)} on this machine, training and judging"
 
 
 def duration(seconds: float) -> str:
