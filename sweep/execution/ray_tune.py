@@ -21,7 +21,7 @@ from ray import tune
 from sweep.execution.base import JobSource, Probe, Work, reason
 from sweep.execution.environment import environment
 from sweep.execution.interrupts import uninterrupted
-from sweep.execution.preflight import check_resources, job_resources, probe_nodes
+from sweep.execution.preflight import check_resources, job_resources, places, probe_nodes
 from sweep.execution.session import cluster_session, local_session
 from sweep.execution.source_search import SourceSearcher
 from sweep.execution.trials import JobTrial, Postman
@@ -43,6 +43,10 @@ _TUNE_ENV: dict[str, str | None] = {
     "TUNE_RESULT_DIR": None,  # Tune refuses to start with these two
     "RAY_AIR_LOCAL_CACHE_DIR": None,
 }
+
+# Jobs of a source that may wait for a place in a cluster: Tune's own 1 would start its workers one
+# after the other; many would be asked for long before they run, some in vain.
+_MOST_WAITING = 8
 
 _Ended = JobReport | JobFailure
 
@@ -154,7 +158,7 @@ class _Tuning:
         try:
             with (
                 tempfile.TemporaryDirectory(prefix="sweep-tune-") as folder,
-                environment(_TUNE_ENV),
+                environment(_TUNE_ENV | self._waiting()),
             ):
                 self._tuner(folder).fit()
         except Exception as error:
@@ -163,6 +167,12 @@ class _Tuning:
         finally:
             logger.setLevel(level)
             self._mailbox.put(None)
+
+    def _waiting(self) -> dict[str, str]:
+        """How many jobs wait for a place, where Tune's own answer is wrong."""
+        if self._searcher is None or self._compute.workers or self._compute.name != "cluster":
+            return {}
+        return {"TUNE_MAX_PENDING_TRIALS_PG": str(min(_MOST_WAITING, places(self._compute)))}
 
     def _tuner(self, folder: str) -> tune.Tuner:
         with_jobs = tune.with_parameters(JobTrial, jobs=self._jobs, work=self._work)

@@ -221,4 +221,5 @@ def _ending(study: Study, results: Results, layout: Layout, track: Tracker) -> E
         report=layout.report,
         tracking_uri=track.uri,
         stopping=tuple(stopping_sentences(results.summary)),
+        failures=results.failures,
     )
