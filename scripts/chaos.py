@@ -143,7 +143,8 @@ class Nodes:
 
 def workers(run: Run) -> list[int]:
     """Processes that run jobs at this moment or are about to."""
-    return sorted(pid for pid in run.others() if words_of(pid).startswith("ray::_JobTrial"))
+    # Tune wraps our trainable in a class of its own.
+    return sorted(pid for pid in run.others() if words_of(pid).startswith("ray::ResourceTrainable"))
 
 
 def strike(victim: str, run: Run, nodes: Nodes | None, at: float) -> bool:
