@@ -15,7 +15,7 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -72,7 +72,8 @@ def attempt(layout: Layout, job_id: str) -> Iterator[None]:
         make_folder(layout.journal)
         file = _own_file(layout).open("a", encoding="utf-8")
     with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        with suppress(OSError):  # a file system without locks: nothing is ever said to run
+            fcntl.flock(file, fcntl.LOCK_EX)
         with writing(layout.root):
             _append(file, job_id, STARTED)
         event = RAISED
