@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,7 @@ class Asleep:
     cells: tuple[Cell, ...]
     seconds: float
     trained: Columns
+    used: list[float] = field(default_factory=list)  # this process's, when a job ended
 
     def __call__(self, job: Job) -> JobReport:
         with attempt(self.layout, job.id):
@@ -62,20 +63,31 @@ class Asleep:
             columns["job"] = [job.id] * len(columns["seed"])
             columns["seed"] = [job.block.first + seed for seed in columns["seed"]]
             commit(self.layout, job.id, to_table(columns, self.cells))
-            return report_of(JobResult(job, columns, {}), {})
+            report = report_of(JobResult(job, columns, {}), {})
+        self.used.append(time.process_time())
+        since_last = self.used[-2:]
+        return replace(report, seconds={"processor": since_last[-1] - since_last[0]})
 
 
 class Watch(Silent):
-    """The driver's memory, in MB, when jobs begin and whenever one has ended."""
+    """When jobs begin and whenever one has ended: the driver's memory (MB), processor seconds.
+
+    `workers` are the processor seconds of the workers, from one job's end to the next one's.
+    """
 
     def __init__(self) -> None:
         self.memory: list[float] = []
+        self.driver: list[float] = []
+        self.workers: list[float] = []
 
     def started(self, *_: Any) -> None:
         self.memory.append(resident())
 
     def job_finished(self, report: JobReport) -> None:
         self.memory.append(resident())
+        self.driver.append(time.process_time())
+        if used := report.seconds.get("processor"):
+            self.workers.append(used)
 
 
 def resident() -> float:
@@ -126,6 +138,8 @@ def measure(count: int, seconds: float, asked: argparse.Namespace, store: Path) 
         "start": min(starts) - began,
         "total": time.time() - began,
         "milliseconds_between": 1e3 * (sum(spans) - seconds * count) / count,
+        "driver_milliseconds": 1e3 * (watch.driver[-1] - watch.driver[0]) / max(count - 1, 1),
+        "worker_milliseconds": 1e3 * sum(watch.workers) / max(len(watch.workers), 1),
         "overhead": sum(spans) / (seconds * count) - 1 if seconds else None,
         "megabytes_per_job": (max(watch.memory[1:]) - watch.memory[0]) / count,
         "files_per_job": files / count,
@@ -138,7 +152,8 @@ def shown(record: Record) -> str:
     return (
         f"{record['jobs']:5} jobs of {record['seconds_per_job']:g} s, {record['workers']} workers: "
         f"{'' if share is None else f'overhead {100 * share:.1f} %, '}"
-        f"{record['milliseconds_between']:.0f} ms per job, "
+        f"{record['milliseconds_between']:.0f} ms per job (processor: driver "
+        f"{record['driver_milliseconds']:.0f}, worker {record['worker_milliseconds']:.0f}), "
         f"driver {record['megabytes_per_job']:.4f} MB and {record['files_per_job']:.2f} files per"
         f" job; first start after {record['start']:.1f} s of {record['total']:.1f} s"
     )
