@@ -116,11 +116,11 @@ def duration(seconds: float) -> str:
 def show_status(status: Status, console: Console | None = None) -> None:
     """Prints jobs done, running, failed and missing, and the verdicts so far."""
     console = unfolded(console or Console())
-    counts = (
+    sizes = (
         f"{len(status.done):,} of {status.n_jobs:,} done, {len(status.running):,} running,"
         f" {len(status.failed):,} failed, {len(status.missing):,} missing"
     )
-    lines = [("results", str(status.results)), ("jobs", counts)]
+    lines = [("results", str(status.results)), ("jobs", sizes)]
     now = time.time()
     running = [
         f"{job} on {entry.place} for {duration(now - entry.time)}"
