@@ -9,9 +9,8 @@ import json
 import os
 import signal
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,18 +41,33 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Sleeper:
-    """Work that takes its time and leaves a file about it, one per attempt."""
+    """Work that takes its time and leaves a file about it, one per attempt.
+
+    Jobs wait for one another: those before the number `half` until jobs have begun on `nodes`
+    nodes, the others until they have on one more. So a node that gets no jobs is noticed.
+    """
 
     folder: Path
     seconds: float
+    half: int
+    nodes: int
 
     def __call__(self, job: Job) -> JobReport:
         node, began = ray.get_runtime_context().get_node_id(), time.time()
-        note = self.folder / f"{job.id}-{os.getpid()}"
+        note = self.folder / f"{job.id}-{node}-{os.getpid()}"
         note.with_suffix(".begun").touch()
+        deadline = time.monotonic() + PATIENCE
+        while len(self.met()) < self.nodes + (job.block.first >= self.half):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"jobs have begun on {len(self.met())} nodes only")
+            time.sleep(0.05)
         time.sleep(self.seconds)
         note.with_suffix(".json").write_text(json.dumps([job.id, node, began, time.time()]))
         return JobReport(job.id, "c0", job.block.first, 1, 1, {}, {}, {}, {})
+
+    def met(self) -> set[str]:
+        """Nodes on which jobs have begun."""
+        return {path.name.split("-")[1] for path in self.folder.glob("*.begun")}
 
     def spans(self) -> list[Span]:
         return [Span(*json.loads(path.read_text())) for path in self.folder.glob("*.json")]
@@ -67,7 +81,7 @@ class Nodes:
 
     def __init__(self, count: int, gpus: int) -> None:
         self._gpus = gpus
-        health = {"health_check_period_ms": 500, "health_check_failure_threshold": 4}
+        health = {"health_check_period_ms": 1000, "health_check_failure_threshold": 10}
         head = {"num_cpus": 0, "_system_config": health}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
         self.nodes: list[Any] = []
@@ -115,67 +129,41 @@ def copies(job: Job, count: int) -> list[Job]:
     return [replace(job, id=f"job{i}", block=Block(i, 1)) for i in range(count)]
 
 
-def when(condition: Callable[[], bool], then: Callable[[], object]) -> threading.Thread:
-    """A thread that does something as soon as the condition holds, or never."""
-
-    def watch() -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not condition() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        then()
-
-    thread = threading.Thread(target=watch, daemon=True)
-    thread.start()
-    return thread
-
-
-def everything(compute: Compute, work: Sleeper, jobs: list[Job]) -> None:
-    with open_executor(compute) as executor:
-        ends = list(executor.run(jobs, work))
-    assert sorted(end.job_id for end in ends) == sorted(job.id for job in jobs)
+def disturbed(nodes: Nodes, gpus_per_job: float, work: Sleeper, jobs: list[Job]) -> str:
+    """The node that was killed, and replaced, once every node had done a job."""
+    ends, lost = [], ""
+    with open_executor(nodes.compute(gpus_per_job)) as executor:
+        for end in executor.run(jobs, work):
+            ends.append(end)
+            if not lost and len({span.node for span in work.spans()}) == work.nodes:
+                lost = nodes.kill()
+                nodes.add()  # Ray wants the main thread for that
     assert {type(end) for end in ends} == {JobReport}
+    assert sorted(end.job_id for end in ends) == sorted(job.id for job in jobs)
+    assert {span.job for span in work.spans()} == {job.id for job in jobs}
+    return lost
 
 
 def test_a_node_is_lost_and_another_joins_in_the_middle(jobs: list[Job], tmp_path: Path) -> None:
-    many, work, lost = copies(jobs[0], 12), Sleeper(tmp_path, 0.5), []
+    many, work = copies(jobs[0], 12), Sleeper(tmp_path, 0.3, half=6, nodes=2)
     with cluster(2, gpus=1) as nodes:
-
-        def swap() -> None:
-            lost.append(nodes.kill())
-            nodes.add()
-
-        thread = when(lambda: len(work.spans()) >= 3, swap)
-        everything(nodes.compute(1), work, many)
-        thread.join()
-    spans = work.spans()
-    assert {span.job for span in spans} == {job.id for job in many}
+        lost = disturbed(nodes, 1, work, many)
+    assert lost in work.met()
+    assert len(work.met()) == 3
     assert work.begun() <= len(many) + 1, "only what ran on the lost node ran again"
-    nodes_used = {span.node for span in spans}
-    assert lost[0] in nodes_used
-    assert len(nodes_used) >= 2
 
 
 @pytest.mark.slow  # sixteen and more workers start, on however few processors
 @pytest.mark.timeout(1200)
 def test_four_nodes_with_four_gpus_each_are_all_used(jobs: list[Job], tmp_path: Path) -> None:
     """Two jobs share a GPU: 32 places, none of which stays free while jobs wait."""
-    many, work = copies(jobs[0], 160), Sleeper(tmp_path, 5.0)
-    lost: list[str] = []
+    many, work = copies(jobs[0], 160), Sleeper(tmp_path, 5.0, half=96, nodes=4)
     with cluster(4, gpus=4) as nodes:
-        places = 32
-
-        def swap() -> None:
-            lost.append(nodes.kill())
-            nodes.add()
-
-        thread = when(lambda: len(work.spans()) >= 64, swap)
-        everything(nodes.compute(0.5), work, many)
-        thread.join()
+        disturbed(nodes, 0.5, work, many)
     spans = work.spans()
-    assert {span.job for span in spans} == {job.id for job in many}
-    assert work.begun() <= len(many) + places // 4
-    assert len({span.node for span in spans}) == 5
-    assert most_at_once(spans) == places
+    assert len(work.met()) == 5
+    assert work.begun() <= len(many) + 8
+    assert most_at_once(spans) == 32
     for node in {span.node for span in spans}:
         own = [span for span in spans if span.node == node]
         assert most_at_once(own) == 8
