@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from chaos_runs import Nodes, Run, kill, strike, wait
+from chaos_runs import TICK, Nodes, Run, kill, strike, wait
 
 from sweep.rows import KEY
 from sweep.seeds import stream
@@ -126,8 +126,12 @@ def disturb(
             while len(moments) < kills and not (fatal and len(moments) > before):
                 if wait(run, run.seconds + float(draws.uniform(0, span))) is not None:
                     break
-                if strike(victim, run, nodes, float(draws.uniform())):
-                    moments.append(round(run.seconds, 2))
+                which = float(draws.uniform())
+                while run.process.poll() is None:
+                    if strike(victim, run, nodes, which):
+                        moments.append(round(run.seconds, 2))
+                        break
+                    wait(run, run.seconds + TICK)  # for a process of that kind
             status = wait(run, LIMIT)
             total += run.seconds
             said = run.log.read_text()

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import sweep
-from sweep.errors import UserError
+from sweep.errors import CheckError, UserError
 from sweep.job_memory import is_out_of_memory
 from sweep.training.base import Ending
 from sweep.training.trainer import train
@@ -63,7 +63,7 @@ def test_a_single_seed_that_does_not_fit_fails_its_job_with_the_reason(
         raise MemoryError("no room for one")
 
     monkeypatch.setattr("sweep.job.train", never)
-    with pytest.raises(sweep.CheckError, match=r"MemoryError: no room for one"):
+    with pytest.raises(CheckError, match=r"MemoryError: no room for one"):
         sweep.run([*WORDS, f"store.root={tmp_path}"])
 
 
