@@ -8,7 +8,6 @@ a thread, where it leaves signals alone; a callback inside its loop posts every 
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
@@ -23,6 +22,7 @@ from sweep.execution.environment import environment
 from sweep.execution.interrupts import uninterrupted
 from sweep.execution.preflight import check_resources, job_resources, places, probe_nodes
 from sweep.execution.session import cluster_session, local_session
+from sweep.execution.session_folder import session_folder
 from sweep.execution.source_search import SourceSearcher
 from sweep.execution.trials import JobTrial, Postman
 from sweep.job_report import JobFailure, JobReport
@@ -157,10 +157,10 @@ class _Tuning:
         logger.setLevel(logging.CRITICAL + 1)  # what it has to say is in the reports
         try:
             with (
-                tempfile.TemporaryDirectory(prefix="sweep-tune-") as folder,
+                session_folder() as folder,
                 environment(_TUNE_ENV | self._waiting()),
             ):
-                self._tuner(folder).fit()
+                self._tuner(str(folder)).fit()
         except Exception as error:
             if not self._stopping.is_set():
                 self._mailbox.put(RuntimeError(f"Ray Tune gave up: {reason(error)}"))
