@@ -222,6 +222,10 @@ class Job:
         return range(arm.draws) if self.draw is None else range(self.draw, self.draw + 1)
 
 
+#: A day: longer than any job that planning makes.
+SECONDS_PER_JOB = 86400.0
+
+
 @dataclass(frozen=True)
 class Compute:
     """Where and how jobs run. Never changes a row.
@@ -239,7 +243,7 @@ class Compute:
     gpus_per_job: float = 0.0
     memory_per_job_gb: float = 1.0
     retries: int = 3
-    seconds_per_job: float = 86400.0
+    seconds_per_job: float = SECONDS_PER_JOB
     device: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
@@ -250,6 +254,11 @@ class Compute:
         require(self.gpus_per_job >= 0, "compute.gpus_per_job", self.gpus_per_job, "a number ≥ 0")
         given = self.seconds_per_job
         require(0 < given < math.inf, "compute.seconds_per_job", given, "a number > 0")
+        if self.name == "serial" and given != SECONDS_PER_JOB:
+            raise UserError(
+                f"compute.seconds_per_job is {given:g} but compute is 'serial': a job in the "
+                "study's own process cannot be ended from outside; compute=local can do that."
+            )
         require(self.retries >= 0, "compute.retries", self.retries, "a whole number ≥ 0")
         require(
             self.memory_per_job_gb > 0,
