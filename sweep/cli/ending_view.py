@@ -17,6 +17,8 @@ from sweep.verdicts import Outcome
 _RANGE = "Where a range is given, unresolved members may or may not be bad minima."
 # Beyond a few screens a table in a terminal is read by nobody.
 SHOWN_CELLS = 20
+# Reasons repeat; `sweep status` and the lines above have more of them.
+SHOWN_FAILURES = 5
 
 
 def show_ending(console: Console, ending: Ending) -> None:
@@ -55,6 +57,7 @@ def _places(ending: Ending) -> list[tuple[str, str]]:
     if ending.failed:
         jobs = counted(ending.failed, "job")
         lines.append(("failed", f"{jobs}; the same command tries again"))
+        lines += [("", f"{one.job_id}: {one.reason}") for one in ending.failures[:SHOWN_FAILURES]]
     return lines
 
 

@@ -22,7 +22,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
 
   sweep run [OVERRIDES]      plan, train what is not there yet, judge, store, summarise, report
   sweep plan [OVERRIDES]     show what `run` would do, and what it would cost
-  sweep status RESULTS       done and missing jobs, verdict counts so far, from disk alone
+  sweep status RESULTS       done, running, failed and missing jobs, verdicts, from disk alone
   sweep report RESULTS…      summaries, figures and page again, from rows alone; compares several
   sweep replay RESULTS       train one stored member alone, compare it bit by bit, draw its course
   sweep verify RESULTS       check every file, and judge every stored row again by a second route
@@ -122,7 +122,7 @@ def _plan(words: list[str]) -> int:
 
 def _status(words: list[str]) -> int:
     """`sweep status`: from disk alone."""
-    folders = _folders("status", words, "done and missing jobs, verdict counts so far")
+    folders = _folders("status", words, "done, running, failed and missing jobs, and verdicts")
     if not folders:
         return 0
     from sweep.cli.plan_view import show_status

@@ -11,6 +11,7 @@
         rows/merged-<digest>.parquet    or a file of several jobs names it in its footer
         checksums/<job>.sha256          `sha256sum -c checksums/*` from RESULTS
         references/  summary/  figures/  report.html
+        .journal/                       who runs which job, and why jobs failed
 """
 
 from __future__ import annotations
@@ -110,6 +111,11 @@ class Layout:
     def checksums(self) -> Path:
         """One SHA-256 file per row file."""
         return self.root / "checksums"
+
+    @property
+    def journal(self) -> Path:
+        """One file of lines per process that ran jobs; see `sweep.storage.journal`."""
+        return self.root / ".journal"
 
     @property
     def references(self) -> Path:

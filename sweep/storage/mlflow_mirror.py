@@ -22,7 +22,7 @@ from sweep.storage.mlflow_names import JOB_TAG, Identity
 from sweep.storage.mlflow_view import Status, View
 
 if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job import JobReport
+    from sweep.job_report import JobReport
 
 PATIENCE = 20.0
 """Seconds that the end of a run waits for MLflow at most."""

@@ -20,7 +20,7 @@ from sweep.storage.mlflow_names import JOB_TAG, Identity, job_metrics
 from sweep.storage.mlflow_view import Status, View, lacking
 
 if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job import JobReport
+    from sweep.job_report import JobReport
 
 _OPENING = 120.0  # a new database gets its tables first
 _TURN = 3600.0  # while another call adds thousands of runs

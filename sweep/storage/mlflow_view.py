@@ -27,7 +27,7 @@ from sweep.storage.mlflow_names import (
 )
 
 if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job import JobReport
+    from sweep.job_report import JobReport
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 

@@ -13,7 +13,7 @@ from sweep.errors import UserError
 from sweep.inference.outcomes import outcome, witnesses
 from sweep.inference.precision import Prefix
 from sweep.inference.summary import Summary, summarise, summary_columns
-from sweep.job import JobFailure
+from sweep.job_report import JobFailure
 from sweep.report.page import write_report
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import Columns, read_rows, row_paths

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.planning import job_id
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_sync import Ended, Synced, sync_view

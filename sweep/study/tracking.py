@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sweep.inference.summary import Summary
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.spec import GROUPS, Study, Tracking
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_mirror import Mirror

@@ -72,6 +72,8 @@ REFUSED = [
     ("seeds.first=-1", ["seeds.first", "-1", "≥ 0"]),
     ("model.width=0", ["model.width", "0", "≥ 1"]),
     ("compute.block_size=0", ["compute.block_size", "0", "≥ 1"]),
+    ("compute.seconds_per_job=0", ["compute.seconds_per_job", "0", "> 0"]),
+    ("compute=serial compute.seconds_per_job=9", ["seconds_per_job is 9", "compute=local can"]),
     ("stopping.max_steps=-1", ["stopping.max_steps", "-1", "≥ 0"]),
     # too large
     ("loss.p=1e300", ["loss.p is 1e+300", "≤ 100"]),

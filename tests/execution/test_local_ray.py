@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from sweep.execution import session_folder as session_folder_module
+from sweep.execution.session_folder import ABANDONED_SECONDS, OWNER, PREFIX, session_folder
 from sweep.execution.tokens import write_token
 
 LIMIT = 120  # seconds for a step that takes about ten on an idle machine
@@ -25,7 +27,7 @@ import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 import ray  # before the token is set, as a notebook may have done
 from sweep.execution.base import open_executor
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.registry import Choice
 from sweep.spec import Arm, Block, Cell, Compute, Job
 
@@ -114,6 +116,29 @@ def test_ctrl_c_reaches_a_quiet_private_ray_and_leaves_nothing(
     assert _session(study.pid) == []
     assert list(temporary.iterdir()) == []
     assert [path.name for path in home.iterdir()] in ([], [".cache"])  # compiled kernels
+
+
+def test_folders_of_killed_owners_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(session_folder_module, "_LONGEST_BASE", 1000)
+    long_ago = time.time() - 2 * ABANDONED_SECONDS
+    for name, files in {"killed": [OWNER, "token"], "young": [OWNER], "foreign": ["x"]}.items():
+        for file in files:
+            path = tmp_path / f"{PREFIX}{name}" / file
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+            os.utime(path, None if name == "young" else (long_ago, long_ago))
+    with session_folder() as living:
+        os.utime(living / OWNER, (long_ago, long_ago))
+        with session_folder() as other:
+            assert living.is_dir()
+            assert other.is_dir()
+        assert not other.exists()
+    assert not living.exists()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"{PREFIX}young", f"{PREFIX}foreign"}
 
 
 def _session(leader: int) -> list[str]:

@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.registry import Choice
 from sweep.rows import as_kind, axis_values, columns
 from sweep.seeds import stream

@@ -8,7 +8,7 @@ import pytest
 
 import sweep
 from sweep.cli.main import main
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.spec import Job
 from sweep.study.work import CommitRows
 

@@ -20,7 +20,7 @@ import pytest
 import sweep
 from sweep.cli.compose import compose
 from sweep.cli.main import main
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_mirror import Mirror
 from sweep.study.observer import Silent

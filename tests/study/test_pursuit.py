@@ -23,7 +23,8 @@ from sweep.errors import UserError
 from sweep.execution.base import JobSource, Listed, Probe, Work
 from sweep.inference.sequence import sequence
 from sweep.inference.summary import Summary
-from sweep.job import JobFailure, JobReport, JobResult
+from sweep.job import JobResult
+from sweep.job_report import JobFailure, JobReport
 from sweep.report.tables import table_files
 from sweep.rows import axis_values, columns
 from sweep.seeds import stream
