@@ -24,7 +24,7 @@ from sweep.execution.preflight import check_resources, job_resources, places, pr
 from sweep.execution.session import cluster_session, local_session
 from sweep.execution.session_folder import session_folder
 from sweep.execution.source_search import SourceSearcher
-from sweep.execution.trials import JobTrial, Postman
+from sweep.execution.trials import JobTrial, Postman, Unhurried
 from sweep.job_report import JobFailure, JobReport
 from sweep.spec import Compute, Job
 
@@ -183,6 +183,7 @@ class _Tuning:
             param_space=listed,
             tune_config=tune.TuneConfig(
                 search_alg=self._searcher,
+                scheduler=Unhurried(),
                 num_samples=-1 if self._searcher else 1,  # −1: until the searcher says so
                 reuse_actors=True,
                 max_concurrent_trials=self._compute.workers,
