@@ -59,9 +59,6 @@ class Unhurried(tune.schedulers.FIFOScheduler):
     starting for it: while jobs are shorter than a start, no second worker would ever come.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-
     def choose_trial_to_run(self, tune_controller: Any) -> None:
         """No trial out of turn; Tune starts those that wait in their order."""
 
