@@ -77,7 +77,8 @@ class Study:
     """A study in a store of its own, run by one command again and again."""
 
     def __init__(self, store: Path, jobs: int, block: int, address: str | None) -> None:
-        self.store, self.orphans = store, 0
+        self.store = store
+        self.orphans: list[str] = []
         place = ["compute=local"] if address is None else ["compute=cluster"]
         place += [] if address is None else [f"compute.address={address}"]
         self._words = [
@@ -149,12 +150,13 @@ def judged(study: Study, whole: dict[str, str], usual: float, disturbed: Record)
         "missing": len(whole.keys() - found.keys()),
         "double": double_keys(folder),
         "other_bits": sum(whole.get(name) != digest for name, digest in found.items()),
-        "orphans": study.orphans,
+        "orphans": len(study.orphans),
     }
     holds = not any(record.values()) and again <= lost
     timed = usual >= 60 and len(disturbed["kills"]) == 1
     in_time = disturbed["ratio"] <= SLOWER if timed else None
     return {**disturbed, **record, "in_flight": lost, "again": again} | {
+        "orphan_commands": study.orphans,
         "holds": holds,
         "in_time": in_time,
     }

@@ -40,15 +40,16 @@ class Run:
         """Living processes of its session but the command itself."""
         return [pid for pid in session(self.process.pid) if pid != self.process.pid]
 
-    def close(self) -> int:
-        """How many of its processes did not end by themselves; they are ended here."""
+    def close(self) -> list[str]:
+        """The commands of its processes that did not end by themselves; they are ended here."""
         deadline = time.monotonic() + PATIENCE
         while (left := self.others()) and time.monotonic() < deadline:
             time.sleep(0.1)
+        commands = [words_of(pid)[:300] for pid in left]
         for pid in left:
             kill(pid)
         shutil.rmtree(self.temporary, ignore_errors=True)
-        return len(left)
+        return commands
 
 
 def stat_of(pid: int) -> list[str]:

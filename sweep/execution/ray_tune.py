@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from ray import tune
 
@@ -24,7 +24,7 @@ from sweep.execution.preflight import check_resources, job_resources, places, pr
 from sweep.execution.session import cluster_session, local_session
 from sweep.execution.session_folder import session_folder
 from sweep.execution.source_search import SourceSearcher
-from sweep.execution.trials import JobTrial, Postman
+from sweep.execution.trials import JobTrial, Postman, Unhurried
 from sweep.job_report import JobFailure, JobReport
 from sweep.spec import Compute, Job
 
@@ -178,11 +178,13 @@ class _Tuning:
         with_jobs = tune.with_parameters(JobTrial, jobs=self._jobs, work=self._work)
         shape = tune.PlacementGroupFactory([job_resources(self._compute)])
         listed = {"job": tune.grid_search(list(range(len(self._jobs))))} if self._jobs else {}
+        scheduler: Any = Unhurried  # Ray's constructor has no annotations
         return tune.Tuner(
             tune.with_resources(with_jobs, shape),
             param_space=listed,
             tune_config=tune.TuneConfig(
                 search_alg=self._searcher,
+                scheduler=scheduler(),
                 num_samples=-1 if self._searcher else 1,  # −1: until the searcher says so
                 reuse_actors=True,
                 max_concurrent_trials=self._compute.workers,

@@ -52,6 +52,17 @@ class JobTrial(tune.Trainable):
             raise _JobError(reason(error)) from None
 
 
+class Unhurried(tune.schedulers.FIFOScheduler):
+    """Leaves a trial the worker that is starting for it; a free worker takes up a later trial.
+
+    Tune's own order gives the free one to the oldest trial that waits, and drops the one that is
+    starting for it: while jobs are shorter than a start, no second worker would ever come.
+    """
+
+    def choose_trial_to_run(self, tune_controller: Any) -> None:
+        """No trial out of turn; Tune starts those that wait in their order."""
+
+
 class Postman(tune.Callback):
     """Posts each trial's end from inside Tune's loop, and breaks the loop when told to stop.
 

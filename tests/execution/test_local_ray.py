@@ -17,8 +17,12 @@ from pathlib import Path
 import pytest
 
 from sweep.execution import session_folder as session_folder_module
+from sweep.execution.base import open_executor
 from sweep.execution.session_folder import ABANDONED_SECONDS, OWNER, PREFIX, session_folder
 from sweep.execution.tokens import write_token
+from sweep.job_report import JobReport
+from sweep.registry import Choice
+from sweep.spec import Arm, Block, Cell, Compute, Job
 
 LIMIT = 120  # seconds for a step that takes about ten on an idle machine
 
@@ -165,3 +169,20 @@ def test_a_token_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: i
     assert len(path.read_text()) == 64
     with pytest.raises(FileExistsError):
         write_token(path)
+
+
+@pytest.mark.slow  # some starts of a worker long
+def test_short_jobs_reach_every_worker(tmp_path: Path) -> None:
+    """They end faster than a worker starts; no worker may be kept from starting by that."""
+    cell = Cell("c0", {}, *[Choice("any")] * 7, arms=(Arm("plain"),), data_digest="")
+    jobs = [Job(f"job{i}", "s0", 0, cell, Block(i, 1)) for i in range(200)]
+
+    def work(job: Job) -> JobReport:
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(0.3)
+        return JobReport(job.id, "c0", 0, 1, 1, {}, {}, {}, {})
+
+    compute = Compute(name="local", workers=2, memory_per_job_gb=0.1)
+    with open_executor(compute) as executor:
+        assert len(list(executor.run(jobs, work))) == len(jobs)
+    assert len(list(tmp_path.iterdir())) == 2
