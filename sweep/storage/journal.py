@@ -3,7 +3,8 @@
 Every process that runs jobs, or hears of their ends, appends to a file of its own in `.journal/`
 and holds a lock on it while a job runs. The lock ends with its process, however that ends, so a
 job is running exactly if its last line says so and the file is locked; no clock is compared and no
-process number is trusted. Nothing that decides what is done reads it: rows alone do.
+process number is trusted. Nothing that decides what is done reads it: rows alone do. An object
+store has no locks and nothing to append to: there is no journal there.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import TextIO
 
 from sweep.storage.durable import make_folder, writing
 from sweep.storage.layout import Layout
+from sweep.storage.objects import in_store
 
 STARTED, COMMITTED, RAISED, FAILED = "started", "committed", "raised", "failed"
 
@@ -68,12 +70,17 @@ def attempt(layout: Layout, job_id: str) -> Iterator[None]:
 
     Raises `UserError` when the results folder cannot be written: better now than after training.
     """
+    if in_store(layout.root):
+        yield
+        return
     with writing(layout.root):
         make_folder(layout.journal)
         file = _own_file(layout).open("a", encoding="utf-8")
     with file:
-        with suppress(OSError):  # a file system without locks: nothing is ever said to run
-            fcntl.flock(file, fcntl.LOCK_EX)
+        # Without locks nothing is ever said to run. One that is held is held by a run around this
+        # one in the same process.
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         with writing(layout.root):
             _append(file, job_id, STARTED)
         event = RAISED
@@ -87,6 +94,8 @@ def attempt(layout: Layout, job_id: str) -> Iterator[None]:
 
 def note_failure(layout: Layout, job_id: str, reason: str) -> None:
     """Keep why a job failed for good, for `read_journal`; `UserError` if it cannot be written."""
+    if in_store(layout.root):
+        return
     with writing(layout.root):
         make_folder(layout.journal)
         with _own_file(layout).open("a", encoding="utf-8") as file:
@@ -97,6 +106,8 @@ def read_journal(layout: Layout) -> Journal:
     """What the journal says now; empty where there is none. Writes nothing."""
     entries: list[Entry] = []
     running: dict[str, Entry] = {}
+    if in_store(layout.root):
+        return Journal((), {})
     for path in sorted(layout.journal.glob("*.jsonl")):
         # Looked at before it is read: a job that ends in between is no longer said to run.
         held = _held(path)

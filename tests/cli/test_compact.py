@@ -49,7 +49,7 @@ def test_a_merged_study_is_finished_agrees_and_grows(tmp_path: Path, capsys) -> 
 
     sweep.run([*words, "seeds.count=10"])
     assert len(list((folder / "rows").iterdir())) == 3
-    assert (status(folder).done, verify(folder, 5).agrees) == (5, True)
+    assert (len(status(folder).done), verify(folder, 5).agrees) == (5, True)
     assert main(["compact", str(folder)]) == 0
     assert main(["compact", str(folder)]) == 0
     assert "2 row files, nothing to merge" in capsys.readouterr().out
