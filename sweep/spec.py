@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sweep.batch import Batch
 from sweep.errors import UserError, unknown
 from sweep.lambdas import LAWS
 from sweep.registry import Choice, require
@@ -227,7 +228,8 @@ class Compute:
     """Where and how jobs run. Never changes a row.
 
     `block_size` null: chosen when planning. `workers` null: as many as there are processors.
-    `device` is decided by the first run of a study and kept in its study.json.
+    `device` is decided by the first run of a study and kept in its study.json. `insecure` accepts
+    a cluster that answers without a token; `batch` is what `sweep submit` asks for.
     """
 
     name: Literal["serial", "local", "cluster"] = "local"
@@ -239,6 +241,8 @@ class Compute:
     memory_per_job_gb: float = 1.0
     retries: int = 3
     device: Literal["cpu", "cuda"] = "cpu"
+    insecure: bool = False
+    batch: Batch = field(default_factory=Batch)
 
     def __post_init__(self) -> None:
         for key in ("workers", "block_size"):
