@@ -22,7 +22,7 @@ from sweep.errors import UserError
 from sweep.execution.environment import environment
 from sweep.execution.interrupts import own_sigterm, uninterrupted
 from sweep.execution.loopback import is_loopback
-from sweep.execution.tokens import own_token
+from sweep.execution.tokens import own_token, read_settings_again
 
 REACH_SECONDS = 5.0  # a head node in the same building answers within milliseconds
 CONNECT_SECONDS = 30.0  # Ray itself gives up a wrong token after 20, a wrong server after minutes
@@ -59,7 +59,12 @@ def local_session(workers: int | None) -> Iterator[None]:
     """
     _refuse_connected()
     folder = Path(tempfile.mkdtemp(prefix="sweep-", dir=_short_folder()))
-    inherited = {"RAY_ADDRESS": None, "RAY_JOB_CONFIG_JSON_ENV_VAR": None, **_WORKER_ENV}
+    inherited = {
+        "RAY_ADDRESS": None,
+        "RAY_JOB_CONFIG_JSON_ENV_VAR": None,
+        "RAY_enable_metrics_collection": "0",  # its page for Prometheus asks nobody for a token
+        **_WORKER_ENV,
+    }
     try:
         with own_token(folder / "token"), environment(inherited):
             try:
@@ -90,6 +95,7 @@ def cluster_session(address: str | None, insecure: bool = False) -> Iterator[Non
     no such Ray, it refuses us, or (unless `insecure`) it takes anybody who can reach it.
     """
     _refuse_connected()
+    read_settings_again()
     where = address or "auto"
     if where == "auto":
         where = os.environ.get("RAY_ADDRESS") or "auto"

@@ -53,6 +53,6 @@ def read_settings_again() -> None:
     It reads them once, when it is first imported or used; without this a process that has imported
     Ray before would talk without a token to servers that ask for one.
     """
-    raylet: Any = _raylet  # compiled, and its stub leaves these out
+    raylet: Any = _raylet  # native code, whose stub leaves these out
     raylet.Config.initialize("")
     raylet.AuthenticationTokenLoader.instance().reset_cache()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -51,6 +52,12 @@ _PHASES = {
 _DETAIL_LENGTH = 200
 # The client takes these two over what it is given.
 _OVERRULING: dict[str, str | None] = {"RAY_API_SERVER_ADDRESS": None, "RAY_ADDRESS": None}
+# Each says what it uploads.
+_CHATTY = (
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+    "ray._private.runtime_env.packaging",
+)
 
 T = TypeVar("T")
 
@@ -114,12 +121,12 @@ class RayJobs:
             yield self._ask(lambda: str(self._client().get_job_logs(submission.id)))
             return
         lines = self._ask(lambda: self._client().tail_job_logs(submission.id))
-        loop = asyncio.new_event_loop()
         try:
-            while (text := loop.run_until_complete(_next(lines))) is not None:
-                yield text
-        finally:
-            loop.close()
+            with asyncio.Runner() as runner:  # which closes the connection on Ctrl-C, too
+                while (text := runner.run(_next(lines))) is not None:
+                    yield text
+        except (RuntimeError, OSError) as error:
+            raise self._unreachable(error) from error
 
     def cancel(self, submission: Submission) -> None:
         """Ask Ray to stop the driver; it is interrupted, and killed when it takes too long."""
@@ -148,6 +155,8 @@ class RayJobs:
     def _client(self) -> JobSubmissionClient:
         if self._opened is None:
             read_settings_again()
+            for name in _CHATTY:
+                logging.getLogger(name).setLevel(logging.WARNING)
             with environment(_OVERRULING):
                 self._opened = JobSubmissionClient(self._address)
         return self._opened

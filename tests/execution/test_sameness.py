@@ -58,6 +58,7 @@ def test_the_hash_is_of_the_sources_and_of_nothing_else(
     assert hashed() == ours
     (copy / "conf").mkdir()
     (copy / "conf" / "mine.yaml").touch()
+    (copy / "__pycache__").mkdir(exist_ok=True)
     (copy / "__pycache__" / "x.pyc").touch()
     assert hashed() == ours
     with (copy / "rows.py").open("a") as source:
