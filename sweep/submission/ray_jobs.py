@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shlex
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -240,7 +241,10 @@ def _state(found: JobDetails) -> State:
 
 
 async def _next(lines: AsyncIterator[str]) -> str | None:
-    return await anext(lines, None)
+    with warnings.catch_warnings():
+        # Ray opens its connection in a way that newer aiohttp frowns upon.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return await anext(lines, None)
 
 
 def _checked(address: str) -> str:

@@ -155,7 +155,7 @@ def open_job_server(nodes: list[str]) -> Iterator[str]:
             """Nothing."""
 
     with http.server.HTTPServer(("127.0.0.1", 0), Open) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
