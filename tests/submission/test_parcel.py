@@ -22,10 +22,10 @@ from sweep.execution.sameness import installation
 from sweep.registry import build
 from sweep.spec import Compute
 from sweep.study.resolve import resolve
-from sweep.submission import records
-from sweep.submission.base import Phase, State, Submission, judged
+from sweep.submission import base, records
+from sweep.submission.base import Phase, State, Submission, judged, wait
 from sweep.submission.credentials import refuse_credentials
-from sweep.submission.marker import marker_file, read_marker, write_marker
+from sweep.submission.marker import latest_attempt, marker_file, read_marker, write_marker
 from sweep.submission.parcel import COMPOSED, MANIFEST, packed, read_composed
 
 SECRET = "hunter2-hunter2"
@@ -209,6 +209,35 @@ def test_the_marker_decides_how_it_ended(
 def test_results_that_cannot_be_seen_from_here_leave_the_cluster_its_word(tmp_path: Path) -> None:
     given = replace(GIVEN, results=str(tmp_path / "there"))
     assert judged(State(Phase.SUCCEEDED), given).status == 0
+
+
+def test_attempts_are_counted_by_their_markers(tmp_path: Path) -> None:
+    assert latest_attempt(tmp_path / "none", "0123456789ab") == 0
+    for job in ("sweep-0123456789ab-2", "sweep-0123456789ab-10", "sweep-ba9876543210-30", "odd-7"):
+        write_marker(marker_file(tmp_path, job), 0, "mine")
+    assert latest_attempt(tmp_path, "0123456789ab") == 10
+
+
+class Flaky:
+    """A submitter that answers every third time."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def state(self, submission: Submission) -> State:
+        self.asked += 1
+        if self.asked % 3:
+            raise UserError("nobody answers")
+        return State(Phase.RUNNING if self.asked < 9 else Phase.SUCCEEDED)
+
+
+def test_waiting_outlasts_a_network_that_fails_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    submitter: Any = Flaky()
+    assert wait(submitter, GIVEN, poll=0.0).phase is Phase.SUCCEEDED
+    assert submitter.asked == 9
+    monkeypatch.setattr(base, "PATIENCE_SECONDS", 0.0)
+    with pytest.raises(UserError, match="nobody answers"):
+        wait(submitter, GIVEN, poll=0.01)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"exit_status": "x"}', "[]"])

@@ -62,7 +62,7 @@ def seeds_on_disk(results: str) -> list[int]:
 
 
 def test_a_study_is_submitted_followed_and_waited_for(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], head: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*words, "seeds.count=4", "compute.block_size=2", "--wait"]) == 0
     found = submitted(tmp_path)
@@ -75,7 +75,13 @@ def test_a_study_is_submitted_followed_and_waited_for(
     assert (marker.exit_status, marker.study) == (0, found.label)
 
     assert main(["logs", "--follow", found.label]) == 0
-    assert "(16 rows)" in capsys.readouterr().out
+    logged = capsys.readouterr().out
+    assert "(16 rows)" in logged
+    secret = head.token.read_text()
+    written = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(written) > 10
+    assert not any(secret.encode() in content for content in (*written, logged.encode()))
+
     assert main(["status", found.results]) == 0
     printed = capsys.readouterr().out
     assert "state    succeeded" in printed
@@ -148,7 +154,7 @@ def refused_beside(
         patch.setenv("XDG_STATE_HOME", str(other))
         assert main(words) == 2
         assert f"runs already as {running.id}" in capsys.readouterr().err
-        patch.setattr(RayJobs, "_next_attempt", lambda self, study_id: 1)
+        patch.setattr(RayJobs, "_latest_attempt", lambda self, study_id: 0)
         assert main(words) == 2
         assert f"runs already as {running.id}" in capsys.readouterr().err
 
