@@ -140,7 +140,17 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
         return value
     if hint is Choice:
         return Choice.parse(value, where)
+    if dataclasses.is_dataclass(hint):
+        return _coerce_settings(value, hint, where)
     return _coerce_scalar(value, hint, where)
+
+
+def _coerce_settings(value: Any, entry: Any, where: str) -> Any:
+    if isinstance(value, entry):
+        return value
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} is {value!r}: a mapping of settings is accepted.")
+    return build(entry, value, where)
 
 
 def _coerce_union(value: Any, options: tuple[Any, ...], where: str) -> Any:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from sweep.batch import Batch
 from sweep.errors import UserError, unknown
 from sweep.lambdas import LAWS
 from sweep.registry import Choice, require
@@ -233,6 +234,8 @@ class Compute:
     `block_size` null: chosen when planning. `workers` null: as many as there are processors.
     `device` is decided by the first run of a study and kept in its study.json. A job that runs for
     longer than `seconds_per_job` fails, unless it runs in the study's own process (serial).
+    `insecure` accepts a cluster that answers without a token; `batch` is what `sweep submit` asks
+    for.
     """
 
     name: Literal["serial", "local", "cluster"] = "local"
@@ -245,6 +248,8 @@ class Compute:
     retries: int = 3
     seconds_per_job: float = SECONDS_PER_JOB
     device: Literal["cpu", "cuda"] = "cpu"
+    insecure: bool = False
+    batch: Batch = field(default_factory=Batch)
 
     def __post_init__(self) -> None:
         for key in ("workers", "block_size"):

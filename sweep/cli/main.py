@@ -7,14 +7,13 @@ that needs it, so that help and refusals are quick.
 
 from __future__ import annotations
 
-import argparse
 import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
 
+from sweep.cli.words import Parser, folders_asked, study_words
 from sweep.errors import CheckError, UserError, redacted, unknown
 
 USAGE = """\
@@ -30,21 +29,14 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
   sweep compact RESULTS      merge small row files into few large ones, each row exactly once
   sweep controls             judge points of known truth; truth against verdict in one table
   sweep claims [STUDY…]      run the studies that state a claim; which of the claims hold
+  sweep submit --to PLACE    send a study to a cluster: ray, slurm or kuberay
+  sweep logs TARGET          what a submitted study has printed; --follow until it has ended
+  sweep cancel TARGET        end a submitted study; what it finished stays
 
 'sweep run --help' lists what can be chosen. Exit status: 0 complete, 1 a check found a difference
 or a job failed for good, 2 bad input, 130 interrupted (the same command resumes)."""
 
 INTERRUPTED = "sweep: interrupted; what was finished is on disk, and the same command resumes."
-
-
-class _Parser(argparse.ArgumentParser):
-    """argparse whose errors are `UserError`s, and which never guesses an abbreviated option."""
-
-    def __init__(self, command: str) -> None:
-        super().__init__(prog=f"sweep {command}", add_help=False, allow_abbrev=False)
-
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{self.prog}: {message}; see '{self.prog} --help'.")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -84,13 +76,32 @@ def _dispatch(words: list[str]) -> int:
 
 
 def _run(words: list[str]) -> int:
-    """`sweep run`: the whole study."""
-    asked = _study_words("run", words)
-    if asked is None:
-        return 0
-    from sweep.cli.compose import compose
+    """`sweep run`: the whole study; on a cluster from a parcel, with a marker at its end."""
+    parser = Parser("run")
+    parser.add_argument("--composed", type=Path)
+    parser.add_argument("--marker", type=Path)
+    found, rest = parser.parse_known_args(words)
+    if found.composed is None and found.marker is None:
+        return _run_study(rest)
+    from sweep.cli.submit import marking
 
-    composed = compose(*asked)  # refuses what it can before torch is imported,
+    with marking(found.marker) as statuses:
+        statuses.append(_run_study(rest, found.composed))
+    return statuses[-1]
+
+
+def _run_study(words: list[str], parcel: Path | None = None) -> int:
+    if parcel is not None:
+        from sweep.cli.submit import given_composed
+
+        composed = given_composed(parcel, words)
+    else:
+        asked = study_words("run", words)
+        if asked is None:
+            return 0
+        from sweep.cli.compose import compose
+
+        composed = compose(*asked)  # refuses what it can before torch is imported,
     from sweep.study.resolve import resolve
 
     typed = resolve(composed)  # and the rest before anything heavier
@@ -104,7 +115,7 @@ def _run(words: list[str]) -> int:
 
 def _plan(words: list[str]) -> int:
     """`sweep plan`: what a run would do."""
-    asked = _study_words("plan", words)
+    asked = study_words("plan", words)
     if asked is None:
         return 0
     from sweep.cli.compose import compose
@@ -122,24 +133,27 @@ def _plan(words: list[str]) -> int:
 
 def _status(words: list[str]) -> int:
     """`sweep status`: from disk alone."""
-    folders = _folders("status", words, "done, running, failed and missing jobs, and verdicts")
+    folders = folders_asked("status", words, "done, running, failed and missing jobs, and verdicts")
     if not folders:
         return 0
     from sweep.cli.plan_view import show_status
+    from sweep.cli.submit import show_submission
     from sweep.study.status import status
 
-    for folder in folders:
-        show_status(status(folder))
+    for target in folders:
+        folder = show_submission(target)
+        if folder is not None:
+            show_status(status(folder))
     return 0
 
 
 def _report(words: list[str]) -> int:
     """`sweep report`: from rows alone; several folders are compared too."""
-    parser = _Parser("report")
+    parser = Parser("report")
     parser.add_argument("--out", type=Path)
     found, rest = parser.parse_known_args(words)
     does = "summaries, figures and page again, and of several one page that compares, at --out FILE"
-    folders = _folders("report", rest, does)
+    folders = folders_asked("report", rest, does)
     if not folders:
         return 0
     from sweep.study.comparison import report
@@ -151,14 +165,14 @@ def _report(words: list[str]) -> int:
 
 def _replay(words: list[str]) -> int:
     """`sweep replay`: one member, alone."""
-    parser = _Parser("replay")
+    parser = Parser("replay")
     for name in ("--arm", "--cell"):
         parser.add_argument(name)
     for name in ("--seed", "--draw"):
         parser.add_argument(name, type=int)
     found, rest = parser.parse_known_args(words)
     does = "train one member alone: --arm A --seed N [--cell C] [--draw K]"
-    folders = _folders("replay", rest, does)
+    folders = folders_asked("replay", rest, does)
     if not folders:
         return 0
     if len(folders) > 1 or found.arm is None or found.seed is None:
@@ -176,10 +190,12 @@ def _replay(words: list[str]) -> int:
 
 def _verify(words: list[str]) -> int:
     """`sweep verify`: files and rows, by the second route."""
-    parser = _Parser("verify")
+    parser = Parser("verify")
     parser.add_argument("--sample", type=int)
     found, rest = parser.parse_known_args(words)
-    folders = _folders("verify", rest, "check every file and judge the rows again, or --sample N")
+    folders = folders_asked(
+        "verify", rest, "check every file and judge the rows again, or --sample N"
+    )
     if not folders:
         return 0
     from sweep.cli.verify_view import show_verification
@@ -199,7 +215,7 @@ def _sync_mlflow(words: list[str]) -> int:
 
     words, uri = split_words(words)
     does = "add to MLflow what it lacks, or to another server with tracking.uri=ADDRESS"
-    folders = _folders("sync-mlflow", words, does)
+    folders = folders_asked("sync-mlflow", words, does)
     if not folders:
         return 0
     from sweep.study.sync import sync_mlflow
@@ -211,7 +227,8 @@ def _sync_mlflow(words: list[str]) -> int:
 
 def _compact(words: list[str]) -> int:
     """`sweep compact`: fewer and larger row files."""
-    folders = _folders("compact", words, "merge small row files; safe at any time, also repeated")
+    does = "merge small row files; safe at any time, also repeated"
+    folders = folders_asked("compact", words, does)
     if not folders:
         return 0
     from sweep.cli.compact_view import show_compaction
@@ -225,7 +242,7 @@ def _compact(words: list[str]) -> int:
 
 def _controls(words: list[str]) -> int:
     """`sweep controls`: the judge, judged."""
-    parser = _Parser("controls")
+    parser = Parser("controls")
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--workers", type=int, default=2)
@@ -247,7 +264,7 @@ def _controls(words: list[str]) -> int:
 
 def _claims(words: list[str]) -> int:
     """`sweep claims`: every study that states a claim, and whether it holds."""
-    parser = _Parser("claims")
+    parser = Parser("claims")
     parser.add_argument("--help", "-h", action="store_true")
     parser.add_argument("--seeds")
     parser.add_argument("--full", action="store_true")
@@ -273,44 +290,25 @@ def _claims(words: list[str]) -> int:
     return 1 if show_answers(asked, table=table) else 0
 
 
-def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None] | None:
-    """Overrides and config folder of `run` and `plan`; None when help or config was printed."""
-    parser = _Parser(command)
-    parser.add_argument("--help", "-h", action="store_true")
-    parser.add_argument("--cfg", "-c")
-    parser.add_argument("--config-dir", type=Path)
-    found, overrides = parser.parse_known_args(words)
-    if found.help:
-        from sweep.cli.help_text import study_help
+def _submit(words: list[str]) -> int:
+    """`sweep submit`: a study to a cluster."""
+    from sweep.cli.submit import submit
 
-        print(study_help(command, found.config_dir))
-        return None
-    if found.cfg is not None:
-        if found.cfg != "job":
-            raise UserError(f"--cfg '{found.cfg}' is unknown: accepted is job.")
-        from sweep.cli.compose import composed_yaml
-
-        print(composed_yaml(overrides, found.config_dir), end="")
-        return None
-    return overrides, found.config_dir
+    return submit(words)
 
 
-def _folders(command: str, words: list[str], does: str) -> list[str]:
-    """The results folders asked for; none when help was printed."""
-    parser = _Parser(command)
-    parser.add_argument("results", nargs="*")  # a path or a URL
-    parser.add_argument("--help", "-h", action="store_true")
-    found = parser.parse_args(words)
-    if found.help:
-        print(f"sweep {command} RESULTS…: {does}. RESULTS is a folder that 'sweep run' made.")
-        return []
-    if not found.results:
-        raise UserError(
-            f"sweep {command} needs the results folder of a run, for example"
-            f" 'sweep {command} results/default-0123456789ab'."
-        )
-    folders: list[str] = found.results
-    return folders
+def _logs(words: list[str]) -> int:
+    """`sweep logs`: what a submitted study has printed."""
+    from sweep.cli.submit import logs
+
+    return logs(words)
+
+
+def _cancel(words: list[str]) -> int:
+    """`sweep cancel`: the end of a submitted study."""
+    from sweep.cli.submit import cancel
+
+    return cancel(words)
 
 
 COMMANDS: dict[str, Callable[[list[str]], int]] = {
@@ -324,6 +322,9 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "compact": _compact,
     "controls": _controls,
     "claims": _claims,
+    "submit": _submit,
+    "logs": _logs,
+    "cancel": _cancel,
 }
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from sweep.errors import UserError
 from sweep.execution.base import Probe, reason
+from sweep.execution.sameness import Installation, installation
 from sweep.spec import Compute
 
 PROBE_SECONDS = 120.0  # a cold worker on a network disk takes tens of seconds to import
@@ -54,15 +56,17 @@ def places(compute: Compute) -> int:
 def probe_nodes(probe: Probe | None) -> None:
     """Call `probe` on every living node; `UserError` names the first one where it fails.
 
-    Without a probe this still shows that each node starts a worker that can import this package.
+    Without a probe this still shows that each node starts a worker that can import this package,
+    and that its code and libraries are the driver's.
     """
     check = ray.remote(num_cpus=0, max_retries=0)(_call)
+    ours, here = installation(), f"the driver's machine {socket.gethostname()}"
     started = [
         (
             node,
             check.options(
                 scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(probe),
+            ).remote(probe, ours, here),
         )
         for node in _nodes()
     ]
@@ -75,14 +79,15 @@ def probe_nodes(probe: Probe | None) -> None:
             raise UserError(f"Node {_name(node)} cannot run jobs of this study: {problem}")
 
 
-def _call(probe: Probe | None) -> str:
-    """Empty when the probe passes, else its reason: exceptions may not survive the way back."""
+def _call(probe: Probe | None, ours: Installation, here: str) -> str:
+    """Empty when the place will do, else the reason: exceptions may not survive the way back."""
     try:
-        if probe is not None:
+        problem = ours.difference(installation(), here, "this node")
+        if not problem and probe is not None:
             probe()
     except Exception as error:
         return reason(error)
-    return ""
+    return problem and f"{problem}, and rows must not depend on where they are made."
 
 
 def _nodes() -> list[dict[str, Any]]:

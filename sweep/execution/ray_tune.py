@@ -95,7 +95,7 @@ class RayExecutor:
             stack.enter_context(local_session(self._compute.workers))
             check_resources(self._compute)
         else:
-            stack.enter_context(cluster_session(self._compute.address))
+            stack.enter_context(cluster_session(self._compute.address, self._compute.insecure))
             check_resources(self._compute)
             probe_nodes(self._probe)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -16,8 +17,9 @@ import ray
 from sweep.errors import UserError
 from sweep.execution.environment import environment
 from sweep.execution.interrupts import own_sigterm, uninterrupted
+from sweep.execution.loopback import is_loopback
 from sweep.execution.session_folder import session_folder
-from sweep.execution.tokens import own_token
+from sweep.execution.tokens import own_token, read_settings_again
 
 REACH_SECONDS = 5.0  # a head node in the same building answers within milliseconds
 CONNECT_SECONDS = 30.0  # Ray itself gives up a wrong token after 20, a wrong server after minutes
@@ -49,7 +51,12 @@ def local_session(workers: int | None) -> Iterator[None]:
     connected to a Ray, because Ray allows one connection per process.
     """
     _refuse_connected()
-    inherited = {"RAY_ADDRESS": None, "RAY_JOB_CONFIG_JSON_ENV_VAR": None, **_WORKER_ENV}
+    inherited = {
+        "RAY_ADDRESS": None,
+        "RAY_JOB_CONFIG_JSON_ENV_VAR": None,
+        "RAY_enable_metrics_collection": "0",  # its page for Prometheus asks nobody for a token
+        **_WORKER_ENV,
+    }
     with (
         session_folder() as folder,
         own_token(folder / "token"),
@@ -72,20 +79,27 @@ def local_session(workers: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def cluster_session(address: str | None) -> Iterator[None]:
+def cluster_session(address: str | None, insecure: bool = False) -> Iterator[None]:
     """A connection to a running Ray; leaving disconnects and leaves the cluster as it was.
 
     `address` is host:port of the head, or 'auto' (also None) for the Ray on this machine or in
     `RAY_ADDRESS`. Authentication is the user's own `RAY_AUTH_*`. Raises `UserError` when there is
-    no such Ray or it refuses us.
+    no such Ray, it refuses us, or (unless `insecure`) it takes anybody who can reach it.
     """
     _refuse_connected()
+    read_settings_again()
     where = address or "auto"
     if where == "auto":
         where = os.environ.get("RAY_ADDRESS") or "auto"
     if where != "auto":
         _check_reachable(where)
-    _check_connects(where)
+    head = _check_connects(where)
+    if head.open and not insecure and not is_loopback(head.host):
+        raise UserError(
+            f"Ray at {head.host} answers without a token, so whoever reaches that machine can run"
+            " code there as you: start it with RAY_AUTH_MODE=token, or accept that with"
+            " compute.insecure=true."
+        )
     with own_sigterm():
         ray.init(address=where, **_QUIET)
     try:
@@ -126,20 +140,42 @@ def _check_reachable(address: str) -> None:
 
 
 # The same call as ours, with every error it is based on: Ray hides a refused token behind others.
+# Then once more without a token, to the address that the head itself goes by.
 _CONNECT = """
-import logging, sys, ray
+import logging, os, sys, ray
+from ray import _raylet
 try:
     ray.init(sys.argv[1], log_to_driver=False, logging_level=logging.CRITICAL)
+    head = ray.get_runtime_context().gcs_address
+    ray.shutdown()
 except Exception as error:
     while error is not None:
         print(type(error).__name__ + ":", str(error))
         error = error.__cause__ or error.__context__
     sys.exit(1)
+for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+    os.environ.pop(name, None)
+os.environ["RAY_AUTH_MODE"] = "disabled"
+_raylet.Config.initialize("")
+_raylet.AuthenticationTokenLoader.instance().reset_cache()
+try:
+    _raylet.GcsClient(address=head).get_all_node_info(timeout=5)
+    print("open", head)
+except Exception as error:
+    print("closed", head)
 """
 
 
-def _check_connects(where: str) -> None:
-    """Refuse what does not take us in.
+@dataclass(frozen=True)
+class _Head:
+    """The head of a cluster: its host as it calls itself, and whether it asks for no token."""
+
+    host: str
+    open: bool
+
+
+def _check_connects(where: str) -> _Head:
+    """The head that takes us in; refuses what does not.
 
     It is tried in a child process: Ray retries for minutes, and only a process can be stopped in
     the middle of that.
@@ -155,7 +191,8 @@ def _check_connects(where: str) -> None:
             f"{CONNECT_SECONDS:g} s."
         ) from None
     if tried.returncode == 0:
-        return
+        kind, head = tried.stdout.split()[-2:]
+        return _Head(head.rpartition(":")[0].strip("[]"), kind == "open")
     if "InvalidAuthToken" in tried.stdout + tried.stderr:
         raise UserError(
             f"compute.address '{where}' refuses our token: set RAY_AUTH_MODE=token and "

@@ -41,15 +41,18 @@ def own_token(path: Path) -> Iterator[None]:
     }
     try:
         with environment(settings):
-            _reload()
+            read_settings_again()
             yield
     finally:
-        _reload()
+        read_settings_again()
 
 
-def _reload() -> None:
-    # Ray reads both once, when it is first imported or used; without this a process that has
-    # imported Ray before would talk without a token to servers that ask for one.
-    raylet: Any = _raylet  # compiled, and its stub leaves these out
+def read_settings_again() -> None:
+    """Make Ray look at `RAY_AUTH_*` once more.
+
+    It reads them once, when it is first imported or used; without this a process that has imported
+    Ray before would talk without a token to servers that ask for one.
+    """
+    raylet: Any = _raylet  # native code, whose stub leaves these out
     raylet.Config.initialize("")
     raylet.AuthenticationTokenLoader.instance().reset_cache()

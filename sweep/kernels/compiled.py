@@ -6,7 +6,8 @@ has one thread; executors give the parallelism).
 numba looks only at a function's own file to decide whether its machine code is still good, not at
 the files of the functions it calls. So the cache lies in a folder named after the sources of all
 kernels: changed code never meets old machine code. A cache is a convenience: one that is damaged
-or full costs a compilation, never a run.
+or full costs a compilation, never a run. Below that folder only a source's place in the package
+counts, not where the package lies: a cluster unpacks it anew for every submission.
 
 numba tells functions of one name and signature apart by a number that counts up from 1 in every
 process. Two processes can give one number to two functions, and a third that loads both from disk
@@ -18,6 +19,7 @@ from __future__ import annotations
 
 import atexit
 import hashlib
+import inspect
 import os
 import pickle
 import secrets
@@ -26,6 +28,7 @@ import tempfile
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -36,6 +39,8 @@ from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 # Folders all of whose code may end up inside a kernel.
 BOUND = ("formulas", "kernels", "fused")
+
+_PACKAGE = Path(__file__).parents[1]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,6 +85,11 @@ FunctionIdentity._unique_ids = _unique
 DAMAGED = (pickle.UnpicklingError, EOFError, ValueError, KeyError, IndexError, AttributeError)
 
 
+@cache
+def _digest(source: Path) -> str:
+    return hashlib.sha256(source.read_bytes()).hexdigest()
+
+
 class _OwnFiles(IndexDataCacheFile):
     """Files of machine code under names of their own.
 
@@ -95,10 +105,15 @@ class ForgivingCache(FunctionCache):
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
-        locator = self._impl.locator
-        self._cache_file = _OwnFiles(
-            self._cache_path, self._impl.filename_base, locator.get_source_stamp()
-        )
+        source = Path(inspect.getfile(function))
+        stamp = self._impl.locator.get_source_stamp()
+        if source.is_relative_to(_PACKAGE):
+            folder = Path(str(numba.config.CACHE_DIR))  # type: ignore[attr-defined]  # made at run time
+            folder /= source.parent.relative_to(_PACKAGE)
+            with suppress(OSError):
+                folder.mkdir(parents=True, exist_ok=True)
+            self._cache_path, stamp = str(folder), _digest(source)
+        self._cache_file = _OwnFiles(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """The machine code of a signature, or None; damaged files are forgotten."""

@@ -17,8 +17,9 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
 from sweep.errors import UserError
-from sweep.execution import session
+from sweep.execution import preflight, session
 from sweep.execution.base import open_executor
+from sweep.execution.sameness import installation
 from sweep.job_report import JobReport
 from sweep.spec import Compute, Job
 
@@ -34,7 +35,10 @@ def joined() -> Iterator[Compute]:
         try:
             for _ in range(2):
                 cluster.add_node(num_cpus=1, num_gpus=1, object_store_memory=100 * 2**20)
-            yield Compute(name="cluster", address=cluster.address, workers=1, memory_per_job_gb=0.1)
+            address = cluster.address
+            yield Compute(
+                name="cluster", address=address, workers=1, memory_per_job_gb=0.1, insecure=True
+            )
         finally:
             cluster.shutdown()
 
@@ -71,6 +75,26 @@ def test_a_node_that_fails_the_probe_is_named(joined: Compute) -> None:
     with (
         pytest.raises(UserError, match=rf"^Node {socket.gethostname()} .*Error: results"),
         open_executor(joined, probe),
+    ):
+        pass
+
+
+def test_a_node_with_other_code_is_named(joined: Compute, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver is made to differ, which to the nodes looks as if they did."""
+    ours = installation()
+    monkeypatch.setattr(preflight, "installation", lambda: replace(ours, code="0" * 64))
+    words = f"hash 000000000000 on the driver.* but {ours.code[:12]} on this node"
+    with (
+        pytest.raises(UserError, match=f"^Node {socket.gethostname()} .*{words}"),
+        open_executor(joined),
+    ):
+        pass
+
+
+def test_a_cluster_that_asks_for_no_token_is_refused(joined: Compute) -> None:
+    with (
+        pytest.raises(UserError, match=r"answers without a token.*compute\.insecure=true"),
+        open_executor(replace(joined, insecure=False)),
     ):
         pass
 

@@ -1,0 +1,96 @@
+"""Which submissions this user has made: one small private file per study, never a credential."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+import typing
+from pathlib import Path
+
+from sweep.errors import UserError
+from sweep.storage.durable import replace
+from sweep.storage.layout import Layout
+from sweep.submission.base import Submission, To
+
+_STUDY_ID = re.compile(r"(?:.*-)?([0-9a-f]{12})")
+
+
+def records_folder() -> Path:
+    """The user's state folder for submissions; nothing is created."""
+    home = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(home).expanduser() / "sweep" / "submissions"
+
+
+def prepare() -> Path:
+    """The user's state folder, made and closed to others; `UserError` if it cannot be written.
+
+    Called before a submission, which must not be forgotten once it is under way.
+    """
+    folder = records_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"'{folder}' is read-only")
+    except OSError as error:
+        raise UserError(
+            f"Submissions are remembered in '{folder}', which cannot be written ({error}): set"
+            " XDG_STATE_HOME to a folder that can."
+        ) from error
+    return folder
+
+
+def keep(submission: Submission) -> Path:
+    """The file that now holds this submission, the latest of its study; only its owner reads it."""
+    path = prepare() / f"{submission.study_id}.json"
+    # The folder is closed to others before the file appears in it.
+    replace(path, (json.dumps(dataclasses.asdict(submission), indent=2) + "\n").encode())
+    path.chmod(0o600)
+    return path
+
+
+def find(target: str | Path) -> Submission | None:
+    """The latest submission of a study, by its id, its `<name>-<id>` or its results folder.
+
+    None when this user has submitted no such study, or when `target` is another folder of it;
+    `UserError` when the record is damaged.
+    """
+    root = Layout.at(target).root
+    matched = _STUDY_ID.fullmatch(root.name)
+    if matched is None:
+        return None
+    path = records_folder() / f"{matched[1]}.json"
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    found = _parse(path, text)
+    if root.name not in (found.study_id, found.label):
+        return None
+    elsewhere = root.is_dir() and root.resolve() != Path(found.results).resolve()
+    return None if elsewhere else found
+
+
+def require(target: str | Path) -> Submission:
+    """The latest submission of a study; `UserError` when this user has made none."""
+    found = find(target)
+    if found is None:
+        raise UserError(
+            f"'{target}' is no study that you submitted from here: the results folder, the study's"
+            " id or name-id is accepted."
+        )
+    return found
+
+
+def _parse(path: Path, text: str) -> Submission:
+    try:
+        found = Submission(**json.loads(text))
+        if found.to not in typing.get_args(To):
+            raise ValueError(f"'{found.to}' is no place to submit to")
+    except (ValueError, TypeError) as error:
+        raise UserError(
+            f"'{path}' is damaged ({error}): remove it; the study itself is not harmed."
+        ) from error
+    return found
