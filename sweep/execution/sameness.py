@@ -39,6 +39,7 @@ class Installation:
                 f"sweep's code has hash {self.code[:_SHOWN]} on {here} but "
                 f"{other.code[:_SHOWN]} on {there}"
             )
+        pairs: list[tuple[str, str | None, str | None]]
         pairs = [("python", _minor(self.python), _minor(other.python))]
         pairs += [(name, self.packages[name], other.packages.get(name)) for name in self.packages]
         for name, ours, theirs in pairs:

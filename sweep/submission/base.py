@@ -13,6 +13,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from sweep.errors import UserError
 from sweep.spec import Compute
 from sweep.storage.layout import Layout
 from sweep.submission.marker import marker_file, read_marker
@@ -20,6 +21,7 @@ from sweep.submission.marker import marker_file, read_marker
 To = Literal["ray", "slurm", "kuberay"]
 
 POLL_SECONDS = 2.0  # between two questions to a cluster's head
+PATIENCE_SECONDS = 600.0  # without an answer while somebody waits
 
 
 @dataclass(frozen=True)
@@ -195,7 +197,20 @@ def judged(asked: State, submission: Submission) -> State:
 
 
 def wait(submitter: Submitter, submission: Submission, poll: float = POLL_SECONDS) -> State:
-    """The state it ends in; `poll` is in seconds."""
-    while not (state := submitter.state(submission)).ended:
+    """The state it ends in; `poll` is in seconds.
+
+    A cluster that does not answer for a while is asked again: a network that fails for a minute
+    says nothing about the run. Raises what the submitter raises when that lasts too long.
+    """
+    answered = time.monotonic()
+    while True:
+        try:
+            state = submitter.state(submission)
+        except UserError:
+            if time.monotonic() - answered > PATIENCE_SECONDS:
+                raise
+        else:
+            answered = time.monotonic()
+            if state.ended:
+                return state
         time.sleep(poll)
-    return state

@@ -29,6 +29,16 @@ def marker_file(results: str | Path, submission_id: str) -> Path:
     return Layout.at(results).root / ".submission" / f"{submission_id}.json"
 
 
+def latest_attempt(results: str | Path, study_id: str) -> int:
+    """The highest attempt of a study that has left its marker here; 0 when none has.
+
+    A cluster that was started anew has forgotten its attempts, but a marker counts for one only.
+    """
+    found = marker_file(results, "any").parent.glob(f"sweep-{study_id}-*.json")
+    numbers = [file.stem.rpartition("-")[2] for file in found]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
 def write_marker(path: Path, exit_status: int, study: str) -> None:
     """The marker at `path`, in one step; `OSError` where it cannot be written."""
     found = {

@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import shlex
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -36,6 +37,7 @@ from sweep.submission.base import (
     submission_id,
 )
 from sweep.submission.credentials import refuse_credentials
+from sweep.submission.marker import latest_attempt
 from sweep.submission.parcel import COMPOSED
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -78,7 +80,8 @@ class RayJobs:
     def submit(self, parcel: Parcel) -> Submission:
         """The job that Ray has taken, under the study's next attempt."""
         self._refuse_open()
-        attempt = self._next_attempt(parcel.study_id)
+        known = self._latest_attempt(parcel.study_id)
+        attempt = 1 + max(known, latest_attempt(parcel.results, parcel.study_id))
         submission = Submission(
             to="ray",
             id=submission_id(parcel.study_id, attempt),
@@ -132,17 +135,18 @@ class RayJobs:
         """Ask Ray to stop the driver; it is interrupted, and killed when it takes too long."""
         self._ask(lambda: self._client().stop_job(submission.id))
 
-    def _next_attempt(self, study_id: str) -> int:
-        """One more than the latest attempt of the study; `UserError` while that has not ended."""
+    def _latest_attempt(self, study_id: str) -> int:
+        """The latest attempt this Ray knows, 0 for none; `UserError` while one has not ended."""
         latest = 0
         for job in self._ask(lambda: self._client().list_jobs()):
-            stem, _, number = (job.submission_id or "").rpartition("-")
+            name = job.submission_id or ""
+            stem, _, number = name.rpartition("-")
             if stem != f"sweep-{study_id}" or not number.isdecimal():
                 continue
             if not job.status.is_terminal():
-                raise _running(job.submission_id, study_id)
+                raise _running(name, study_id)
             latest = max(latest, int(number))
-        return latest + 1
+        return latest
 
     def _details(self, submission: Submission) -> JobDetails | None:
         try:
@@ -240,7 +244,10 @@ def _state(found: JobDetails) -> State:
 
 
 async def _next(lines: AsyncIterator[str]) -> str | None:
-    return await anext(lines, None)
+    with warnings.catch_warnings():
+        # Ray opens its connection in a way that newer aiohttp frowns upon.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return await anext(lines, None)
 
 
 def _checked(address: str) -> str:

@@ -145,3 +145,25 @@ def test_two_signatures_never_share_a_file(cache: Path) -> None:
     """Two processes that save at once both believe that theirs is the next number."""
     first, second = (compiled.ForgivingCache(doubled)._cache_file for _ in range(2))
     assert first._data_name(1) != second._data_name(1)
+
+
+def test_machine_code_does_not_mind_where_the_package_lies(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cluster unpacks the package anew for every submission; changed code is compiled anew."""
+
+    def misses(package: str, text: str) -> int:
+        source = tmp_path / package / "inside" / "kernel.py"
+        source.parent.mkdir(parents=True)
+        source.write_text(text)
+        space: dict[str, Any] = {}
+        exec(compile(text, str(source), "exec"), space)
+        monkeypatch.setattr(compiled, "_PACKAGE", tmp_path / package)
+        function: Any = compiled.compiled(space["tripled"])
+        assert function(2.0) == 6.0
+        return sum(function.stats.cache_misses.values())
+
+    text = "def tripled(x):\n    return 3 * x\n"
+    assert misses("one", text) == 1
+    assert misses("two", text) == 0
+    assert misses("three", text + "# another comment\n") == 1

@@ -38,7 +38,7 @@ def own_records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "state" / "sweep" / "submissions"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
     """A real Ray that asks for a token, with its job server on loopback."""
     pytest.importorskip("aiohttp_cors", reason="Ray's job server comes with ray[default]")

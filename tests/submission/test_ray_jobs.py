@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.server
+import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +62,7 @@ def seeds_on_disk(results: str) -> list[int]:
 
 
 def test_a_study_is_submitted_followed_and_waited_for(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], head: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*words, "seeds.count=4", "compute.block_size=2", "--wait"]) == 0
     found = submitted(tmp_path)
@@ -73,7 +75,13 @@ def test_a_study_is_submitted_followed_and_waited_for(
     assert (marker.exit_status, marker.study) == (0, found.label)
 
     assert main(["logs", "--follow", found.label]) == 0
-    assert "(16 rows)" in capsys.readouterr().out
+    logged = capsys.readouterr().out
+    assert "(16 rows)" in logged
+    secret = head.token.read_text()
+    written = [file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()]
+    assert len(written) > 10
+    assert not any(secret.encode() in content for content in (*written, logged.encode()))
+
     assert main(["status", found.results]) == 0
     printed = capsys.readouterr().out
     assert "state    succeeded" in printed
@@ -83,7 +91,7 @@ def test_a_study_is_submitted_followed_and_waited_for(
 
 
 def test_without_the_token_nobody_gets_in(
-    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         for mode, token in (("token", "0" * 64), ("disabled", "")):
@@ -98,44 +106,73 @@ def test_without_the_token_nobody_gets_in(
 
 
 @pytest.mark.slow
-def test_cancelled_in_the_middle_and_submitted_again_it_is_complete(
+def test_cancelled_killed_and_submitted_again_it_is_complete(
     words: list[str],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    many = [*words, "seeds.count=400", "compute.block_size=2", "model.width=3"]
+    many = [*words, "seeds.count=600", "compute.block_size=2", "model.width=3"]
     assert main(many) == 0
     first = submitted(tmp_path)
     submitter = open_submitter("ray", first.address)
     rows = Path(first.results) / "rows"
     until(lambda: len(list(rows.glob("*.parquet"))) >= 3)
     assert submitter.state(first).phase is Phase.RUNNING
-
-    assert main(many) == 2
-    assert f"is running already as {first.id}" in capsys.readouterr().err
-    with monkeypatch.context() as patch:  # somebody else, who has no record of it
-        patch.setenv("XDG_STATE_HOME", str(tmp_path / "other"))
-        assert main(many) == 2
-        assert f"runs already as {first.id}" in capsys.readouterr().err
-        # A second submitter who looked before the first had submitted finds the same number.
-        patch.setattr(RayJobs, "_next_attempt", lambda self, study_id: 1)
-        assert main(many) == 2
-        assert f"runs already as {first.id}" in capsys.readouterr().err
+    refused_beside(first, many, tmp_path / "other", capsys)
 
     assert main(["cancel", first.results]) == 0
     until(lambda: submitter.state(first).ended)
     assert submitter.state(first).phase is Phase.CANCELLED
-    done = seeds_on_disk(first.results)
-    assert 0 < len(done) < 400
-    kept = {file.name: file.stat().st_mtime_ns for file in rows.iterdir()}
+    done = kept(rows)
+    assert 0 < len(seeds_on_disk(first.results)) < 600
 
-    fewer = [*words, f"seeds.count={len(done) + 20}", "compute.block_size=2", "model.width=3"]
-    assert main([*fewer, "--wait"]) == 0
+    assert main(many) == 0
     second = submitted(tmp_path)
     assert second.id == f"sweep-{first.study_id}-2"
-    assert set(seeds_on_disk(first.results)) >= set(range(len(done) + 20))
-    assert all((rows / name).stat().st_mtime_ns == time for name, time in kept.items())
+    until(lambda: len(list(rows.glob("*.parquet"))) >= len(done) + 3)
+    os.kill(driver(second), signal.SIGKILL)
+    until(lambda: submitter.state(second).ended)
+    assert submitter.state(second).phase is Phase.FAILED
+    assert read_marker(second.results, second.id) is None
+    done |= kept(rows)
+
+    least = len(done) * 2 + 20
+    fewer = [*words, f"seeds.count={least}", "compute.block_size=2", "model.width=3"]
+    assert main([*fewer, "--wait"]) == 0
+    assert submitted(tmp_path).id == f"sweep-{first.study_id}-3"
+    assert set(seeds_on_disk(first.results)) >= set(range(least))
+    assert kept(rows).items() >= done.items()
+
+
+def refused_beside(
+    running: Submission, words: list[str], other: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A study that runs is refused, whoever asks, and also to one who asked too early to know."""
+    assert main(words) == 2
+    assert f"is running already as {running.id}" in capsys.readouterr().err
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(other))
+        assert main(words) == 2
+        assert f"runs already as {running.id}" in capsys.readouterr().err
+        patch.setattr(RayJobs, "_latest_attempt", lambda self, study_id: 0)
+        assert main(words) == 2
+        assert f"runs already as {running.id}" in capsys.readouterr().err
+
+
+def kept(rows: Path) -> dict[str, int]:
+    """When each row file was written, which never changes."""
+    return {file.name: file.stat().st_mtime_ns for file in rows.iterdir()}
+
+
+def driver(submission: Submission) -> int:
+    """The process that runs a submission on this machine."""
+    marker = f"{submission.id}.json"
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            words = file.read_text().split("\0")
+            if words[1:2] == ["-m"] and any(word.endswith(marker) for word in words):
+                return int(file.parent.name)
+    raise LookupError(submission.id)
 
 
 @contextmanager
@@ -155,7 +192,7 @@ def open_job_server(nodes: list[str]) -> Iterator[str]:
             """Nothing."""
 
     with http.server.HTTPServer(("127.0.0.1", 0), Open) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield f"http://127.0.0.1:{server.server_address[1]}"
         server.shutdown()
 
