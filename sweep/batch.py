@@ -17,10 +17,10 @@ class Batch:
 
     Per node: `cpus_per_node`, `gpus_per_node` and `memory_per_node_gb` (GB). `time_limit` is
     HH:MM:SS, or D-HH:MM:SS. `python` is the interpreter on the cluster, where sweep's packages are
-    installed. `extra` holds further header lines for sbatch, as they stand; `partition`, `account`
-    and `join_seconds`, the time nodes have to join Ray, are SLURM's too. `image`, `namespace`, `service_account`, `volume_claim` (mounted at
-    `mount_path`), `deadline_seconds` and `backoff_limit` are KubeRay's. Credentials do not belong
-    here: they come from the environment.
+    installed. SLURM's are `partition`, `account`, `join_seconds`, the time that nodes have to join
+    Ray, and `extra`, further options for sbatch as they stand. KubeRay's are `image`, `namespace`,
+    `service_account`, `volume_claim` (mounted at `mount_path`), `deadline_seconds` and
+    `backoff_limit`. Credentials do not belong here: they come from the environment.
     """
 
     nodes: int = 1

@@ -65,7 +65,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def address() -> str:
-    """This machine's address as Ray sees it, with a port that is free now: where a head may go."""
+    """Where a head may go: the machine's address as Ray sees it, and a port that is free now."""
     import ray
 
     return f"{ray.util.get_node_ip_address()}:{_free_ports(1)[0]}"
@@ -93,7 +93,8 @@ def start(head: str, cpus: int, gpus: int, memory: int, token: str) -> int:
             _end(started)
         return 0 if asked else started.returncode
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        (folder / "token").unlink(missing_ok=True)
+        _remove(folder)
 
 
 def wait(head: str, nodes: int, seconds: float) -> int:
@@ -156,7 +157,7 @@ def _start_words(head: str, cpus: int, gpus: int, memory: int, folder: Path) -> 
 
 
 def _bare_environment() -> dict[str, str]:
-    """This process's environment, for a Ray that knows no other and asks for its token."""
+    """The environment of a Ray that knows no other and asks for its token."""
     kept = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     kept.pop("RAY_AUTH_TOKEN", None)  # would win over the path
     return {**kept, "RAY_AUTH_MODE": "token", "RAY_enable_metrics_collection": "0"}
@@ -181,6 +182,15 @@ def _end(started: subprocess.Popen[bytes]) -> None:
         started.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         started.kill()
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, more than once: processes that are dying still write their logs."""
+    for _ in range(20):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(0.1)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -13,7 +13,6 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sweep.errors import UserError
 from sweep.storage.durable import make_folder
@@ -26,7 +25,7 @@ from sweep.submission.base import (
     judged,
     submission_id,
 )
-from sweep.submission.marker import marker_file
+from sweep.submission.marker import latest_attempt, marker_file
 from sweep.submission.slurm_script import Places, render
 
 ANSWER_SECONDS = 60.0  # a busy controller takes its time
@@ -111,7 +110,8 @@ class SlurmSubmitter:
 
 def _claim_attempt(parcel: Parcel) -> str:
     """The study's next attempt, whose folder now exists; everybody who sees it finds another."""
-    for attempt in itertools.count(1):
+    first = latest_attempt(parcel.results, parcel.study_id) + 1
+    for attempt in itertools.count(first):
         name = submission_id(parcel.study_id, attempt)
         folder = Places.of(parcel, name).parcel
         try:

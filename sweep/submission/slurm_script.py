@@ -94,7 +94,7 @@ def _extra(line: str) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """A path as sbatch reads it, which gives a meaning to % and \\."""
+    """A path as sbatch reads it, which gives a meaning to %."""
     text = str(path)
     if re.search(r"[\"'\\\n]", text):
         raise UserError(
@@ -146,7 +146,10 @@ until_ended() { while kill -0 "$1" 2>/dev/null; do wait "$1"; done; }
 # The token stays on this node, in a folder closed to others, and Ray stops with this script.
 private=$(mktemp -d /tmp/sweep-XXXXXX) || exit 1
 clean_up() {
-  if [ -n "$ray" ]; then kill -TERM "$ray" 2>/dev/null; until_ended "$ray"; fi
+  if [ -n "$ray" ]; then # asked through SLURM: srun itself would kill at once
+    scancel --signal=TERM "$SLURM_JOB_ID.0" 2>/dev/null
+    until_ended "$ray"
+  fi
   ray=''
   rm -rf "$private"
 }
