@@ -17,10 +17,10 @@ class Batch:
 
     Per node: `cpus_per_node`, `gpus_per_node` and `memory_per_node_gb` (GB). `time_limit` is
     HH:MM:SS, or D-HH:MM:SS. `python` is the interpreter on the cluster, where sweep's packages are
-    installed. `extra` holds further header lines for sbatch, as they stand; `partition` and
-    `account` are SLURM's too. `image`, `namespace`, `service_account`, `volume_claim` (mounted at
-    `mount_path`), `deadline_seconds` and `backoff_limit` are KubeRay's. Credentials do not belong
-    here: they come from the environment.
+    installed. SLURM's are `partition`, `account`, `join_seconds`, the time that nodes have to join
+    Ray, and `extra`, further options for sbatch as they stand. KubeRay's are `image`, `namespace`,
+    `service_account`, `volume_claim` (mounted at `mount_path`), `deadline_seconds` and
+    `backoff_limit`. Credentials do not belong here: they come from the environment.
     """
 
     nodes: int = 1
@@ -31,6 +31,7 @@ class Batch:
     python: str = "python"
     partition: str | None = None
     account: str | None = None
+    join_seconds: int = 300
     extra: tuple[str, ...] = ()
     image: str | None = None
     namespace: str = "default"
@@ -41,7 +42,7 @@ class Batch:
     backoff_limit: int = 3
 
     def __post_init__(self) -> None:
-        for key in ("nodes", "cpus_per_node"):
+        for key in ("nodes", "cpus_per_node", "join_seconds"):
             value = getattr(self, key)
             require(value >= 1, f"compute.batch.{key}", value, "a whole number ≥ 1")
         for key in ("gpus_per_node", "backoff_limit"):

@@ -18,8 +18,8 @@ from ray import _raylet
 from sweep.execution.environment import environment
 
 
-def write_token(path: Path) -> None:
-    """A new random token of 256 bits in a new file that only its owner can read.
+def write_token(path: Path, token: str | None = None) -> None:
+    """A token, by default a new random one of 256 bits, in a new file only its owner can read.
 
     The mode holds whatever the umask; `FileExistsError` when the file exists, so that nobody can
     slip in a file, or a link to one, of their own.
@@ -27,7 +27,7 @@ def write_token(path: Path) -> None:
     handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "w") as file:
         os.fchmod(handle, 0o600)  # a umask can also take away the owner's own bits
-        file.write(secrets.token_hex(32))
+        file.write(token or secrets.token_hex(32))
 
 
 @contextmanager
