@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sweep.cli.words import Parser
 from sweep.errors import UserError, unknown
-from sweep.study.composed import Composed
 from sweep.storage.layout import Layout
+from sweep.study.composed import Composed
 from sweep.submission import records
 from sweep.submission.base import (
     Phase,
