@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -41,13 +42,15 @@ _NOTE = (
 class Compared:
     """A study of the comparison: its summary, its rows, what study.json says, how to name it.
 
-    `results` is the folder as commands should name it.
+    `results` is the folder as commands should name it; `caveats` are sentences without which its
+    numbers must not be read.
     """
 
     study: Study
     summary: Summary
     config: Mapping[str, Any]
     results: str
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,23 +82,29 @@ def compared(studies: Sequence[Compared]) -> Comparison:
     return Comparison(labels, tuple(axes), frequencies, apart, _configuration(studies))
 
 
-def write_comparison(studies: Sequence[Compared], page: Path) -> Comparison:
-    """`page` and, beside it under the same name, .csv (frequencies), -differences.csv and .tex."""
+def write_comparison(
+    studies: Sequence[Compared], page: Path, named: str | None = None
+) -> Comparison:
+    """`page` and, beside it under the same name, .csv (frequencies), -differences.csv and .tex.
+
+    `named` is the page as the command named it, None where it did not.
+    """
     found = compared(studies)
     files = {
         f"{page.stem}.csv": _csv(found.frequencies),
         f"{page.stem}-differences.csv": _csv(found.differences),
         f"{page.stem}.tex": comparison_latex(found).encode(),
-        page.name: comparison_page(found, studies).encode(),
+        page.name: comparison_page(found, studies, named).encode(),
     }
     replace_files(page.parent, files)
     return found
 
 
-def comparison_page(found: Comparison, studies: Sequence[Compared]) -> str:
-    """The page as text: words, figure, tables, commands."""
+def comparison_page(found: Comparison, studies: Sequence[Compared], page: str | None = None) -> str:
+    """The page as text: words, figure, tables, commands; `page` is its file where one was named."""
     axes = ", ".join(found.axes)
     places = [one.results for one in studies]
+    out = "" if page is None else f" --out {shlex.quote(page)}"
     code = (
         f"import sweep; [print(p, sweep.load_rows(p).groupby(['cell', 'arm'], observed=True)"
         f"['outcome'].value_counts().to_string()) for p in {places!r}]"
@@ -116,10 +125,10 @@ def comparison_page(found: Comparison, studies: Sequence[Compared]) -> str:
         tables.append(page_table("What sets the studies apart", note, found.configuration, "", ""))
     return template("comparison.html.j2").render(
         labels=found.labels,
-        opening=_opening(found),
+        opening=[*_opening(found), *_caveats(studies)],
         figures=_figures(found),
         tables=tables,
-        command=f"sweep report {' '.join(places)}",
+        command=f"sweep report {' '.join(map(shlex.quote, places))}{out}",
     )
 
 
@@ -221,6 +230,10 @@ def _opening(found: Comparison) -> list[str]:
         f"{clear} of them leaves out 0, each taken for itself."
     )
     return said
+
+
+def _caveats(studies: Sequence[Compared]) -> list[str]:
+    return [f"{one.study.label}: {said}" for one in studies for said in one.caveats]
 
 
 def _figures(found: Comparison) -> list[PageFigure]:

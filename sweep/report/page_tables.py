@@ -144,13 +144,13 @@ def with_setting(summary: Summary, frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def page_table(title: str, note: str, frame: pd.DataFrame, file: str, code: str) -> Table:
-    """A frame as a table of the page, its first lines if it is long; `code` is Python."""
+    """A frame as a table of the page, its first lines if it is long; `code` is Python, or empty."""
     limit = max(_LEAST_LINES, MAX_FIELDS // max(len(frame.columns), 1))
     shown = frame.head(limit)
     head = tuple(_TITLES.get(name, str(name).replace("_", " ")) for name in frame.columns)
     columns = [[_field(name, value) for value in shown[name]] for name in shown.columns]
     lines = tuple(zip(*columns, strict=True))
-    command = f"python -c {shlex.quote(code)}"
+    command = f"python -c {shlex.quote(code)}" if code else ""
     return Table(title, note, head, lines, len(frame) - len(shown), file, command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,10 @@ from sweep.errors import UserError
 from sweep.inference.comparison import Study
 from sweep.inference.summary import summary_columns
 from sweep.report.comparison import Compared, write_comparison
+from sweep.report.coverage import coverage
+from sweep.report.stopping import stopping_caveat
 from sweep.storage.layout import Layout
+from sweep.storage.row_files import finished_jobs
 from sweep.storage.study_file import StudyFile, read_study
 from sweep.study.results import judged_rows, write_summary
 
@@ -35,13 +39,17 @@ def report(folders: Sequence[Path], out: Path | None = None) -> list[tuple[str, 
             header = file.header
             rows = judged_rows(layout, summary_columns)
             label = header.name if names[header.name] == 1 else f"{header.name}-{header.study_id}"
-            root = int(header.config["seeds"]["root"])
+            root = int(file.config["seeds"]["root"])
             study = Study(label, rows, summary.cells, root)
             results = f"{layout.store.name}/{layout.root.name}"
-            studies.append(Compared(study, summary, header.config, results))
+            known = coverage(
+                json.loads(layout.study_file.read_text("utf-8")), finished_jobs(layout)
+            )
+            caveats = tuple(filter(None, (known.sentence, stopping_caveat(summary))))
+            studies.append(Compared(study, summary, file.config, results, caveats))
     if studies:
         page = layouts[0].comparison if out is None else out.expanduser().absolute()
-        write_comparison(studies, page)
+        write_comparison(studies, page, None if out is None else str(out))
         written.append(("comparison", page))
     return written
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -17,7 +18,7 @@ from sweep.job import JobFailure
 from sweep.report.page import write_report
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import Columns, read_rows, row_paths
-from sweep.storage.study_file import read_study
+from sweep.storage.study_file import StudyFile, read_study
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,10 +56,11 @@ def judged_rows(layout: Layout, columns: Columns) -> pd.DataFrame:
 def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Results:
     """Summary tables, figures and page of a results folder, from its rows alone.
 
-    Arms are compared with the baseline of study.json; `UserError` when the rows have no such arm.
+    Arms are compared with the baseline that the latest run asked for; `UserError` when the rows
+    have no such arm.
     """
     known = read_study(layout)
-    study, baseline = known.header.study_id, known.header.config.get("baseline")
+    study, baseline = known.header.study_id, known.config.get("baseline")
     prefix = None if known.precision is None else Prefix.of_json(known.precision)
     rows = _frame(layout, summary_columns)
     summary = summarise(rows, references_of(layout), baseline=baseline, prefix=prefix)
@@ -66,8 +68,17 @@ def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Result
         raise UserError(
             f"'{layout.study_file}' is of study {study}, the rows beside it are not: restore it."
         )
-    write_report(summary, json.loads(layout.study_file.read_text("utf-8")), layout)
+    write_report(summary, _as_asked_last(layout, known), layout)
     return Results(layout.root, summary, tuple(failures))
+
+
+def _as_asked_last(layout: Layout, known: StudyFile) -> dict[str, Any]:
+    """What study.json says, its `config` the latest run's; the first's differences beside it."""
+    said = {**json.loads(layout.study_file.read_text("utf-8")), "config": known.config}
+    if known.later_config:
+        first = known.header.config
+        said["first_config"] = {k: first.get(k) for k in known.later_config[-1]}
+    return said
 
 
 def references_of(layout: Layout) -> pd.DataFrame | None:

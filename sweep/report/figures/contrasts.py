@@ -9,10 +9,10 @@ from matplotlib.ticker import FuncFormatter
 
 from sweep.inference.summary import Summary
 from sweep.report.drawing import INK, PALETTE
+from sweep.report.endings import Row
 from sweep.report.figures.panels import Panel, cell_panels, panel_figure
 from sweep.report.figures.shares import beside, interval_bar
 from sweep.report.numerals import points, span
-from sweep.report.wording import Row
 
 
 def contrast_figure(summary: Summary) -> Figure | None:

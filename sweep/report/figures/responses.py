@@ -13,9 +13,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormat
 
 from sweep.inference.summary import Summary
 from sweep.report.drawing import INK, PALETTE, WIDTH
+from sweep.report.endings import Row
 from sweep.report.figures.panels import MAX_LINES, MAX_PANELS, by_cell, say_hidden, title
 from sweep.report.numerals import percent
-from sweep.report.wording import Row
 
 _MARKERS = "osD^vPX"
 _STYLES = ("-", "--", "-.", ":")

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from sweep.inference.summary import Summary
 from sweep.report.drawing import INK, PALETTE
+from sweep.report.endings import Row
 from sweep.report.figures.panels import (
     OUTCOME_STYLES,
     cell_panels,
@@ -16,7 +17,6 @@ from sweep.report.figures.panels import (
     stacked,
 )
 from sweep.report.numerals import percent
-from sweep.report.wording import Row
 
 
 def frequency_figure(summary: Summary) -> Figure | None:
