@@ -42,11 +42,11 @@ class Header:
 class StudyFile:
     """The content of `study.json`.
 
-    The header's `config` and `provenance` are those of the first run; `later_provenance` lists every
-    different one that added blocks or rows since, and `later_config` what later runs asked for
-    otherwise than the first (seeds, baseline, running settings), the latest last. `numerics` is the version that decided the rows' bits.
-    `precision` is the prefix of seeds that decided when the latest run with a target for its
-    precision ended, None if there was none.
+    The header's `config` and `provenance` are those of the first run; `later_provenance` lists
+    every different one that added blocks or rows since, and `later_config` what later runs asked
+    for otherwise than the first (seeds, baseline, running settings), the latest last. `numerics`
+    is the version that decided the rows' bits. `precision` is the prefix of seeds that decided
+    when the latest run with a target for its precision ended, None if there was none.
     """
 
     header: Header
