@@ -17,9 +17,9 @@ from sweep.inference.comparison import Study, differences, settings, shared_axes
 from sweep.inference.summary import Summary
 from sweep.report.drawing import PALETTE, saved, styled
 from sweep.report.figures.panels import Panel, panel_figure
-from sweep.report.figures.shares import beside, interval_bar
+from sweep.report.figures.shares import beside, interval_bar, interval_words
 from sweep.report.numerals import percent, span
-from sweep.report.page_figures import PageFigure, inline_svg
+from sweep.report.page_figures import BARS, DOTS, PageFigure, inline_svg
 from sweep.report.page_tables import page_table
 from sweep.report.render import template
 from sweep.report.tables import latex_table
@@ -144,9 +144,9 @@ def comparison_figure(found: Comparison) -> Figure | None:
     def draw(ax: Axes, lines: pd.DataFrame) -> None:
         for position, row in enumerate(lines.to_dict("records")):
             ticks = interval_bar(ax, position, row, ends, colours[row["study"]])
-            beside(ax, position, " – ".join(map(percent, ticks)))
+            beside(ax, position, " – ".join(map(percent, ticks)), interval_words(row))
 
-    figure = panel_figure(panels, draw, "bad minima, share of all members", line_inches=0.26)
+    figure = panel_figure(panels, draw, "bad minima, share of all members")
     if figure is not None:
         figure.axes[0].set_xlim(0, min(1.0, 1.04 * found.frequencies["interval_high"].max()))
     return figure
@@ -243,7 +243,7 @@ def _figures(found: Comparison) -> list[PageFigure]:
             return []
         svg = saved("comparison", figure)["comparison.svg"]
     title = "How often training ends in a certified bad minimum, study by study"
-    note = "Bar: interval; tick: estimate. Dots between two ticks: unresolved, anywhere in between."
+    note = f"{BARS} {DOTS}"
     return [PageFigure(title, note, inline_svg(svg, "comparison", title))]
 
 
