@@ -33,6 +33,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
 or a job failed for good, 2 bad input, 130 interrupted (the same command resumes)."""
 
 INTERRUPTED = "sweep: interrupted; what was finished is on disk, and the same command resumes."
+_RESUMING = ("run", "claims")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -60,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sweep: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
+        print(INTERRUPTED if words[0] in _RESUMING else "sweep: interrupted.", file=sys.stderr)
         return 130
 
 

@@ -97,7 +97,10 @@ def _estimate(plan: Plan) -> str:
         return "nothing to train, all rows are on disk"
     if plan.seconds is None:
         return "not measured"
-    return f"about {duration(plan.seconds)} on this machine, less where networks stop early"
+    less = "less where networks stop early"
+    if plan.study.seeds.half_width is not None:
+        return f"at most about {duration(plan.seconds)} on this machine: every seed up to the most"
+    return f"about {duration(plan.seconds)} on this machine, {less}"
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sweep.inference.summary import Summary
 from sweep.report.numerals import percent
+from sweep.verdicts import Outcome
 
 MAX_FIELDS = 3500
 """Entries of a table on the page, to keep it small; the files under summary/ have all of them."""
@@ -30,7 +31,7 @@ _FREQUENCY_COLUMNS = (
     *("mean_final_error", "zero_error_share"),
 )
 _CONTRAST_COLUMNS = (
-    *("arm", "draw", "lam", "baseline", "n_pairs"),
+    *("arm", "draw", "lam", "n_pairs"),
     *("both_bad", "only_arm", "only_baseline", "neither"),
     *("difference", "difference_upper", "interval_low", "interval_high"),
     *("p_exact", "p_mid", "p_adjusted", "odds_ratio", "odds_low", "odds_high"),
@@ -160,7 +161,7 @@ def with_setting(summary: Summary, frame: pd.DataFrame) -> pd.DataFrame:
         named = frame.merge(cells, on=["study", "cell"], how="left")
         named["setting"] = named["setting"].fillna("all cells")
     said = ["study", "cell", *_repeated(named)]
-    if len(summary.cells) == 1:
+    if len(summary.cells) == 1 or (named["setting"] == "all cells").all():
         said.append("setting")
     return named.drop(columns=said).dropna(axis="columns", how="all")
 
@@ -233,7 +234,11 @@ def _frequencies(summary: Summary, results: str) -> list[Table]:
         if level == "arm" and not several:
             continue
         rows = summary.frequencies[summary.frequencies["level"] == level]
-        shown = with_setting(summary, rows[["study", "cell", *_FREQUENCY_COLUMNS]])
+        counts = rows[list(map(str, Outcome))].sum()
+        never = [name for name in _FREQUENCY_COLUMNS if counts.get(name) == 0]
+        columns = ["study", "cell", *(name for name in _FREQUENCY_COLUMNS if name not in never)]
+        shown = with_setting(summary, rows[columns])
+        note = f"{note} Outcomes that nobody has are left out." if never else note
         code = _COUNT.format(results=results, by=by.split())
         found.append(page_table(title, note, shown, "frequencies.csv", code))
     return found
