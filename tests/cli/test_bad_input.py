@@ -72,6 +72,7 @@ REFUSED = [
     ("seeds.first=-1", ["seeds.first", "-1", "≥ 0"]),
     ("model.width=0", ["model.width", "0", "≥ 1"]),
     ("compute.block_size=0", ["compute.block_size", "0", "≥ 1"]),
+    ("stopping.max_steps=0", ["stopping.max_steps", "0", "≥ 1", "init=constructed"]),
     ("stopping.max_steps=-1", ["stopping.max_steps", "-1", "≥ 0"]),
     # too large
     ("loss.p=1e300", ["loss.p is 1e+300", "≤ 100"]),
