@@ -7,6 +7,7 @@ Everything else that goes wrong *inside* a member is a value in its row, never a
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 
@@ -16,6 +17,14 @@ class UserError(Exception):
 
 class CheckError(Exception):
     """A check ran and found a difference, or a job failed for good: exit status 1."""
+
+
+_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+
+
+def redacted(text: str) -> str:
+    """The same text with user names and passwords cut out of every address in it."""
+    return _CREDENTIALS.sub("", text)
 
 
 def nearest(given: str, choices: Iterable[str]) -> str | None:

@@ -15,6 +15,8 @@ from threadpoolctl import threadpool_limits
 from sweep.constructions import INITIALISERS
 from sweep.errors import UserError
 from sweep.job_columns import Values, identity_columns, kept_params, measured_columns
+from sweep.job_memory import in_halves
+from sweep.job_report import JobReport
 from sweep.judge import JUDGES
 from sweep.kernels.turns import first_compilation
 from sweep.lambdas import LAWS
@@ -30,8 +32,10 @@ from sweep.training.batches import BatchOrder
 from sweep.training.trainer import prepare, train, trainer_of
 from sweep.verdicts import Stop
 
-#: Members of an arm whose starts are judged so that kernels are compiled: most are met.
+#: Members of an arm whose starts are judged so that machine code is made: most kernels are met.
 REHEARSAL = 16
+#: The columns of rows from which a report is made.
+REPORTED = ("arm", "verdict", "stop", "final_error")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,34 +45,6 @@ class JobResult:
     job: Job
     columns: Mapping[str, Sequence[Any]]
     seconds: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class JobReport:
-    """What a worker says of a finished job: small, picklable, enough for progress and tracking.
-
-    `verdicts` and `stops` count members per arm; `mean_final_error` averages the members of an arm
-    that ended with a finite error. `seconds` maps the stages compile, train, judge, commit to wall
-    time.
-    """
-
-    job_id: str
-    cell: str
-    first_seed: int
-    n_seeds: int
-    n_rows: int
-    verdicts: Mapping[str, Mapping[str, int]]
-    stops: Mapping[str, Mapping[str, int]]
-    mean_final_error: Mapping[str, float]
-    seconds: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class JobFailure:
-    """A job that failed for good, after its retries, with the reason in one line."""
-
-    job_id: str
-    reason: str
 
 
 class Clock:
@@ -172,10 +148,13 @@ def arm_lambdas(arm: Arm, root: int, size: int) -> np.ndarray | None:
 def _arm_columns(
     job: Job, arm: Arm, source: Data | Landscape, device: str, params: str, clock: Clock
 ) -> dict[str, Values]:
-    seeds = np.arange(job.block.first, job.block.end)
     objective = arm_objective(job.cell, arm, source, device)
-    start = _starts(job, arm, objective, seeds)
-    return member_columns(job, arm, objective, seeds, start, params, clock)
+
+    def columns_of(seeds: np.ndarray) -> dict[str, Values]:
+        start = _starts(job, arm, objective, seeds)
+        return member_columns(job, arm, objective, seeds, start, params, clock)
+
+    return in_halves(columns_of, np.arange(job.block.first, job.block.end))
 
 
 def _starts(job: Job, arm: Arm, objective: Objective, seeds: np.ndarray) -> np.ndarray:
@@ -227,7 +206,7 @@ def member_columns(
 
 
 def _rehearse(job: Job, arm: Arm, source: Data | Landscape, device: str) -> None:
-    """Have the arm's kernels compiled: judging a few starts goes through most of the judge's."""
+    """Have the arm's machine code made: judging a few starts goes through most of the judge's."""
     cell, seeds = job.cell, range(job.block.first, min(job.block.end, job.block.first + REHEARSAL))
     objective = arm_objective(cell, arm, source, device)
     prepare(objective, OPTIMIZERS.build(cell.optimizer))

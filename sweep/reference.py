@@ -26,6 +26,7 @@ from sweep.job import (
     planned_data,
 )
 from sweep.job_columns import Values
+from sweep.job_memory import in_halves
 from sweep.models.base import MODELS
 from sweep.models.initialisers import Initialiser, KaimingUniform
 from sweep.models.mlp import Mlp
@@ -60,13 +61,21 @@ def _search(job: Job, device: str) -> JobResult:
     job = replace(job, root=reference_root(job))
     objective = arm_objective(job.cell, arm, source, device)
     seeds = np.arange(job.block.first, job.block.end)
-    start = objective.initial(ordinary_start(job), job.root, seeds.tolist())
-    columns = member_columns(job, arm, objective, seeds, start, "all", clock)
+
+    def ordinary(some: np.ndarray) -> dict[str, Values]:
+        start = objective.initial(ordinary_start(job), job.root, some.tolist())
+        return member_columns(job, arm, objective, some, start, "all", clock)
+
+    columns = in_halves(ordinary, seeds)
     if isinstance(source, Data) and not _separated(columns):
         cut = cut_back_starts(job, arm, source, objective, device)
         if cut is not None:
-            later = np.arange(job.block.end, job.block.end + len(cut))
-            more = member_columns(job, arm, objective, later, cut, "all", clock)
+
+            def later(some: np.ndarray) -> dict[str, Values]:
+                start = cut[some - job.block.end]
+                return member_columns(job, arm, objective, some, start, "all", clock)
+
+            more = in_halves(later, np.arange(job.block.end, job.block.end + len(cut)))
             columns = {name: [*columns[name], *more[name]] for name in columns}
     return JobResult(job, {name: list(v) for name, v in columns.items()}, clock.seconds)
 

@@ -222,12 +222,17 @@ class Job:
         return range(arm.draws) if self.draw is None else range(self.draw, self.draw + 1)
 
 
+#: A day: longer than any job that planning makes.
+SECONDS_PER_JOB = 86400.0
+
+
 @dataclass(frozen=True)
 class Compute:
     """Where and how jobs run. Never changes a row.
 
     `block_size` null: chosen when planning. `workers` null: as many as there are processors.
-    `device` is decided by the first run of a study and kept in its study.json.
+    `device` is decided by the first run of a study and kept in its study.json. A job that runs for
+    longer than `seconds_per_job` fails, unless it runs in the study's own process (serial).
     """
 
     name: Literal["serial", "local", "cluster"] = "local"
@@ -238,6 +243,7 @@ class Compute:
     gpus_per_job: float = 0.0
     memory_per_job_gb: float = 1.0
     retries: int = 3
+    seconds_per_job: float = SECONDS_PER_JOB
     device: Literal["cpu", "cuda"] = "cpu"
 
     def __post_init__(self) -> None:
@@ -246,6 +252,13 @@ class Compute:
             require(value is None or value >= 1, f"compute.{key}", value, "a whole number ≥ 1")
         require(self.cpus_per_job > 0, "compute.cpus_per_job", self.cpus_per_job, "a number > 0")
         require(self.gpus_per_job >= 0, "compute.gpus_per_job", self.gpus_per_job, "a number ≥ 0")
+        given = self.seconds_per_job
+        require(0 < given < math.inf, "compute.seconds_per_job", given, "a number > 0")
+        if self.name == "serial" and given != SECONDS_PER_JOB:
+            raise UserError(
+                f"compute.seconds_per_job is {given:g} but compute is 'serial': a job in the "
+                "study's own process cannot be ended from outside; compute=local can do that."
+            )
         require(self.retries >= 0, "compute.retries", self.retries, "a whole number ≥ 0")
         require(
             self.memory_per_job_gb > 0,

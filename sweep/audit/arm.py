@@ -69,6 +69,8 @@ def _lambdas(rows: ArmRows, root: int, found: Audited) -> np.ndarray:
     A stored one that differs is noted.
     """
     stored, size = rows.floats("lam"), strengths_of(rows.cell, rows.arm)
+    if rows.arm.lam is not None and not LAWS.build(rows.arm.lam).per_neuron:
+        size = 1  # one λ for all neurons
     drawn = np.full((len(rows), size), np.nan)
     if rows.arm.lam is not None:
         law = LAWS.build(rows.arm.lam)

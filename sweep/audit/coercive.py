@@ -1,4 +1,4 @@
-"""`inactive` and `strict` of the coercive networks of [B], by another route.
+"""`inactive`, `strict` and `valley` of the coercive networks of [B], by another route.
 
 In θ itself: neurons that are not zero are balanced and their Hessian, by autograd, is positive
 definite; for those that are zero, max_{‖u‖=1} |Σᵢ qᵢ σ(u·x̃ᵢ)| stays below their λ, for every member
@@ -24,6 +24,7 @@ import torch
 
 from sweep.audit.coercive_formula import CoerciveFormula
 from sweep.audit.curvature import EIGEN_ROOM
+from sweep.audit.dual import lifted, not_at_local_bound, slopes
 from sweep.audit.findings import Audited
 from sweep.audit.measures import values
 from sweep.audit.points import Points
@@ -54,6 +55,9 @@ class Active:
 
 def check_coercive(points: Points, formula: CoerciveFormula, found: Audited) -> None:
     """Check the local minima of one arm of such a network."""
+    flat = points.certificate == Certificate.VALLEY.value
+    _check_valleys(points.some(flat), formula, found)
+    points = points.some(~flat)
     for i, where in enumerate(points.where):
         theta, lam = points.theta[i], np.broadcast_to(points.lam[i], formula.width)
         reason = _unlikely(formula, theta, lam, str(points.certificate[i]), points.radius[i])
@@ -66,6 +70,21 @@ def check_coercive(points: Points, formula: CoerciveFormula, found: Audited) -> 
             _check_precisely(points, formula, i, active, lam, found)
         if reason:
             found.add(where, "certificate", points.certificate[i], reason)
+
+
+def _check_valleys(points: Points, formula: CoerciveFormula, found: Audited) -> None:
+    """Flat local minima: nothing beside them is lower, and no Hessian is claimed."""
+    if not len(points):
+        return
+    value, error = values(formula, points.theta, points.lam)
+    for i, where in enumerate(points.where):
+        reason = None if points.radius[i] > 0 else "no radius within which the minimum lies"
+        reason = reason or not_at_local_bound(points, i, formula, float(value[i]), float(error[i]))
+        if reason:
+            found.add(where, "certificate", points.certificate[i], reason)
+        if not np.isnan(points.min_eig[i]):
+            least = float(points.min_eig[i])
+            found.add(where, "judged_min_eig", least, "null: the Hessian is singular")
 
 
 def _unlikely(
@@ -107,16 +126,6 @@ def _active(formula: CoerciveFormula, theta: np.ndarray, lam: np.ndarray) -> Act
     return Active(index, gradient, hessian, np.linalg.eigvalsh(hessian))
 
 
-def _slopes(formula: CoerciveFormula, theta: np.ndarray) -> np.ndarray:
-    y = formula.y
-    output = formula.base(torch.as_tensor(theta))
-    return np.asarray((-y * formula.loss.slope(-y * output)).numpy())
-
-
-def _lifted(formula: CoerciveFormula) -> np.ndarray:
-    return np.column_stack([formula.x.numpy(), np.ones(len(formula.y))])
-
-
 def _idle_level(formula: CoerciveFormula, theta: np.ndarray, lam: np.ndarray) -> float:
     a, _ = formula.parts(torch.as_tensor(theta))
     idle = a.numpy() == 0
@@ -134,7 +143,7 @@ def _not_a_minimum(
         if not step <= 2 * radius:
             return f"a Newton step of {step:.3g}, longer than the radius"
     level = _idle_level(formula, theta, lam)
-    highest = greatest(_slopes(formula, theta), _lifted(formula), formula.rectified)
+    highest = greatest(slopes(formula, theta), lifted(formula), formula.rectified)
     if highest >= level:
         return f"a direction with |Σ q σ(u·x)| = {highest!r}, not below λ = {level!r}"
     return None
@@ -142,8 +151,8 @@ def _not_a_minimum(
 
 def _not_below(formula: CoerciveFormula, theta: np.ndarray, lam: np.ndarray) -> str | None:
     level = _idle_level(formula, theta, lam)
-    q = _slopes(formula, theta)
-    if np.isfinite(level) and below(q, _lifted(formula), formula.rectified, level) is False:
+    q = slopes(formula, theta)
+    if np.isfinite(level) and below(q, lifted(formula), formula.rectified, level) is False:
         return f"|Σ q σ(u·x)| reaches λ = {level!r}"
     return None
 

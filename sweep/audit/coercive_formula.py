@@ -12,9 +12,11 @@ a, v    output weights, (w_j, b_j)                             (m,), (m, D+1)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
+from sweep.audit.convolution_formula import ConvolutionFormula
 from sweep.audit.elementwise import NoSecondRouteError, loss_of
 from sweep.audit.formulas import DataFormula, LandscapeFormula, formula_of
 from sweep.problems import Data, Landscape
@@ -22,6 +24,8 @@ from sweep.spec import Arm, Cell
 
 #: Models of this kind, and whether their square is rectified.
 MODELS = {"requ": True, "quadratic": False}
+#: The regularizer of every model of [B].
+REGULARIZERS = {"requ": "coercive", "quadratic": "coercive", "convolution": "convolution"}
 U = 2.0**-53
 
 
@@ -94,34 +98,50 @@ class CoerciveFormula(DataFormula):
 
 def any_formula(cell: Cell, arm: Arm, source: Data | Landscape) -> DataFormula | LandscapeFormula:
     """The objective of one arm of a cell; `NoSecondRouteError` if a part of it is unknown here."""
-    if not isinstance(source, Data) or cell.model.name not in MODELS:
+    name = cell.model.name
+    if not isinstance(source, Data) or name not in REGULARIZERS:
         return formula_of(cell, arm, source)
     if arm.augment.name != "none":
-        name = arm.augment.name
         raise NoSecondRouteError(
-            f"the augmentation '{name}' of such a network has no second route."
+            f"the augmentation '{arm.augment.name}' of such a network has no second route."
         )
-    if arm.regularizer.name not in ("none", "coercive"):
+    if arm.regularizer.name not in ("none", REGULARIZERS[name]):
         raise NoSecondRouteError(f"the regularizer '{arm.regularizer.name}' has no second route.")
-    width = int(cell.model.settings["width"])
-    return CoerciveFormula(
-        x=torch.as_tensor(source.x, dtype=torch.float64),
-        y=torch.as_tensor(source.y, dtype=torch.float64),
-        loss=loss_of(cell.loss),
-        weight_decay=arm.weight_decay,
-        exponential=False,
-        extra=0,
-        penalised=False,
-        degree=0,
-        layered=False,
-        n_base=width * (source.x.shape[1] + 2),
-        width=width,
-        rectified=MODELS[cell.model.name],
-        regularised=arm.regularizer.name == "coercive",
+    settings, D = cell.model.settings, source.x.shape[1]
+    width = int(settings["width"])
+    shared: dict[str, Any] = {
+        "x": torch.as_tensor(source.x, dtype=torch.float64),
+        "y": torch.as_tensor(source.y, dtype=torch.float64),
+        "loss": loss_of(cell.loss),
+        "weight_decay": arm.weight_decay,
+        "exponential": False,
+        "extra": 0,
+        "penalised": False,
+        "degree": 0,
+        "layered": False,
+        "width": width,
+    }
+    regularised = arm.regularizer.name != "none"
+    if name in MODELS:
+        return CoerciveFormula(
+            **shared,
+            n_base=width * (D + 2),
+            rectified=MODELS[name],
+            regularised=regularised,
+        )
+    filters, length = int(settings["layers"]) - 1, int(settings["filter"])
+    strength = float(arm.regularizer.settings.get("lambda_c", 1.0))
+    return ConvolutionFormula(
+        **shared,
+        n_base=filters * length + width * (D + filters * (length - 1) + 2),
+        filters=filters,
+        length=length,
+        slope=float(settings["negative_slope"]),
+        strength=strength if regularised else None,
     )
 
 
 def strengths_of(cell: Cell, arm: Arm) -> int:
-    """How many λ a member of the arm has: one per neuron under the coercive regularizer."""
-    per_neuron = arm.regularizer.name == "coercive" and cell.model.name in MODELS
+    """How many λ a member of the arm has: one per neuron under the regularizers of [B]."""
+    per_neuron = REGULARIZERS.get(cell.model.name) == arm.regularizer.name
     return int(cell.model.settings["width"]) if per_neuron else 1

@@ -25,7 +25,8 @@ class Activation:
     """σ with sup|σ′| and a bound of sup|σ″|; `slopes` (s₋, s₊) if it is linear on both sides.
 
     `kinks` are where a piecewise-linear σ bends, and `pieces` its slopes between them. `rough`
-    (p, o): σ(z) rounds no worse than a sum of numbers of the size p|z| + o in all.
+    (p, o): σ(z) rounds no worse than a sum of numbers of the size p|z| + o in all. `square`: σ is
+    a square, rectified or not, whose slope has no bound.
     """
 
     name: str
@@ -36,6 +37,22 @@ class Activation:
     bends: tuple[float, ...] = ()
     pieces: tuple[float, ...] = ()
     rough: tuple[float, float] = (0.0, 0.0)
+    square: bool = False
+
+    def moved(self, z: torch.Tensor, error: torch.Tensor) -> torch.Tensor:
+        """How far σ(z) can move when z does by at most `error`, elementwise."""
+        if self.square:
+            return (2 * z.abs() + error) * error
+        return self.steepness * error
+
+    def sized(self, z: torch.Tensor) -> torch.Tensor:
+        """A bound of |σ| on [−z, z], z ≥ 0, whose derivative bounds |σ′| there.
+
+        |σ(z)| ≤ |σ(0)| + sup|σ′|·|z|, and |σ(0)| ≤ ln 2 < 1 for every smooth σ here.
+        """
+        if self.square:
+            return z**2
+        return self.steepness * z + self.curvature + self.rough[1]
 
     @property
     def kinks(self) -> tuple[float, ...]:
@@ -80,6 +97,10 @@ def activation_of(settings: Mapping[str, Any]) -> Activation:
         )
     if name == "piecewise_linear":
         return Activation(name, **sum_of_hinges(settings))
+    if name == "requ":
+        return Activation(name, lambda z: torch.clamp(z, min=0.0) ** 2, 0.0, 2.0, square=True)
+    if name == "square":
+        return Activation(name, lambda z: z**2, 0.0, 2.0, square=True)
     smooth: dict[str, Elementwise] = {
         "tanh": torch.tanh,
         "sigmoid": torch.sigmoid,

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from sweep.audit.coercive_formula import CoerciveFormula
+from sweep.audit.convolution_formula import ConvolutionFormula
 from sweep.audit.curvature import curvature
 from sweep.audit.descent import descended
 from sweep.audit.findings import Audited
@@ -56,7 +57,7 @@ def check_escapes(points: Points, found: Audited) -> None:
         for i, where in enumerate(points.where):
             found.add(where, "certificate", points.certificate[i], "nothing: there are no data")
         return
-    if isinstance(formula, CoerciveFormula) and formula.regularised:
+    if _grows(formula):
         for i, where in enumerate(points.where):
             grows = "nothing: F grows to infinity in every direction"
             found.add(where, "certificate", points.certificate[i], grows)
@@ -76,9 +77,16 @@ def check_escapes(points: Points, found: Audited) -> None:
             found.add(where, "verdict", f"escaping by {points.certificate[i]}", reason)
     check_limits(points, scaled, on_path, found)
     _check_path(points.some(on_path), formula, found)
-    if isinstance(formula, MlpFormula | CoerciveFormula):
+    if isinstance(formula, MlpFormula | CoerciveFormula | ConvolutionFormula):
         _check_scaling(points.some(scaled & possible), formula, found)
     _check_fall(points.some(possible & ~on_path & ~scaled), formula, found)
+
+
+def _grows(formula: DataFormula) -> bool:
+    """Whether a regularizer of [B] lets F grow to infinity in every direction."""
+    if isinstance(formula, ConvolutionFormula):
+        return formula.strength is not None
+    return isinstance(formula, CoerciveFormula) and formula.regularised
 
 
 def _impossible(
@@ -148,7 +156,9 @@ def shed(
     return moved
 
 
-def _check_scaling(points: Points, formula: MlpFormula | CoerciveFormula, found: Audited) -> None:
+def _check_scaling(
+    points: Points, formula: MlpFormula | CoerciveFormula | ConvolutionFormula, found: Audited
+) -> None:
     """A network that separates, scaled up: F falls at every doubling, and to zero.
 
     What added neurons with a penalty send on is scaled by themselves alone while w̃ shrinks.

@@ -19,6 +19,7 @@ and map it over members.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
@@ -41,7 +42,7 @@ KNOWN = ("none", "exp_skip", "exp_per_layer", "monomial", "extra_neuron")
 
 
 @dataclass(frozen=True, eq=False)
-class DataFormula:
+class DataFormula(ABC):
     """The objective of a network on data.
 
     `penalised`: the penalty of the added neurons is part of F. `extra` ordinary neurons are added,
@@ -81,13 +82,13 @@ class DataFormula:
         """2L: the power of those weights in the penalty."""
         return 2
 
+    @abstractmethod
     def base(self, theta: torch.Tensor) -> torch.Tensor:
         """f, (N,)."""
-        raise NotImplementedError
 
     def ordinary(self, z: torch.Tensor) -> torch.Tensor:
-        """σ(z) of an added ordinary neuron."""
-        raise NotImplementedError
+        """σ(z) of an added ordinary neuron; `NoSecondRouteError` where the network has none."""
+        raise NoSecondRouteError("an ordinary neuron beside such a network has no second route.")
 
     def neurons(self, theta: torch.Tensor) -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
         """Outgoing weight a, incoming weights w (D,), bias b of every neuron beside the network."""
@@ -129,6 +130,10 @@ class DataFormula:
             decayed = theta[: self.n_base] if self.sheds else theta
             total = total + self.weight_decay * (decayed**2).sum() / 2
         return total
+
+    def penalty_size(self, theta: torch.Tensor, lam: torch.Tensor) -> torch.Tensor:
+        """What the penalty's rounding is relative to, a scalar."""
+        return self.penalty(theta, lam)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,6 +8,9 @@ import numpy as np
 import torch
 
 from sweep.audit.bounds import lower_bound
+from sweep.audit.coercive_formula import CoerciveFormula
+from sweep.audit.convolution_formula import ConvolutionFormula
+from sweep.audit.dual import not_at_bound
 from sweep.audit.findings import Audited
 from sweep.audit.formulas import DataFormula
 from sweep.audit.measures import Columns, over_members, values
@@ -32,6 +35,19 @@ def check_global_minima(points: Points, found: Audited) -> None:
             room = points.tolerance * max(1.0, abs(bound or 0.0)) + ROUTES * error[i]
             if bound is None or value[i] > bound + room:
                 found.add(points.where[i], "verdict", "global_minimum", f"F = {value[i]!r}")
+        return
+    if isinstance(formula, CoerciveFormula) and formula.regularised:
+        for i in range(len(points)):
+            reason = not_at_bound(points, i, formula, float(value[i]), float(error[i]))
+            if points.certificate[i] != Certificate.LOWER_BOUND:
+                reason = "nothing: scaling costs"
+            if reason:
+                claim = f"global_minimum by {points.certificate[i]}"
+                found.add(points.where[i], "verdict", claim, reason)
+        return
+    if isinstance(formula, ConvolutionFormula) and formula.strength is not None:
+        for where in points.where:
+            found.add(where, "verdict", "global_minimum", "nothing: its regularizer has no bound")
         return
     bound, wanted = lower_bound(formula)
     least = margins(formula, points)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from sweep.audit.coercive_formula import CoerciveFormula
+from sweep.audit.convolution_formula import ConvolutionFormula
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula, ModuleFormula
 from sweep.audit.outputs import OutputsFormula
 from sweep.audit.rounding import ROUTES, Traced, U, gradient_error, loss_error, roughness, trace
@@ -96,7 +97,7 @@ def measure(
             )
         if isinstance(formula, MlpFormula):
             found |= _dead(formula, traced)
-        if isinstance(formula, CoerciveFormula):
+        if isinstance(formula, CoerciveFormula | ConvolutionFormula):
             found |= _named("dead_units", *formula.dead(point))
         return found
 
@@ -134,7 +135,7 @@ def _value_error(
         return 64 * U * (1 + value.abs()) * (1 + point.square().sum().sqrt())
     traced = trace(formula, point)
     error = loss_error(formula, traced.full, traced.error)
-    return error + (len(point) + 8) * U * formula.penalty(point, strength)
+    return error + (len(point) + 8) * U * formula.penalty_size(point, strength)
 
 
 def _named(name: str, value: torch.Tensor, low: torch.Tensor, high: torch.Tensor) -> Columns:
@@ -175,7 +176,7 @@ def _dead(formula: MlpFormula, traced: Traced) -> Columns:
         surely = (h == 0) & (doubt == 0)
         if slopes is not None and slopes[0] == 0:
             surely = surely | (z + doubt <= 0)
-        possibly = h.abs() <= formula.activation.steepness * doubt + ROUTES * roughness(formula, z)
+        possibly = h.abs() <= formula.activation.moved(z, doubt) + ROUTES * roughness(formula, z)
         units = torch.stack([(h == 0).all(0), surely.all(0), (possibly | surely).all(0)])
         counts = counts + units.sum(1)
     return _named("dead_units", *counts)

@@ -11,6 +11,7 @@ import torch
 
 from sweep.audit.coercive import check_coercive
 from sweep.audit.coercive_formula import CoerciveFormula
+from sweep.audit.convolution_formula import ConvolutionFormula
 from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
 from sweep.audit.findings import Audited
 from sweep.audit.first_order import first_order, outer_slopes, units_of
@@ -45,7 +46,8 @@ def check_minima(points: Points, found: Audited) -> None:
         check_coercive(points, formula, found)
         _nothing_lower(points, False, np.zeros(len(points)), found)
         return
-    if isinstance(formula, DataFormula):
+    regularised = isinstance(formula, ConvolutionFormula) and formula.strength is not None
+    if isinstance(formula, DataFormula) and not regularised:
         _possible(points, formula, found)
     for certificate in dict.fromkeys(points.certificate.tolist()):
         some = points.some(points.certificate == certificate)

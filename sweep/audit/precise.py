@@ -99,6 +99,8 @@ class Precise:
         activation = self.formula.activation
         if activation.slopes is not None:
             return z * (activation.slopes[1] if z > 0 else activation.slopes[0])
+        if activation.square:
+            return z**2 if z > 0 or activation.name == "square" else mpmath.mpf(0)
         if activation.name == "tanh":
             return mpmath.tanh(z)
         if activation.name == "sigmoid":

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 import torch
 
 from sweep.audit.coercive_formula import CoerciveFormula
+from sweep.audit.convolution_formula import ConvolutionFormula
 from sweep.audit.elementwise import Activation
 from sweep.audit.formulas import DataFormula, MlpFormula
 
@@ -65,7 +66,7 @@ def trace(formula: DataFormula, theta: torch.Tensor) -> Traced:
     z_errors: list[torch.Tensor] = []
     if isinstance(formula, MlpFormula):
         base, base_error = _trace_layers(formula, theta, z, z_errors)
-    elif isinstance(formula, CoerciveFormula):
+    elif isinstance(formula, CoerciveFormula | ConvolutionFormula):
         base, base_error = formula.base(theta), formula.base_error(theta)
     else:
         base = formula.base(theta)
@@ -89,8 +90,8 @@ def trace(formula: DataFormula, theta: torch.Tensor) -> Traced:
         else:
             assert isinstance(formula, MlpFormula), "an extra neuron needs a known activation"
             size = (a * formula.ordinary(t)).abs()
-            steepness = formula.activation.steepness
-            added_error = added_error + a.abs() * steepness * t_error + size * 2 * FUNCTION
+            moved = formula.activation.moved(t, t_error)
+            added_error = added_error + a.abs() * moved + size * 2 * FUNCTION
             added_error = added_error + a.abs() * roughness(formula, t)
             z.append(t.unsqueeze(1))
             z_errors.append(t_error.unsqueeze(1))
@@ -113,7 +114,7 @@ def _trace_inside(
             z = z + sent
             z_error = z_error + _sent(e_error[:, None], into) + 2 * U * (sent.abs() + z.abs())
         h = formula.activation.value(z[:, :-1])
-        error = formula.activation.steepness * z_error[:, :-1] + FUNCTION * h.abs()
+        error = formula.activation.moved(z[:, :-1], z_error[:, :-1]) + FUNCTION * h.abs()
         e = torch.exp(z[:, -1])
         doubt = e * (torch.expm1(z_error[:, -1]) + FUNCTION)
         # An exponent that is not known at all says nothing of the exponential.
@@ -142,7 +143,7 @@ def _trace_layers(
         z.append(h @ inner.T + shift)
         z_errors.append(sum_error(h, inner, shift, error))
         h = formula.activation.value(z[-1])
-        error = formula.activation.steepness * z_errors[-1] + FUNCTION * h.abs()
+        error = formula.activation.moved(z[-1], z_errors[-1]) + FUNCTION * h.abs()
         error = error + roughness(formula, z[-1])
     return (h @ weight.T + bias)[:, 0], sum_error(h, weight, bias, error)[:, 0]
 
@@ -197,10 +198,14 @@ def gradient_error(
     relative = torch.full_like(z, (formula.x.shape[1] + len(z) + 64) * U)
     if isinstance(formula, MlpFormula):
         for units, errors in zip(traced.z, traced.z_errors, strict=True):
+            if formula.activation.square:
+                relative = relative + UNKNOWN  # rounding is relative to the sizes themselves
             relative = relative + formula.activation.curvature * errors.amax(1)
             relative = relative + near_a_kink(formula.activation, units, errors).any(1).to(z.dtype)
     else:
         relative = relative + UNKNOWN
+    if isinstance(formula, ConvolutionFormula):
+        relative = relative + 2 * formula.seen(theta)[2].to(z.dtype) / formula.slope
     if formula.exponential:
         ((_, w, b),) = formula.neurons(theta)
         relative = relative + 2 * sum_error(formula.x, w.unsqueeze(0), b.unsqueeze(0), None)[:, 0]
@@ -214,6 +219,8 @@ def gradient_error(
         derivatives = torch.func.jacrev(lambda point: formula.base(point) + formula.added(point))
         lengths = derivatives(theta).square().sum(1).sqrt()
         total: torch.Tensor = (weights * lengths).sum()
+        if isinstance(formula, ConvolutionFormula):
+            total = total + formula.penalty_slope_error(theta)
         return total
     if formula.layered:
         exponents = _trace_inside(formula, theta)[1]
@@ -242,7 +249,6 @@ def _absolute_output(
     inside = formula.inside.neurons(size) if formula.layered else []
     sent: torch.Tensor | None = None
     for k, (inner, shift) in enumerate(hidden):
-        # |σ(z)| ≤ |σ(0)| + sup|σ′|·|z|, and |σ(0)| ≤ ln 2 < 1 for every smooth σ here.
         z = h @ inner.T + shift
         if inside:
             w, b, leaving = inside[k]
@@ -251,7 +257,7 @@ def _absolute_output(
                 z, t = z + sent[:, :-1], t + sent[:, -1]
             # Value and derivative of the exponential at the point itself.
             sent = (torch.exp(exponents[k]) * (1 + t - t.detach()))[:, None] * leaving
-        h = activation.steepness * z + activation.curvature + activation.rough[1]
+        h = activation.sized(z)
     total = (h @ weight.T + bias)[:, 0]
     if sent is not None:
         return total + sent[:, 0]
@@ -263,6 +269,5 @@ def _absolute_output(
         elif formula.degree:
             total = total + a * z**formula.degree
         else:
-            lift = activation.curvature + activation.rough[1]
-            total = total + a * (activation.steepness * z + lift)
+            total = total + a * activation.sized(z)
     return total

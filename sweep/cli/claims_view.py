@@ -17,7 +17,7 @@ from sweep.errors import UserError, unknown
 
 if TYPE_CHECKING:
     from sweep.inference.answers import Answer
-    from sweep.job import JobFailure, JobReport
+    from sweep.job_report import JobFailure, JobReport
     from sweep.study.claims import Claiming
     from sweep.study.observer import Ending
 

@@ -21,6 +21,8 @@ _ESCAPING = (
 )
 # Beyond a few screens a table in a terminal is read by nobody.
 SHOWN_CELLS = 20
+# Reasons repeat; `sweep status` and the lines above have more of them.
+SHOWN_FAILURES = 5
 
 
 def show_ending(console: Console, ending: Ending) -> None:
@@ -61,6 +63,7 @@ def _places(ending: Ending) -> list[tuple[str, str]]:
     if ending.failed:
         jobs = counted(ending.failed, "job")
         lines.append(("failed", f"{jobs}; the same command tries again"))
+        lines += [("", f"{one.job_id}: {one.reason}") for one in ending.failures[:SHOWN_FAILURES]]
     return lines
 
 

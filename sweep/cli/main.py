@@ -15,17 +15,19 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from sweep.errors import CheckError, UserError, unknown
+from sweep.errors import CheckError, UserError, redacted, unknown
 
 USAGE = """\
 How often does training end in a bad local minimum? Distributed seed sweeps with certified verdicts.
 
   sweep run [OVERRIDES]      plan, train what is not there yet, judge, store, summarise, report
   sweep plan [OVERRIDES]     show what `run` would do, and what it would cost
-  sweep status RESULTS       done and missing jobs, verdict counts so far, from disk alone
+  sweep status RESULTS       done, running, failed and missing jobs, verdicts, from disk alone
   sweep report RESULTS…      summaries, figures and page again, from rows alone; compares several
   sweep replay RESULTS       train one stored member alone, compare it bit by bit, draw its course
   sweep verify RESULTS       check every file, and judge every stored row again by a second route
+  sweep sync-mlflow RESULTS  the MLflow view made equal to the rows, as far as it is not
+  sweep compact RESULTS      merge small row files into few large ones, each row exactly once
   sweep controls             judge points of known truth; truth against verdict in one table
   sweep claims [STUDY…]      run the studies that state a claim; which of the claims hold
 
@@ -55,10 +57,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(words)
     except UserError as error:
-        print(f"sweep: {error}", file=sys.stderr)
+        print(f"sweep: {redacted(str(error))}", file=sys.stderr)
         return 2
     except CheckError as error:
-        print(f"sweep: {error}", file=sys.stderr)
+        print(f"sweep: {redacted(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(INTERRUPTED if words[0] in _RESUMING else "sweep: interrupted.", file=sys.stderr)
@@ -121,7 +123,7 @@ def _plan(words: list[str]) -> int:
 
 def _status(words: list[str]) -> int:
     """`sweep status`: from disk alone."""
-    folders = _folders("status", words, "done and missing jobs, verdict counts so far")
+    folders = _folders("status", words, "done, running, failed and missing jobs, and verdicts")
     if not folders:
         return 0
     from sweep.cli.plan_view import show_status
@@ -190,6 +192,36 @@ def _verify(words: list[str]) -> int:
         show_verification(verification)
         agrees = agrees and verification.agrees
     return 0 if agrees else 1
+
+
+def _sync_mlflow(words: list[str]) -> int:
+    """`sweep sync-mlflow`: the MLflow view, from rows."""
+    from sweep.cli.sync_view import show_synced, split_words
+
+    words, uri = split_words(words)
+    does = "add to MLflow what it lacks, or to another server with tracking.uri=ADDRESS"
+    folders = _folders("sync-mlflow", words, does)
+    if not folders:
+        return 0
+    from sweep.study.sync import sync_mlflow
+
+    for folder in folders:
+        show_synced(str(folder), sync_mlflow(folder, uri))
+    return 0
+
+
+def _compact(words: list[str]) -> int:
+    """`sweep compact`: fewer and larger row files."""
+    folders = _folders("compact", words, "merge small row files; safe at any time, also repeated")
+    if not folders:
+        return 0
+    from sweep.cli.compact_view import show_compaction
+    from sweep.storage.compaction import compact
+    from sweep.storage.layout import Layout
+
+    for folder in folders:
+        show_compaction(compact(Layout.at(folder)))
+    return 0
 
 
 def _controls(words: list[str]) -> int:
@@ -264,10 +296,10 @@ def _study_words(command: str, words: list[str]) -> tuple[list[str], Path | None
     return overrides, found.config_dir
 
 
-def _folders(command: str, words: list[str], does: str) -> list[Path]:
+def _folders(command: str, words: list[str], does: str) -> list[str]:
     """The results folders asked for; none when help was printed."""
     parser = _Parser(command)
-    parser.add_argument("results", nargs="*", type=Path)
+    parser.add_argument("results", nargs="*")  # a path or a URL
     parser.add_argument("--help", "-h", action="store_true")
     found = parser.parse_args(words)
     if found.help:
@@ -278,7 +310,7 @@ def _folders(command: str, words: list[str], does: str) -> list[Path]:
             f"sweep {command} needs the results folder of a run, for example"
             f" 'sweep {command} results/default-0123456789ab'."
         )
-    folders: list[Path] = found.results
+    folders: list[str] = found.results
     return folders
 
 
@@ -289,6 +321,8 @@ COMMANDS: dict[str, Callable[[list[str]], int]] = {
     "report": _report,
     "replay": _replay,
     "verify": _verify,
+    "sync-mlflow": _sync_mlflow,
+    "compact": _compact,
     "controls": _controls,
     "claims": _claims,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +18,7 @@ from sweep.verdicts import Verdict
 
 # A log has no edge: tables need not fold there.
 LOG_WIDTH = 160
-SHOWN_MISSING = 5
+SHOWN_JOBS = 5
 # An estimate in days needs no seconds.
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -97,10 +99,9 @@ def _estimate(plan: Plan) -> str:
         return "nothing to train, all rows are on disk"
     if plan.seconds is None:
         return "not measured"
-    less = "less where networks stop early"
-    if plan.study.seeds.half_width is not None:
-        return f"at most about {duration(plan.seconds)} on this machine: every seed up to the most"
-    return f"about {duration(plan.seconds)} on this machine, {less}"
+    how = f"{duration(plan.seconds)} on this machine, training and judging"
+    most = plan.study.seeds.half_width is not None
+    return f"at most about {how}" if most else f"about {how}"
 
 
 def duration(seconds: float) -> str:
@@ -115,16 +116,25 @@ def duration(seconds: float) -> str:
 
 
 def show_status(status: Status, console: Console | None = None) -> None:
-    """Prints jobs done and missing, and the verdicts so far."""
+    """Prints jobs done, running, failed and missing, and the verdicts so far."""
     console = unfolded(console or Console())
-    lines = [
-        ("results", str(status.results)),
-        ("jobs", f"{status.done:,} of {status.n_jobs:,} done, {len(status.missing):,} missing"),
+    sizes = (
+        f"{len(status.done):,} of {status.n_jobs:,} done, {len(status.running):,} running,"
+        f" {len(status.failed):,} failed, {len(status.missing):,} missing"
+    )
+    lines = [("results", str(status.results)), ("jobs", sizes)]
+    now = time.time()
+    running = [
+        f"{job} on {entry.place} for {duration(now - entry.time)}"
+        for job, entry in status.running.items()
     ]
-    if status.missing:
-        more = ", …" if len(status.missing) > SHOWN_MISSING else ""
-        lines.append(("missing", ", ".join(status.missing[:SHOWN_MISSING]) + more))
-        lines.append(("", "running, failed or not started; 'sweep run' again finishes them"))
+    failed = [f"{job}: {reason}" for job, reason in status.failed.items()]
+    for name, words in (("running", running), ("failed", failed), ("missing", status.missing)):
+        lines += [(name if i == 0 else "", word) for i, word in enumerate(words[:SHOWN_JOBS])]
+        if len(words) > SHOWN_JOBS:
+            lines.append(("", f"… {len(words) - SHOWN_JOBS:,} more"))
+    if status.failed or status.missing:
+        lines.append(("", "the same 'sweep run' again does what failed or is missing"))
     for name, text in lines:
         console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)
     if status.verdicts:

@@ -25,7 +25,7 @@ from rich.table import Table
 from sweep.cli.ending_view import show_ending
 from sweep.cli.plan_view import unfolded
 from sweep.cli.tally import SHARES, Tally
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.study.observer import Ending, Observer
 
 PLAIN_SECONDS = 5.0

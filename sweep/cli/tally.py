@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.verdicts import Verdict
 
 # What may turn out a bad minimum once every witness is known; the others are proven not to be one.

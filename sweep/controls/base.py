@@ -35,7 +35,7 @@ class Truth:
     to a lower F has left it. `expected` are the verdicts that a judge without gaps gives.
     `falls`: no point where F is as high as at the start is a minimum or stationary. `limit`: where
     F tends to, if the verdict is `escaping`; None if it is not known. `separates`: every minimum
-    has training error 0.
+    has training error 0. `least`: the value of the batch is that of the global minimum.
     """
 
     name: str
@@ -45,6 +45,7 @@ class Truth:
     falls: bool = False
     limit: float | None = None
     separates: bool = False
+    least: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,6 +128,9 @@ def _contradiction(batch: Batch, seen: Seen, k: int) -> str:
         return f"{verdict} with training error {float(seen.error[k])!r}"
     if verdict is Verdict.LOCAL_MINIMUM and abs(judged - batch.value) > _room(batch.value):
         return f"local_minimum at F = {judged!r}, but minima have F = {batch.value!r}"
+    apart = abs(judged - batch.value) > _room(batch.value)
+    if verdict is Verdict.GLOBAL_MINIMUM and truth.least and apart:
+        return f"global_minimum at F = {judged!r}, but the least is F = {batch.value!r}"
     if verdict is Verdict.ESCAPING and limit > start + _room(start):
         return f"escaping upwards, from F = {start!r} to {limit!r}"
     known = truth.limit is not None and np.isfinite(limit)

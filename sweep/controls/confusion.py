@@ -12,7 +12,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from sweep.controls import coercive, endless, neurons, piecewise, separating, strict_minima
+from sweep.controls import (
+    coercive,
+    endless,
+    equal_strengths,
+    neurons,
+    piecewise,
+    separating,
+    strict_minima,
+)
 from sweep.controls.base import Batch, Family, Seen, left, wrong
 from sweep.judge import Judge, StandardJudge
 from sweep.seeds import stream
@@ -24,6 +32,7 @@ FAMILIES: tuple[Family, ...] = (
     *separating.FAMILIES,
     *endless.FAMILIES,
     *coercive.FAMILIES,
+    *equal_strengths.FAMILIES,
     *neurons.FAMILIES,
 )
 #: So many rounds give more than 10,000 points.

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from sweep.errors import UserError
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.spec import Compute, Job
 
 Work = Callable[[Job], JobReport]
@@ -63,6 +63,9 @@ class Executor(Protocol):
     - Work that raises, or whose process dies, is tried again up to `compute.retries` times; after
       that the job is a `JobFailure` with the reason in one line. So a job may run more than once,
       and part of it may run again after its rows were committed: work must be repeatable.
+    - Work that takes longer than `compute.seconds_per_job` is ended with its process and is a
+      `JobFailure` at once: it would take as long again. Only the serial executor, which has no
+      process to end, lets it go on.
     - A `UserError` raised by work is bad input that no retry mends: it ends the run and comes out
       of `run`. This is how a worker says that nothing of this run can succeed.
     - Work is pickled, so it refers to importable code and carries its settings with it. It must

@@ -41,6 +41,16 @@ def check_resources(compute: Compute) -> None:
     )
 
 
+def places(compute: Compute) -> int:
+    """How many jobs of this shape the living nodes hold together, at least one."""
+    wanted = job_resources(compute)
+    held = [
+        min(int(node["Resources"].get(name, 0.0) / amount) for name, amount in wanted.items())
+        for node in _nodes()
+    ]
+    return max(1, sum(held))
+
+
 def probe_nodes(probe: Probe | None) -> None:
     """Call `probe` on every living node; `UserError` names the first one where it fails.
 

@@ -8,27 +8,24 @@ a thread, where it leaves signals alone; a callback inside its loop posts every 
 from __future__ import annotations
 
 import logging
-import pickle
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from types import TracebackType
 from typing import Any, Self
 
-import ray
 from ray import tune
 
-from sweep.errors import UserError
 from sweep.execution.base import JobSource, Probe, Work, reason
 from sweep.execution.environment import environment
 from sweep.execution.interrupts import uninterrupted
-from sweep.execution.preflight import check_resources, job_resources, probe_nodes
+from sweep.execution.preflight import check_resources, job_resources, places, probe_nodes
 from sweep.execution.session import cluster_session, local_session
-from sweep.execution.source_search import SUCCEEDED, SourceSearcher, Ticket
-from sweep.job import JobFailure, JobReport
+from sweep.execution.session_folder import session_folder
+from sweep.execution.source_search import SourceSearcher
+from sweep.execution.trials import JobTrial, Postman, Unhurried
+from sweep.job_report import JobFailure, JobReport
 from sweep.spec import Compute, Job
 
 STOP_SECONDS = 15.0  # far above the second that stopping takes; then the thread is left behind
@@ -46,6 +43,10 @@ _TUNE_ENV: dict[str, str | None] = {
     "TUNE_RESULT_DIR": None,  # Tune refuses to start with these two
     "RAY_AIR_LOCAL_CACHE_DIR": None,
 }
+
+# Jobs of a source that may wait for a place in a cluster: Tune's own 1 would start its workers one
+# after the other; many would be asked for long before they run, some in vain.
+_MOST_WAITING = 8
 
 _Ended = JobReport | JobFailure
 
@@ -117,6 +118,9 @@ class _Tuning:
         else:
             self._searcher = SourceSearcher(jobs, self._mailbox.put)
         self._stopping = Event()
+        self._postman = Postman(
+            self._jobs, self._mailbox.put, self._stopping, compute.seconds_per_job
+        )
         self._thread = Thread(target=self._fit, name="ray-tune", daemon=True)
         self._thread.start()
 
@@ -153,10 +157,10 @@ class _Tuning:
         logger.setLevel(logging.CRITICAL + 1)  # what it has to say is in the reports
         try:
             with (
-                tempfile.TemporaryDirectory(prefix="sweep-tune-") as folder,
-                environment(_TUNE_ENV),
+                session_folder() as folder,
+                environment(_TUNE_ENV | self._waiting()),
             ):
-                self._tuner(folder).fit()
+                self._tuner(str(folder)).fit()
         except Exception as error:
             if not self._stopping.is_set():
                 self._mailbox.put(RuntimeError(f"Ray Tune gave up: {reason(error)}"))
@@ -164,15 +168,23 @@ class _Tuning:
             logger.setLevel(level)
             self._mailbox.put(None)
 
+    def _waiting(self) -> dict[str, str]:
+        """How many jobs wait for a place, where Tune's own answer is wrong."""
+        if self._searcher is None or self._compute.workers or self._compute.name != "cluster":
+            return {}
+        return {"TUNE_MAX_PENDING_TRIALS_PG": str(min(_MOST_WAITING, places(self._compute)))}
+
     def _tuner(self, folder: str) -> tune.Tuner:
-        with_jobs = tune.with_parameters(_JobTrial, jobs=self._jobs, work=self._work)
+        with_jobs = tune.with_parameters(JobTrial, jobs=self._jobs, work=self._work)
         shape = tune.PlacementGroupFactory([job_resources(self._compute)])
         listed = {"job": tune.grid_search(list(range(len(self._jobs))))} if self._jobs else {}
+        scheduler: Any = Unhurried  # Ray's constructor has no annotations
         return tune.Tuner(
             tune.with_resources(with_jobs, shape),
             param_space=listed,
             tune_config=tune.TuneConfig(
                 search_alg=self._searcher,
+                scheduler=scheduler(),
                 num_samples=-1 if self._searcher else 1,  # −1: until the searcher says so
                 reuse_actors=True,
                 max_concurrent_trials=self._compute.workers,
@@ -185,87 +197,6 @@ class _Tuning:
                 # after its report and run again.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 failure_config=tune.FailureConfig(max_failures=self._compute.retries),
-                callbacks=[_Postman(self._jobs, self._mailbox, self._stopping)],
+                callbacks=[self._postman],
             ),
         )
-
-
-class _JobError(Exception):
-    """A job's exception as one line: always picklable, wherever the original came from."""
-
-
-class _JobTrial(tune.Trainable):
-    """One trial: the job in its config, or at the index there. The worker holds all listed jobs."""
-
-    def setup(self, config: dict[str, Any], **shared: Any) -> None:
-        """Fetch jobs and work, once per worker."""
-        self._jobs: Sequence[Job] = shared["jobs"]
-        self._work: Work = shared["work"]
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another job in the same process."""
-        self.config = new_config
-        return True
-
-    def step(self) -> dict[str, Any]:
-        """Do the whole job and say so."""
-        try:
-            return {"report": self._work(_job(self.config, self._jobs)), "done": True}
-        except UserError as error:
-            return {"report": error, "done": True}
-        except Exception as error:
-            raise _JobError(reason(error)) from None
-
-
-class _Postman(tune.Callback):
-    """Posts each trial's end from inside Tune's loop, and breaks the loop when told to stop."""
-
-    def __init__(
-        self,
-        jobs: Sequence[Job],
-        mailbox: SimpleQueue[_Ended | Exception | None],
-        stopping: Event,
-    ) -> None:
-        self._jobs, self._mailbox, self._stopping = jobs, mailbox, stopping
-
-    def __reduce__(self) -> tuple[type[tune.Callback], tuple[()]]:
-        """An empty callback: Tune pickles its settings for a restore that nobody will ask for."""
-        return tune.Callback, ()
-
-    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        """Kill the workers and leave, once asked to: waiting would mean to finish their jobs."""
-        if not self._stopping.is_set():
-            return
-        for trial in trials:
-            if trial.temporary_state.ray_actor is not None:
-                ray.kill(trial.temporary_state.ray_actor)
-        raise InterruptedError
-
-    def on_trial_result(
-        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
-    ) -> None:
-        """Take the report out of the result, so that Tune does not keep it for ever."""
-        report = result.pop("report")
-        result[SUCCEEDED] = isinstance(report, JobReport)
-        self._mailbox.put(report)
-
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Post a failure; Tune calls this when there are no retries left."""
-        self._mailbox.put(JobFailure(_job(trial.config, self._jobs).id, _failure(trial)))
-
-
-def _job(config: Mapping[str, Any], jobs: Sequence[Job]) -> Job:
-    """The job of a trial with this config."""
-    found = config["job"]
-    return found.job if isinstance(found, Ticket) else jobs[found]
-
-
-def _failure(trial: Any) -> str:
-    """Why a trial failed: its job's own line, or that its process died."""
-    error = pickle.loads(Path(trial.pickled_error_file).read_bytes())
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, _JobError):
-        return str(cause)
-    if isinstance(error, ray.exceptions.RayActorError):
-        return f"the worker process died: {reason(error)}"
-    return reason(error)

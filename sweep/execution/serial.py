@@ -8,7 +8,7 @@ from typing import Self
 
 from sweep.errors import UserError
 from sweep.execution.base import JobSource, Listed, Probe, Work, reason
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.spec import Job
 
 

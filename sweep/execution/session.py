@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
 import socket
 import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -20,16 +16,13 @@ import ray
 from sweep.errors import UserError
 from sweep.execution.environment import environment
 from sweep.execution.interrupts import own_sigterm, uninterrupted
+from sweep.execution.session_folder import session_folder
 from sweep.execution.tokens import own_token
 
 REACH_SECONDS = 5.0  # a head node in the same building answers within milliseconds
 CONNECT_SECONDS = 30.0  # Ray itself gives up a wrong token after 20, a wrong server after minutes
 
 _OBJECT_STORE_BYTES = 200 * 2**20  # holds the job list only; Ray's least is 75 MiB
-
-# A unix socket's path ends at 107 bytes; Ray appends a session folder and a socket's name (up to
-# 66), mkdtemp 15.
-_LONGEST_BASE = 26
 
 _WORKER_ENV = {
     # One job, one thread: workers share the machine, and a library's own threads may add up
@@ -56,27 +49,26 @@ def local_session(workers: int | None) -> Iterator[None]:
     connected to a Ray, because Ray allows one connection per process.
     """
     _refuse_connected()
-    folder = Path(tempfile.mkdtemp(prefix="sweep-", dir=_short_folder()))
     inherited = {"RAY_ADDRESS": None, "RAY_JOB_CONFIG_JSON_ENV_VAR": None, **_WORKER_ENV}
-    try:
-        with own_token(folder / "token"), environment(inherited):
-            try:
-                with own_sigterm():
-                    ray.init(
-                        address="local",
-                        num_cpus=max(workers or 1, _processors()),
-                        include_dashboard=False,
-                        object_store_memory=_OBJECT_STORE_BYTES,
-                        _temp_dir=str(folder),
-                        **_QUIET,
-                    )
-                yield
-            finally:
-                with uninterrupted():
-                    ray.shutdown()
-    finally:
-        with uninterrupted():
-            _remove(folder)
+    with (
+        session_folder() as folder,
+        own_token(folder / "token"),
+        environment(inherited),
+    ):
+        try:
+            with own_sigterm():
+                ray.init(
+                    address="local",
+                    num_cpus=max(workers or 1, _processors()),
+                    include_dashboard=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    _temp_dir=str(folder),
+                    **_QUIET,
+                )
+            yield
+        finally:
+            with uninterrupted():
+                ray.shutdown()
 
 
 @contextmanager
@@ -115,23 +107,6 @@ def _processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def _remove(folder: Path) -> None:
-    """Remove a session's folder, more than once: processes that are dying still write their logs.
-
-    Waits a second at most; a folder that is left over does no harm.
-    """
-    for _ in range(10):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
-
-
-def _short_folder() -> str:
-    folder = tempfile.gettempdir()
-    return folder if len(folder) <= _LONGEST_BASE else "/tmp"
 
 
 def _check_reachable(address: str) -> None:

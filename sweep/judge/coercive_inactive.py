@@ -62,7 +62,7 @@ def _by_cones(q: np.ndarray, X: np.ndarray, level: float) -> Sphere:
             return Sphere(False, u, sign, on_direction(u, q, X, True))
         if n > MOST_DIMENSIONS:
             return Sphere(False)
-        ended, u, _ = search(sign * q, X, level, BUDGET)
+        ended, u, _ = search(sign * q, X, level, BUDGET, np.zeros((0, len(q)), dtype=bool), level)
         if ended == ABOVE:
             u = climb(u, sign * q, X, CLIMBS)
             return Sphere(False, u, sign, on_direction(u, q, X, True))

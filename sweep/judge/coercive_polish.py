@@ -2,7 +2,9 @@
 
 Where the active neurons are at rest and some direction u exceeds λⱼ of an inactive one, F falls in
 third order only, which is where gradient descent is slowest; the neuron is grown to its best size
-at once and the polish goes on. F never rises. Symbols as in `sweep.judge.coercive_plain`.
+at once and the polish goes on. Where an active neuron has the same λ as the inactive one, its own
+direction is at λⱼ too, and there F does not fall; then directions towards every data point are
+tried. F never rises. Symbols as in `sweep.judge.coercive_plain`.
 """
 
 from __future__ import annotations
@@ -12,10 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.judge.base import Judgement
-from sweep.judge.coercive_inactive import against
-from sweep.judge.coercive_kernels import Task, activations, loss_rows, outputs
-from sweep.judge.coercive_newton import descend, grown
+from sweep.judge.coercive_inactive import CLIMBS, against
+from sweep.judge.coercive_kernels import Task, activations, loss_rows, loss_sum, outputs
+from sweep.judge.coercive_newton import NOISE, descend, grown
 from sweep.judge.coercive_plain import Coordinates, coordinates_of
+from sweep.judge.coercive_sphere import climb
 from sweep.models.objective import Objective
 
 # Newton steps between two new neurons, and new neurons; 200 and 20 are the most that were seen.
@@ -49,11 +52,30 @@ def polish_member(task: Task, Z: np.ndarray, s: np.ndarray, lam: np.ndarray) -> 
         if seen.u is None:
             break
         # q·σ(u·x̃) > 0 is lowered by a neuron of the other sign.
-        weight, change = grown(f, seen.u, -seen.sign, float(lam[j]), task)
+        u, sign = seen.u, -seen.sign
+        weight, change = grown(f, u, sign, float(lam[j]), task)
         if not change < 0:
-            break
-        Z[j], s[j] = np.sqrt(weight) * seen.u, -seen.sign
+            weight, u, sign = _elsewhere(f, float(lam[j]), task)
+            if not weight > 0:
+                break
+        Z[j], s[j] = np.sqrt(weight) * u, sign
     return Polished(Z, s, steps)
+
+
+def _elsewhere(f: np.ndarray, lam: float, task: Task) -> tuple[float, np.ndarray, float]:
+    """(weight, u (n,), sign) of the new neuron that lowers E most; weight 0 if none does.
+
+    Those are tried that are uphill of a data point, for either sign.
+    """
+    q = loss_rows(f, task)[1]
+    best = (-NOISE * loss_sum(f, task), 0.0, task.X[0], 1.0)
+    for start in task.X / np.linalg.norm(task.X, axis=1, keepdims=True):
+        for sign in (1.0, -1.0):
+            u = climb(start, -sign * q, task.X, CLIMBS) if task.rectified else start
+            weight, change = grown(f, u, sign, lam, task)
+            if change < best[0]:
+                best = (change, weight, u, sign)
+    return best[1:]
 
 
 def polish_coercive(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:

@@ -15,6 +15,10 @@ and the cone is settled if B is copositive: B, or B without its positive entries
 is positive definite. Near any u below the level small cones satisfy the second, so that the search
 ends unless the level is reached.
 
+Where it is reached by right, at a u whose own neuron is active, the caller knows a set K of points
+with Σ_{i∈K} qᵢ(u·x̃ᵢ)² ≤ level·‖u‖² for all u. A cone is settled as well if every point with q > 0
+that it sees is in K, and every point of K with q < 0 is seen from all of the cone.
+
 ======  =========================================================  ==========
 symbol  meaning                                                    shape
 ======  =========================================================  ==========
@@ -23,6 +27,7 @@ x̃       data with a last column of ones                            (N, n)
 q       ∂ℓᵢ/∂fᵢ, or minus that                                     (N,)
 V       unit vectors that span a cone                              (n, n)
 C       V x̃ᵢ for all points                                        (n, N)
+known   sets K, as masks                                           (K, N)
 ======  =========================================================  ==========
 """
 
@@ -105,6 +110,24 @@ def cone_form(V: np.ndarray, C: np.ndarray, q: np.ndarray, level: float) -> np.n
 
 
 @compiled
+def is_known(C: np.ndarray, q: np.ndarray, known: np.ndarray) -> bool:
+    """Whether one of the known sets settles the cone."""
+    for one in known:
+        settled = True
+        for i in range(len(q)):
+            above, below = False, False
+            for k in range(len(C)):
+                above = above or C[k, i] > 0.0
+                below = below or C[k, i] < 0.0
+            if (q[i] > 0.0 and above and not one[i]) or (q[i] < 0.0 and below and one[i]):
+                settled = False
+                break
+        if settled:
+            return True
+    return False
+
+
+@compiled
 def edge_to_halve(V: np.ndarray, B: np.ndarray, level: int) -> tuple[int, int]:
     """Two vertices: those of the least entry of B, scaled, or those that are farthest apart."""
     n = len(V)
@@ -133,10 +156,13 @@ def orthant(index: int, X: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @compiled
-def search(q: np.ndarray, X: np.ndarray, level: float, budget: int) -> tuple[int, np.ndarray, int]:
+def search(
+    q: np.ndarray, X: np.ndarray, level: float, budget: int, known: np.ndarray, ceiling: float
+) -> tuple[int, np.ndarray, int]:
     """Whether Σᵢ qᵢ ReQU(u·x̃ᵢ) stays below the level on the sphere: (how it ended, u, cones).
 
-    `ABOVE`: u (n,) is a direction where it does not. `GAVE_UP`: more than `budget` cones.
+    `ABOVE`: u (n,) is a direction where it reaches the ceiling, which is the level itself unless
+    something is known. `GAVE_UP`: more than `budget` cones.
     """
     N, n = X.shape
     most = DEEPEST + (1 << n)
@@ -144,7 +170,7 @@ def search(q: np.ndarray, X: np.ndarray, level: float, budget: int) -> tuple[int
     for depth in range(1 << n):
         Vs[depth], Cs[depth] = orthant(depth, X)
         for k in range(n):
-            if on_direction(Vs[depth, k], q, X, True) >= level:
+            if on_direction(Vs[depth, k], q, X, True) >= ceiling:
                 return ABOVE, Vs[depth, k].copy(), 0
     depth, cones = 1 << n, 0
     while depth > 0:
@@ -153,13 +179,15 @@ def search(q: np.ndarray, X: np.ndarray, level: float, budget: int) -> tuple[int
         cones += 1
         if cones > budget or depth + 2 > most:
             return GAVE_UP, V[0].copy(), cones
+        if is_known(C, q, known):
+            continue
         B = cone_form(V, C, q, level)
         if positive_pivots(B, True) or positive_pivots(B, False):
             continue
         first, second = edge_to_halve(V, B, age)
         middle = V[first] + V[second]
         middle /= math.sqrt(dot(middle, middle))
-        if on_direction(middle, q, X, True) >= level:
+        if on_direction(middle, q, X, True) >= ceiling:
             return ABOVE, middle, cones
         through = np.empty(N)
         for i in range(N):

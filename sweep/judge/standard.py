@@ -19,9 +19,11 @@ from sweep.judge.attained import settle_attained
 from sweep.judge.base import JUDGES, Ended, Judgement
 from sweep.judge.bounds import Bound, proven_bound
 from sweep.judge.cells import settle_cells
+from sweep.judge.coercive_dual import settle_dual
 from sweep.judge.coercive_polish import polish_coercive
 from sweep.judge.coercive_proof import settle_coercive
 from sweep.judge.coercive_residuals import add_balance
+from sweep.judge.coercive_valley import settle_valley
 from sweep.judge.deep_kinks import polish_deep
 from sweep.judge.escapes_scaling import settle_scaling
 from sweep.judge.escapes_smooth import settle_saturating
@@ -165,6 +167,9 @@ class StandardJudge:
         for settle in CERTIFICATES:
             if found.open.any():
                 settle(found, objective, lam)
+        # Last, so that what has a certificate of its own surroundings keeps it.
+        settle_dual(found, objective, lam, self.tolerance)
+        settle_valley(found, objective, lam)
         if isinstance(objective, DataObjective):
             withdraw_unproven_limits(found, objective, lam)
         add_residuals(found, objective)

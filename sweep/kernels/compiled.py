@@ -72,7 +72,8 @@ def _use_cache_folder() -> None:
 
 _use_cache_folder()
 # `next(_unique_ids)` is all that numba asks of it.
-FunctionIdentity._unique_ids = iter(lambda: secrets.randbits(64), None)  # type: ignore[assignment]
+_unique: Any = iter(lambda: secrets.randbits(64), None)  # numba's own is an itertools.count
+FunctionIdentity._unique_ids = _unique
 
 
 #: What reading a file raises that was cut short or overwritten.

@@ -13,6 +13,8 @@ from typing import Any
 from zlib import crc32
 
 import matplotlib.style
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK = "#111213"
@@ -74,9 +76,7 @@ def saved(name: str, figure: Figure) -> dict[str, bytes]:
     .svg has a transparent ground, text kept as text and no date; .png is on white.
     """
     _lay_out(figure)
-    svg = _bytes(figure, "svg", metadata=_NO_DATE)
-    png = _bytes(figure, "png", dpi=200, facecolor="white", metadata={"Software": None})
-    return {f"{name}.svg": svg, f"{name}.png": png}
+    return {f"{name}.svg": _svg(figure), f"{name}.png": _png(figure)}
 
 
 def _lay_out(figure: Figure) -> None:
@@ -90,7 +90,22 @@ def _lay_out(figure: Figure) -> None:
         ax.set_position(tuple(round(side, 6) for side in ax.get_position().bounds))
 
 
-def _bytes(figure: Figure, kind: str, **settings: Any) -> bytes:
+# The canvases themselves, which have no types: `Figure.savefig` would draw twice, the first time to
+# lay out again.
+def _svg(figure: Figure) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, **settings)
+    dpi = figure.dpi  # left at 72
+    canvas: Any = FigureCanvasSVG(figure)
+    canvas.print_svg(buffer, metadata=_NO_DATE)
+    figure.dpi = dpi
+    return buffer.getvalue()
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    dpi, ground = figure.dpi, figure.get_facecolor()
+    figure.set(dpi=200, facecolor="white")
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.print_png(buffer, metadata={"Software": None})
+    figure.set(dpi=dpi, facecolor=ground)
     return buffer.getvalue()

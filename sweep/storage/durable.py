@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
-import time
-import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from sweep.errors import UserError
+from sweep.storage.leftovers import temporary_name
+from sweep.storage.objects import in_store
+from sweep.storage.renames import UNSUPPORTED, rename_new
 
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+NO_LINKS = frozenset({errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+"""What a file system answers that knows no hard links, or no more of this file."""
+
 _REFUSED = {
     errno.EACCES: "permission is denied",
     errno.EPERM: "permission is denied",
@@ -26,6 +28,7 @@ _REFUSED = {
     errno.ENOENT: "a part of the path is missing",
     errno.ENOTDIR: "a part of the path is a file",
     errno.EEXIST: "a file is in the way",
+    errno.EXDEV: "it spans two file systems",
 }
 
 
@@ -50,7 +53,9 @@ def writing(folder: Path) -> Iterator[None]:
 
 def make_folder(folder: Path) -> None:
     """The folder, with any parent it lacks, there to stay: its own entry is synced too."""
-    if not folder.is_dir():
+    if (stored := in_store(folder)) is not None:
+        stored.mkdir()
+    elif not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
         sync_folder(folder.parent)
 
@@ -59,14 +64,18 @@ def publish(path: Path, data: bytes, staging: Path | None = None) -> bool:
     """True if this call made `path` appear with these bytes, False if it was already there.
 
     The temporary file lies in `staging`, a folder of the same file system (default: beside `path`).
-    Of several calls at once exactly one wins, wherever the file system knows hard links. Elsewhere
-    a late call may replace the file by its own whole bytes, which are equal for equal rows.
+    Of several calls at once exactly one wins, wherever the file system knows hard links or a rename
+    to free names only. Elsewhere (a FAT disk, some network folders) the file is still whole at any
+    moment, but a call that comes in the very instant between the other's look and its rename
+    replaces the file by its own whole bytes, which are equal for equal rows.
     """
     if path.exists():
         return False
-    temporary = _write_hidden(path, data, staging or path.parent)
+    if (stored := in_store(path)) is not None:
+        return stored.create(data)
+    temporary = write_hidden(path, data, staging or path.parent)
     try:
-        won = _give_name(temporary, path)
+        won = give_name(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
@@ -75,7 +84,10 @@ def publish(path: Path, data: bytes, staging: Path | None = None) -> bool:
 
 def replace(path: Path, data: bytes) -> None:
     """`path` with these bytes, whatever it held; readers see the old or the new, never a mix."""
-    temporary = _write_hidden(path, data, path.parent)
+    if (stored := in_store(path)) is not None:
+        stored.write_bytes(data)
+        return
+    temporary = write_hidden(path, data, path.parent)
     try:
         temporary.replace(path)
     finally:
@@ -97,6 +109,10 @@ def replace_files(folder: Path, files: Mapping[str, bytes]) -> list[Path]:
 
 def append_line(path: Path, line: str) -> None:
     """`path` with one more line, durably; a line torn by an earlier crash is closed off first."""
+    if (stored := in_store(path)) is not None:
+        before = stored.read_bytes()
+        stored.write_bytes(before + (b"" if before[-1:] in b"\n" else b"\n") + f"{line}\n".encode())
+        return
     with path.open("a+b") as file:
         end = file.tell()
         file.seek(max(end - 1, 0))
@@ -109,6 +125,8 @@ def append_line(path: Path, line: str) -> None:
 
 def sync_folder(folder: Path) -> None:
     """The folder's entries on disk, where the file system can promise that at all."""
+    if in_store(folder) is not None:
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -120,48 +138,50 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-@contextlib.contextmanager
-def locked(path: Path, patience: float = 60.0) -> Iterator[None]:
-    """A block that one process at a time executes; the lock ends with its process.
-
-    Raises `UserError` when another process holds it for longer than `patience` seconds.
-    """
-    with path.open("a") as file:
-        deadline = time.monotonic() + patience
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UserError(
-                        f"'{path}' has been locked by another sweep for {patience:.0f} s: "
-                        "wait until it has planned, or end it."
-                    ) from None
-                time.sleep(0.02)
-        yield
-
-
-def _write_hidden(path: Path, data: bytes, folder: Path) -> Path:
-    temporary = folder / f".{path.name}.{uuid.uuid4().hex}.tmp"
+def write_hidden(path: Path, data: bytes, folder: Path) -> Path:
+    """A synced hidden file in `folder` with the bytes that will be called `path`."""
+    temporary = folder / temporary_name(path.name)
+    if (stored := in_store(temporary)) is not None:
+        stored.write_bytes(data)
+        return temporary
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     return temporary
 
 
-def _give_name(temporary: Path, path: Path) -> bool:
+def give_name(temporary: Path, path: Path) -> bool:
+    """True if `path` appeared by this call as another name of `temporary`; see `publish`."""
+    if (stored := in_store(path)) is not None:
+        return stored.create(temporary.read_bytes())
     try:
         os.link(temporary, path)
     except FileExistsError:
+        # A network file system may have linked, lost its answer, and been asked again.
+        return temporary.samefile(path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        return _give_name_without_links(temporary, path)
+    return True
+
+
+def _give_name_without_links(temporary: Path, path: Path) -> bool:
+    try:
+        rename_new(temporary, path)
+    except FileExistsError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LINKS:
+        if error.errno not in UNSUPPORTED:
             raise
         if path.exists():
             return False

@@ -7,9 +7,11 @@
       comparison.html                   several studies on one page, when asked for
       <name>-<study_id>/                RESULTS
         study.json                      what was asked, by which code, in which blocks of seeds
-        rows/<job>.parquet              finished means: the final name exists
+        rows/<job>.parquet              finished means: the final name exists,
+        rows/merged-<digest>.parquet    or a file of several jobs names it in its footer
         checksums/<job>.sha256          `sha256sum -c checksums/*` from RESULTS
         references/  summary/  figures/  report.html
+        .journal/                       who runs which job, and why jobs failed
 """
 
 from __future__ import annotations
@@ -19,13 +21,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.errors import UserError
+from sweep.storage.objects import place
+
+MERGED = "merged-"
+"""Row files of that prefix hold several jobs, listed in their footer; no job id begins with it."""
 
 _NAME = re.compile(r"[A-Za-z0-9][\w.+-]*")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The paths inside one study's results folder; `root` is absolute, so workers may share it."""
+    """The paths inside one study's results folder; `root` is absolute, so workers may share it.
+
+    In an object store they are `ObjectPath`s, which are asked the same questions.
+    """
 
     root: Path
 
@@ -40,12 +49,15 @@ class Layout:
                 f"name is {name!r}: letters, digits and . _ + - are accepted, "
                 "beginning with a letter or digit."
             )
-        return cls.at(Path(store_root) / f"{name}-{study_id}")
+        return cls.at(f"{str(store_root).rstrip('/')}/{name}-{study_id}")
 
     @classmethod
     def at(cls, results: str | Path) -> Layout:
-        """The layout of a results folder given by its path, relative or not."""
-        return cls(Path(results).expanduser().absolute())
+        """The layout of a results folder given by its path, relative or not, or by its URL.
+
+        Raises `UserError` for a URL that cannot be opened.
+        """
+        return cls(place(str(results)))
 
     @property
     def store(self) -> Path:
@@ -63,6 +75,21 @@ class Layout:
         return self.root / ".study.lock"
 
     @property
+    def mirror_lock(self) -> Path:
+        """Held while the MLflow view is made equal to the rows."""
+        return self.root / ".mlflow.lock"
+
+    @property
+    def row_lock(self) -> Path:
+        """Shared by commits, held alone while `rows` is exchanged for its compacted self."""
+        return self.root / ".rows.lock"
+
+    @property
+    def compaction_lock(self) -> Path:
+        """Held by the one compaction that is at work."""
+        return self.root / ".compact.lock"
+
+    @property
     def rows(self) -> Path:
         """The row files and nothing else that a reader would pick up."""
         return self.root / "rows"
@@ -76,9 +103,19 @@ class Layout:
         return self.root / ".incoming"
 
     @property
+    def next_rows(self) -> Path:
+        """What `rows` is exchanged for when files are merged; gone when that is done."""
+        return self.root / ".next"
+
+    @property
     def checksums(self) -> Path:
         """One SHA-256 file per row file."""
         return self.root / "checksums"
+
+    @property
+    def journal(self) -> Path:
+        """One file of lines per process that ran jobs; see `sweep.storage.journal`."""
+        return self.root / ".journal"
 
     @property
     def references(self) -> Path:
@@ -115,9 +152,19 @@ class Layout:
         """Where the default MLflow backend keeps artifacts."""
         return self.store / "mlartifacts"
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Where files of the study are written, each under a temporary name first."""
+        written = (self.rows, self.references, self.checksums, self.summary, self.figures)
+        return (self.root, self.incoming, *written)
+
     def row_file(self, job_id: str) -> Path:
         """The final name of a job's rows."""
         return self.rows / f"{job_id}.parquet"
+
+    def merged_file(self, digest: str) -> Path:
+        """The final name of a file of several jobs' rows."""
+        return self.rows / f"{MERGED}{digest}.parquet"
 
     def reference_file(self, job_id: str) -> Path:
         """The final name of a witness search's rows."""

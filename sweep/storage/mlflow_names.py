@@ -6,25 +6,39 @@ Promised to users, so that saved views and scripts keep working. Knows nothing o
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job import JobReport
+    from sweep.job_report import JobReport
 
 JOB_TAG = "sweep.job"
 KIND_TAG = "sweep.kind"
-"""The mirror finds its runs by tags of its own; a plain `job` may be anybody's."""
+"""The view finds its runs by tags of its own; a plain `job` may be anybody's."""
+ARTIFACTS_TAG = "sweep.artifacts"
+"""A digest of the artifacts that were sent, so that they are sent again only if they changed."""
+PARAM_LENGTH = 6000
+"""MLflow cuts a longer param without a word."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """What a study shows on its runs: experiment name, tags, and scientific factors as params."""
+    """What a study shows on its runs: experiment name, tags, and scientific factors as params.
+
+    `params` are those of the parent; `cells` maps a cell's id to its grid values, the params of
+    the cell's jobs.
+    """
 
     name: str
     study_id: str
     params: Mapping[str, object]
     git_commit: str | None = None
+    cells: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+
+    def cell_params(self, cell: str) -> dict[str, str]:
+        """Grid values of a cell as texts, without those that MLflow would cut."""
+        values = {key: str(value) for key, value in self.cells.get(cell, {}).items()}
+        return {key: text for key, text in values.items() if len(text) <= PARAM_LENGTH}
 
     @property
     def tags(self) -> dict[str, str]:

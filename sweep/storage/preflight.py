@@ -9,9 +9,7 @@ import uuid
 from sweep.errors import UserError
 from sweep.storage.durable import make_folder, writing
 from sweep.storage.layout import Layout
-
-#: No pre-flight check takes this long, whatever the cluster.
-STALE_SECONDS = 86400.0
+from sweep.storage.leftovers import STALE_SECONDS, clear_leftovers
 
 
 def probe(layout: Layout) -> str:
@@ -22,6 +20,7 @@ def probe(layout: Layout) -> str:
         for stale in layout.root.glob(layout.probe_file("*").name):
             if time.time() - stale.stat().st_mtime > STALE_SECONDS:
                 stale.unlink(missing_ok=True)  # of a driver that was killed
+        clear_leftovers(layout.folders)
         layout.probe_file(token).write_text(token)
     return token
 
@@ -39,7 +38,7 @@ def check_probe(layout: Layout, token: str, node: str = "this machine") -> None:
         )
     answer = layout.probe_file(f"{token}-{uuid.uuid4().hex}")
     with writing(layout.root):
-        answer.touch()
+        answer.write_text("")
         answer.unlink()
 
 

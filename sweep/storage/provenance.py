@@ -9,7 +9,8 @@ import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+
+from sweep.errors import redacted
 
 _PACKAGES = (
     "torch",
@@ -43,9 +44,8 @@ def without_credentials(value: Any) -> Any:
         return {key: without_credentials(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [without_credentials(inner) for inner in value]
-    if isinstance(value, str) and "://" in value and "@" in value:
-        parts = urlsplit(value)
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    if isinstance(value, str):
+        return redacted(value)
     return value
 
 

@@ -6,7 +6,6 @@ job that ran twice offers the same file twice and the first wins.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,20 +18,40 @@ import pyarrow.parquet as pq
 from sweep.errors import UserError
 from sweep.rows import KEY, SCHEMA_VERSION
 from sweep.storage.arrow_schema import VERSION_KEY
-from sweep.storage.durable import append_line, make_folder, publish, writing
+from sweep.storage.checksums import add_checksum, checksums_of, differs, sha256
+from sweep.storage.durable import make_folder, publish, writing
 from sweep.storage.layout import Layout
+from sweep.storage.locks import shared
+from sweep.storage.row_listing import (
+    JOBS_KEY,
+    finished_in,
+    merged_with,
+    no_row_file,
+    parts,
+    row_paths,
+)
 
-JOBS_KEY = b"jobs"
+__all__ = [
+    "Columns",
+    "checksums_of",
+    "commit",
+    "finished_jobs",
+    "read_file",
+    "read_job",
+    "read_rows",
+    "row_paths",
+    "serialise",
+]
+
 STUDY_KEY = b"study"
-MERGED = "merged-"
-"""Files of that prefix hold several jobs, listed in their footer; no job id begins with it."""
 
 Columns = Sequence[str] | Callable[[Sequence[str]], Sequence[str]] | None
 
 
-class _File(NamedTuple):
+class RowFile(NamedTuple):
     """A row file: its whole schema, and what was asked of its rows."""
 
+    path: Path
     schema: pa.Schema
     rows: pa.Table
 
@@ -47,14 +66,23 @@ def commit(layout: Layout, job_id: str, table: pa.Table, *, reference: bool = Fa
     job's or share a key, `UserError` when the folder cannot be written.
     """
     target = layout.reference_file(job_id) if reference else layout.row_file(job_id)
-    if target.exists():
+    if _there(target, job_id):
         return False
     data = serialise(table, [job_id])
     with writing(layout.root):
         for folder in (target.parent, layout.checksums, layout.incoming):
             make_folder(folder)
-        _add_checksum(layout.checksum_file(job_id), target, data)
-        return publish(target, data, layout.incoming)
+        # A compaction may have taken the rows of an earlier attempt: look again, beside none.
+        with shared(layout.row_lock) as alone:
+            if _there(target, job_id):
+                return False
+            add_checksum(layout, target, sha256(data))
+            won = publish(target, data, layout.incoming)
+            if not alone and merged_with(target.parent, job_id):
+                target.unlink(missing_ok=True)
+                layout.checksum_file(job_id).unlink(missing_ok=True)
+                return False
+            return won
 
 
 def serialise(table: pa.Table, jobs: Sequence[str]) -> bytes:
@@ -63,10 +91,10 @@ def serialise(table: pa.Table, jobs: Sequence[str]) -> bytes:
     Rows are sorted by key before words are dictionary-encoded, since a dictionary keeps the order
     in which its words were met.
     """
-    plain = _decoded(table).sort_by([(name, "ascending") for name in KEY])
+    plain = decoded(table).sort_by([(name, "ascending") for name in KEY])
     _require_own_rows(plain, jobs)
     metadata = {
-        **(table.schema.metadata or {}),
+        VERSION_KEY: table.schema.metadata[VERSION_KEY],
         JOBS_KEY: json.dumps(sorted(jobs)).encode(),
         STUDY_KEY: str(plain["study"][0].as_py()).encode(),
     }
@@ -78,18 +106,7 @@ def serialise(table: pa.Table, jobs: Sequence[str]) -> bytes:
 
 def finished_jobs(layout: Layout) -> set[str]:
     """Ids of the jobs whose rows are there, from names alone (footers for merged files)."""
-    found: set[str] = set()
-    for path in row_paths(layout.rows):
-        if path.stem.startswith(MERGED):
-            found.update(json.loads(_footer(path)[JOBS_KEY]))
-        else:
-            found.add(path.stem)
-    return found
-
-
-def row_paths(folder: Path) -> list[Path]:
-    """The row files in a folder, sorted; hidden names are never row files."""
-    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    return finished_in(layout.rows)
 
 
 def read_rows(
@@ -108,61 +125,48 @@ def read_rows(
     `pyarrow.parquet.read_table`. Raises `UserError` naming the file that is damaged, foreign or of
     a newer schema, and when there are no rows.
     """
-    folder = source.rows if isinstance(source, Layout) else Path(source)
-    paths = row_paths(folder)
-    if not paths:
+    folder = source.rows if isinstance(source, Layout) else source
+    files = _read_all(folder, columns, filters)
+    if not files:
         raise UserError(f"'{folder}' holds no row files: run the study first.")
-    parts = [_read(path, columns, filters) for path in paths]
-    first = parts[0].schema
-    for path, part in zip(paths, parts, strict=True):
-        if part.schema.metadata[STUDY_KEY] != first.metadata[STUDY_KEY]:
-            raise UserError(f"'{path}' belongs to another study than the files beside it.")
-        if not part.schema.equals(first):
-            raise UserError(f"'{path}' has other columns than the files beside it.")
-    rows = pa.concat_tables(part.rows.replace_schema_metadata(None) for part in parts)
-    return rows.unify_dictionaries() if encoded else _decoded(rows)
+    first = files[0].schema
+    for file in files:
+        if file.schema.metadata[STUDY_KEY] != first.metadata[STUDY_KEY]:
+            raise UserError(f"'{file.path}' belongs to another study than the files beside it.")
+        if not file.schema.equals(first):
+            raise UserError(f"'{file.path}' has other columns than the files beside it.")
+    rows = pa.concat_tables(file.rows.replace_schema_metadata(None) for file in files)
+    return rows.unify_dictionaries() if encoded else decoded(rows)
 
 
 def read_file(path: Path) -> pa.Table:
     """The rows of one file, checked as `read_rows` checks it; words come back as plain strings."""
-    return _decoded(_read(path, None, None).rows)
+    return decoded(read_whole(path).rows)
 
 
-def read_job(layout: Layout, job_id: str, columns: Columns = None) -> pa.Table | None:
+def read_whole(path: Path) -> RowFile:
+    """One file with its schema, checked as `read_rows` checks it; words stay as they are stored."""
+    return _read(path, None, None)
+
+
+def read_job(
+    layout: Layout, job_id: str, columns: Columns = None, *, reference: bool = False
+) -> pa.Table | None:
     """The rows of one job, checked as `read_rows` checks them; None if it is not finished.
 
-    `columns` as in `read_rows`, `job` among them.
+    `columns` as in `read_rows`; `reference` looks in `references/`.
     """
-    path = layout.row_file(job_id)
-    if not path.exists():
-        merged = (p for p in row_paths(layout.rows) if p.stem.startswith(MERGED))
-        found = next((p for p in merged if job_id in json.loads(_footer(p)[JOBS_KEY])), None)
-        if found is None:
-            return None
-        path = found
-    table = _decoded(_read(path, columns, None).rows)
-    return table.filter(pc.equal(table["job"], job_id))
-
-
-def checksums_of(layout: Layout, path: Path) -> set[str]:
-    """The SHA-256 sums on record for a row file; empty when there is no record.
-
-    More than one when the job was attempted by runs with different `store.params`, or crashed
-    between its checksum and its rows: each attempt adds its line, any one may have won.
-    """
+    only = pc.field("job") == job_id
+    path = layout.reference_file(job_id) if reference else layout.row_file(job_id)
     try:
-        text = layout.checksum_file(path.stem).read_text()
+        return decoded(_read(path, columns, only).rows)
     except FileNotFoundError:
-        return set()
-    return {line.split()[0] for line in text.splitlines() if len(line.split()) == 2}
+        merged = merged_with(path.parent, job_id)  # there before the job's own file is gone
+    return None if merged is None else decoded(_read(merged, columns, only).rows)
 
 
-def _add_checksum(record: Path, target: Path, data: bytes) -> None:
-    line = f"{hashlib.sha256(data).hexdigest()}  {target.parent.name}/{target.name}"
-    if publish(record, f"{line}\n".encode()):
-        return
-    if line not in record.read_text().splitlines():
-        append_line(record, line)
+def _there(target: Path, job_id: str) -> bool:
+    return target.exists() or merged_with(target.parent, job_id) is not None
 
 
 def _require_own_rows(plain: pa.Table, jobs: Sequence[str]) -> None:
@@ -175,11 +179,32 @@ def _require_own_rows(plain: pa.Table, jobs: Sequence[str]) -> None:
         raise ValueError("rows share a key")
 
 
-def _read(path: Path, columns: Columns, filters: Any) -> _File:
+def _read_all(folder: Path, columns: Columns, filters: Any) -> list[RowFile]:
+    """The files from which the folder's jobs count, and of each what counts."""
+    asked = None if filters is None else pq.filters_to_expression(filters)
+    while True:
+        found = parts(folder)
+        try:
+            return [_read(path, columns, _except(asked, other)) for path, other in found]
+        except FileNotFoundError:
+            if parts(folder) == found:
+                raise
+            # A compaction was faster: its merged files have the rows.
+
+
+def _except(asked: Any, jobs: frozenset[str]) -> Any:
+    """The filter, without the rows of these jobs."""
+    if not jobs:
+        return asked
+    rest = ~pc.field("job").isin(sorted(jobs))
+    return rest if asked is None else asked & rest
+
+
+def _read(path: Path, columns: Columns, filters: Any) -> RowFile:
     data = path.read_bytes()
     layout = Layout(path.parent.parent)
-    known = checksums_of(layout, path)
-    if known and hashlib.sha256(data).hexdigest() not in known:
+    # The second look: another attempt may have added its sum and won between file and record.
+    if differs(layout, path, data) and differs(layout, path, data):
         raise UserError(
             f"'{path}' is damaged: its SHA-256 is not the one in {layout.checksums.name}/; "
             "delete the file and run the study again."
@@ -199,19 +224,14 @@ def _read(path: Path, columns: Columns, filters: Any) -> _File:
             filters=filters,
             page_checksum_verification=True,
         )
-        return _File(schema, rows)
+        rows.validate(full=True)
+        return RowFile(path, schema, rows)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
-        raise UserError(
-            f"'{path}' is no intact row file ({str(error).splitlines()[0]}): "
-            "delete it and run the study again."
-        ) from error
+        raise no_row_file(path, error) from error
 
 
-def _footer(path: Path) -> dict[bytes, bytes]:
-    return dict(pq.read_metadata(path).metadata or {})
-
-
-def _decoded(table: pa.Table) -> pa.Table:
+def decoded(table: pa.Table) -> pa.Table:
+    """The table with plain strings for words that are dictionary-encoded."""
     schema = pa.schema(
         [
             field.with_type(pa.string()) if pa.types.is_dictionary(field.type) else field

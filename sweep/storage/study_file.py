@@ -16,8 +16,9 @@ from typing import Any
 from sweep.errors import UserError
 from sweep.rows import NUMERICS_VERSION, SCHEMA_VERSION
 from sweep.spec import Block
-from sweep.storage.durable import locked, make_folder, replace, writing
+from sweep.storage.durable import make_folder, replace, writing
 from sweep.storage.layout import Layout
+from sweep.storage.locks import locked
 from sweep.storage.provenance import provenance, without_credentials
 
 

@@ -15,16 +15,28 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TypeVar
 
-from sweep.errors import UserError
+from sweep.errors import UserError, redacted
 from sweep.storage.durable import make_folder, writing
 from sweep.storage.layout import Layout
-from sweep.storage.provenance import without_credentials
+from sweep.storage.objects import SEPARATOR
 
 SQLITE = "sqlite:///"
 # A driver may follow the name of a database, as SQLAlchemy writes it: mysql+pymysql://…
 _ACCEPTED = re.compile(r"(https?|(postgresql|mysql|mssql)(\+\w+)?)://.+|sqlite:///.+")
+_HTTP_SECRET = re.compile(r"@")
+_DATABASE_SECRET = re.compile(r"://[^@]*:[^@]*@|[?&]pass\w*=", re.IGNORECASE)
+_SERVER_PLACE = (
+    "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, in the"
+    " environment"
+)
+_DATABASE_PLACE = (
+    "the password where the database's driver looks (PGPASSWORD or ~/.pgpass, say), or let an"
+    " MLflow server stand before it, which takes MLFLOW_TRACKING_USERNAME and"
+    " MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, from the environment"
+)
 WHILE_CHECKING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "8"}
-WHILE_RUNNING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
+# A request that was heard but not answered must not be made twice: it would add a second run.
+WHILE_RUNNING = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "10"}
 
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -32,25 +44,48 @@ _QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
 }
-_FIRST_SECONDS = 10.0  # for a server's first answer, while a person waits to be told
-_LATER_SECONDS = 120.0  # for one that has answered; a new sqlite file may have to be migrated
+FIRST_SECONDS = 10.0
+"""For a server's first answer, while a person waits to be told."""
 _SENTENCE = 200
 T = TypeVar("T")
 
 
 def address_of(uri: str | None, layout: Layout) -> str:
     """The tracking address: the given one, or the sqlite file of the store."""
+    if uri is None and SEPARATOR in str(layout.root):
+        raise UserError(
+            f"store.root is '{layout.store}', where MLflow's own file cannot lie: "
+            "set tracking.uri to a server, or tracking=none."
+        )
     return uri or f"{SQLITE}{layout.tracking_database}"
 
 
 def require_accepted(uri: str) -> None:
-    """Nothing, if such an address can hold runs; else a `UserError`. Contacts nobody."""
+    """Nothing, if such an address can hold runs; else a `UserError`. Contacts nobody.
+
+    One with a user name or a password is refused: what is typed here is stored and shown.
+    """
     if not _ACCEPTED.fullmatch(uri):
         raise UserError(
-            f"tracking.uri is '{without_credentials(uri)}': an address that begins with http://,"
+            f"tracking.uri is '{_shown(uri)}': an address that begins with http://,"
             " https://, sqlite:///, postgresql://, mysql:// or mssql:// is accepted, or null for a"
             " file beside the results."
         )
+    secret = _HTTP_SECRET if is_server(uri) else _DATABASE_SECRET
+    if not uri.startswith(SQLITE) and secret.search(uri):
+        where = _SERVER_PLACE if is_server(uri) else _DATABASE_PLACE
+        raise UserError(
+            f"tracking.uri '{_shown(uri)}' was given with a user or password, which would be stored"
+            f" and shown: give the address without, and {where}."
+        )
+
+
+def _shown(uri: str) -> str:
+    """The address without anything that may be a secret."""
+    scheme, sign, rest = uri.partition("://")
+    if uri.startswith(SQLITE) or not sign:
+        return uri
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
 def is_server(address: str) -> bool:
@@ -95,22 +130,31 @@ def require_database(address: str) -> None:
     with writing(path.parent):
         make_folder(path.parent)
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=5)) as database:
+        with contextlib.closing(sqlite3.connect(path, timeout=0)) as database:
             database.execute("PRAGMA schema_version").fetchall()
     except sqlite3.Error as error:
-        raise unusable(address, error) from error
+        if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:  # somebody writes: it can be written
+            raise unusable(address, error) from error
     if path.exists() and not os.access(path, os.W_OK):
         raise unusable(address, PermissionError("the file cannot be written"))
 
 
-def answer(address: str, ask: Callable[[], T], *, first: bool) -> T:
+def require_unlocked(address: str) -> None:
+    """Nothing, unless another process keeps a sqlite file locked for five seconds.
+
+    Raises `sqlite3.Error` then.
+    """
+    if address.startswith(SQLITE):
+        path = Path(address.removeprefix(SQLITE))
+        with contextlib.closing(sqlite3.connect(path, timeout=5)) as database:
+            database.execute("BEGIN IMMEDIATE")
+
+
+def answer(address: str, ask: Callable[[], T], patience: float = FIRST_SECONDS) -> T:
     """What `ask` returns, in a thread of its own so that the wait has an end.
 
-    Raises `UserError` when it fails, or when a server gives no `first` answer within ten seconds
-    (two minutes for later ones, and for a database file that has to be made).
+    Raises `UserError` when it fails, or when there is no answer within `patience` seconds.
     """
-    soon = first and not address.startswith(SQLITE)
-    patience = _FIRST_SECONDS if soon else _LATER_SECONDS
     found: list[T] = []
     failed: list[Exception] = []
 
@@ -133,14 +177,16 @@ def answer(address: str, ask: Callable[[], T], *, first: bool) -> T:
 def unusable(address: str, error: Exception) -> UserError:
     """The sentence for a tracking address that does not serve."""
     return UserError(
-        f"tracking.uri '{without_credentials(address)}' cannot be used ({reason(error)}): "
+        f"tracking.uri '{_shown(address)}' cannot be used ({reason(error)}): "
         "give the address of a running MLflow server, or leave it out for a local file."
     )
 
 
 def reason(error: Exception) -> str:
     """The first sentence of an error, short enough to be part of one."""
-    text = str(error).strip() or type(error).__name__
+    text = redacted(str(error)).strip() or type(error).__name__
+    if "timed out" in text.lower():
+        return "it does not answer in time"
     if "Max retries exceeded" in text:  # the HTTP library's long way of saying so
         return "no server answers there"
     first = text.splitlines()[0].split(". ")[0]

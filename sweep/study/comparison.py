@@ -19,7 +19,7 @@ from sweep.storage.study_file import StudyFile, read_study
 from sweep.study.results import judged_rows, write_summary
 
 
-def report(folders: Sequence[Path], out: Path | None = None) -> list[tuple[str, Path]]:
+def report(folders: Sequence[str | Path], out: Path | None = None) -> list[tuple[str, Path]]:
     """What was written, as pairs of a word and a page: each study's own, then the comparison.
 
     The comparison of two or more goes to `out`, by default beside the first results folder, its

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,9 @@ class Ending:
 
     `frequencies` is the summary table of that name; `report` and `tracking_uri` are None when
     there is no page or no MLflow mirror. `rows` counts the rows on disk, `failed` the jobs that
-    failed for good. `cells` maps cell ids to words for people, such as "xor, model.width 2";
-    cells and `arms` are in the study's own order. `stopping` says in sentences why the seeds ended
-    where they did, when that followed from a precision.
+    failed for good, which `failures` lists. `cells` maps cell ids to words for people, such as
+    "xor, model.width 2"; cells and `arms` are in the study's own order. `stopping` says in
+    sentences why the seeds ended where they did, when that followed from a precision.
     """
 
     results: Path
@@ -32,6 +32,7 @@ class Ending:
     cells: Mapping[str, str] = field(default_factory=dict)
     arms: Sequence[str] = ()
     stopping: Sequence[str] = ()
+    failures: Sequence[JobFailure] = ()
 
 
 class Observer(Protocol):

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import os
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from sweep.constructions import INITIALISERS
-from sweep.job import arm_lambdas, arm_objective
-from sweep.problems import PROBLEMS, Data, Landscape
-from sweep.registry import Choice
-from sweep.spec import Arm, Cell, Compute, Job, Store, Study
+from sweep.job import arm_objective
+from sweep.problems import PROBLEMS
+from sweep.spec import Compute, Job, Store, Study
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs
+from sweep.study.calibration import (
+    block_size,
+    measured_block_size,
+    seconds_per_seed,
+    worker_count,
+)
 from sweep.study.run import planned_jobs
 from sweep.study.theory import theory_bounds, with_bounds
-from sweep.training.base import OPTIMIZERS, STOPPING
-from sweep.training.batches import BatchOrder
-from sweep.training.trainer import prepare, train, trainer_of
-
-#: Members and steps of the calibration run: enough to time a step, too few to be noticed.
-CALIBRATION_MEMBERS = 64
-CALIBRATION_STEPS = 200
+from sweep.training.base import OPTIMIZERS
+from sweep.training.trainer import trainer_of
 
 
 @dataclass(frozen=True)
@@ -32,8 +27,8 @@ class Plan:
     """A study as it would be run: jobs, those on disk already, and where results go.
 
     `trainers` are those that some arm of some cell needs. `seconds` estimates the work still to do
-    on this machine, all workers together, when every member uses all its steps; members that stop
-    early make it less. None if not calibrated. `bytes_per_job` is the memory that a job's
+    on this machine, all workers together, from a few members trained and judged. None if not
+    calibrated. `bytes_per_job` is the memory that a job's
     parameters need at most.
     """
 
@@ -61,12 +56,12 @@ def plan_study(study: Study, compute: Compute, store: Store, calibrated: bool = 
     """The plan of a study; `calibrated` False skips timing."""
     layout = Layout.for_study(store.root, study.name, study.id)
     study = with_bounds(study, theory_bounds(study, layout))
-    planned = tuple(planned_jobs(study, compute, layout))
-    done = frozenset(finished_jobs(layout))
-    workers = compute.workers or (1 if compute.name == "serial" else os.cpu_count() or 1)
+    workers, done = worker_count(compute), frozenset(finished_jobs(layout))
+    planned = tuple(planned_jobs(study, block_size(study, compute), layout))
     seconds = None
-    if calibrated and len(done.intersection(job.id for job in planned)) < len(planned):
-        rates = calibrate(study)
+    if calibrated and any(job.id not in done for job in planned):
+        rates = seconds_per_seed(study)
+        planned = tuple(planned_jobs(study, measured_block_size(study, compute, rates), layout))
         todo = [job for job in planned if job.id not in done]
         seconds = sum(rates[job.cell.id] * job.block.count for job in todo) / workers
     return Plan(
@@ -89,36 +84,6 @@ def _trainers(study: Study) -> tuple[str, ...]:
         for arm in cell.arms:
             found.add(trainer_of(arm_objective(cell, arm, source), optimizer))
     return tuple(sorted(found))
-
-
-def calibrate(study: Study) -> dict[str, float]:
-    """Seconds per seed (all arms and draws) of each cell, from a few steps on full lanes."""
-    found: dict[str, float] = {}
-    for cell in study.cells:
-        source = PROBLEMS.build(cell.problem).load()
-        found[cell.id] = sum(_seconds_per_seed(study, cell, arm, source) for arm in cell.arms)
-    return found
-
-
-def _seconds_per_seed(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> float:
-    objective = arm_objective(cell, arm, source)
-    seeds = np.arange(CALIBRATION_MEMBERS)
-    lambdas = arm_lambdas(arm, study.seeds.root, objective.n_lambda)
-    lam = None if lambdas is None else np.repeat(lambdas[:1], len(seeds), axis=0)
-    init = INITIALISERS.build(cell.init)
-    start = objective.initial(init, study.seeds.root, seeds.tolist(), lam)
-    steps = int(cell.stopping.settings["max_steps"])
-    short = min(CALIBRATION_STEPS, steps)
-    limited = Choice(cell.stopping.name, {**cell.stopping.settings, "max_steps": short})
-    optimizer, order = (
-        OPTIMIZERS.build(cell.optimizer),
-        BatchOrder(study.seeds.root, seeds.tolist()),
-    )
-    prepare(objective, optimizer)
-    started = time.perf_counter()
-    train(objective, start, lam, optimizer, STOPPING.build(limited), order)
-    elapsed = time.perf_counter() - started
-    return elapsed / len(seeds) * steps / max(short, 1) * arm.draws
 
 
 def _largest(planned: tuple[Job, ...]) -> list[Job]:

@@ -102,8 +102,8 @@ def _distinct(values: Sequence[object]) -> list[object]:
 
 def _require_few_jobs(study: Study, compute: Compute) -> None:
     if study.seeds.most * len(study.cells) > MOST_JOBS:
-        # Imported here, because it brings pandas, and only such a study needs it.
-        from sweep.study.run import block_size
+        # Imported here, because it brings torch, and only such a study needs it.
+        from sweep.study.calibration import block_size
 
         size = block_size(study, compute)
         require_few_jobs(study.seeds.most, size, len(study.cells))

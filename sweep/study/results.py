@@ -14,11 +14,11 @@ from sweep.errors import UserError
 from sweep.inference.outcomes import outcome, witnesses
 from sweep.inference.precision import Prefix
 from sweep.inference.summary import Summary, summarise, summary_columns
-from sweep.job import JobFailure
+from sweep.job_report import JobFailure
 from sweep.report.page import write_report
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import Columns, read_rows, row_paths
-from sweep.storage.study_file import StudyFile, read_study
+from sweep.storage.study_file import read_study
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +59,13 @@ def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Result
     Arms are compared with the baseline that the latest run asked for; `UserError` when the rows
     have no such arm.
     """
+    summary = summary_of(layout)
+    write_report(summary, _as_asked_last(layout), layout)
+    return Results(layout.root, summary, tuple(failures))
+
+
+def summary_of(layout: Layout) -> Summary:
+    """The summary of a results folder's rows, as `write_summary` writes it; writes nothing."""
     known = read_study(layout)
     study, baseline = known.header.study_id, known.config.get("baseline")
     prefix = None if known.precision is None else Prefix.of_json(known.precision)
@@ -68,12 +75,12 @@ def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Result
         raise UserError(
             f"'{layout.study_file}' is of study {study}, the rows beside it are not: restore it."
         )
-    write_report(summary, _as_asked_last(layout, known), layout)
-    return Results(layout.root, summary, tuple(failures))
+    return summary
 
 
-def _as_asked_last(layout: Layout, known: StudyFile) -> dict[str, Any]:
+def _as_asked_last(layout: Layout) -> dict[str, Any]:
     """What study.json says, its `config` the latest run's; the first's differences beside it."""
+    known = read_study(layout)
     said = {**json.loads(layout.study_file.read_text("utf-8")), "config": known.config}
     if known.later_config:
         first = known.header.config

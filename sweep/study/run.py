@@ -9,17 +9,19 @@ from typing import Any
 
 from sweep.errors import CheckError
 from sweep.execution.base import Executor, Opener, open_executor
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.kernels.turns import machine_code_at_hand
 from sweep.planning import jobs, plan_blocks, reference_jobs
 from sweep.reference import STARTS
 from sweep.report.stopping import goal, stopping_sentences
 from sweep.spec import Block, Compute, Job, Store, Study, Tracking
+from sweep.storage.journal import note_failure
 from sweep.storage.layout import Layout
 from sweep.storage.preflight import probe, remove_probe
 from sweep.storage.provenance import provenance
 from sweep.storage.row_files import finished_jobs, row_paths
 from sweep.storage.study_file import Header, agree_blocks, read_study, record_precision
+from sweep.study.calibration import block_size, measured_block_size
 from sweep.study.observer import Ending, Observer
 from sweep.study.pursuit import Pursuit
 from sweep.study.results import Results, write_summary
@@ -28,9 +30,6 @@ from sweep.study.tracking import Tracker, tracked
 from sweep.study.work import CommitRows, SeesResults
 from sweep.training.trainer import require_gpu
 
-#: Members in one job when `compute.block_size` is null: long enough that starting a job costs
-#: little, short enough that a lost one does.
-MEMBERS_PER_JOB = 2000
 COMPILING = "The first run of this version here compiles its kernels, once: a minute or two."
 
 
@@ -52,8 +51,9 @@ def run_study(
     """
     layout = Layout.for_study(store.root, study.name, study.id)
     bounds = theory_bounds(study, layout)
-    pursuit = _pursuit(study, compute, layout)
-    unfinished = bool(_searches(study, layout)) or not _settled(study, compute, layout, pursuit)
+    size = _size(with_bounds(study, bounds), compute, layout)
+    pursuit = None if study.seeds.half_width is None else Pursuit(study, layout, size)
+    unfinished = bool(_searches(study, layout)) or not _settled(study, size, layout, pursuit)
     with (
         _ready(compute, layout, unfinished, opener) as executor,
         tracked(study, tracking, layout, resolved, observer.warning) as track,
@@ -61,9 +61,9 @@ def run_study(
         header = _header(study, compute, resolved, bounds)
         agree = partial(agree_blocks, layout, header, made_by=provenance())
         # A pursuit opens its blocks one by one; study.json has to be there before.
-        agree(lambda known: [] if pursuit else _planned_blocks(study, compute, known))
+        agree(lambda known: [] if pursuit else _planned_blocks(study, size, known))
         study = with_bounds(study, read_study(layout).header.bounds)
-        all_jobs = planned_jobs(study, compute, layout)
+        all_jobs = planned_jobs(study, size, layout)
         todo = _missing(all_jobs, layout) if executor is not None else []
         done = len(all_jobs) - len(_missing(all_jobs, layout))
         observer.started(done + len(todo), done, sum(j.members for j in todo), arms_of(study))
@@ -74,7 +74,7 @@ def run_study(
             searches = _searches(study, layout)
             jobs_to_do = todo if pursuit is None else pursuit.opened(study, agree)
             ends = _ends(executor, work, jobs_to_do, searches)
-            failures = _heard(ends, searches, track, observer)
+            failures = _heard(ends, searches, layout, track, observer)
         if failures and not row_paths(layout.rows):
             raise CheckError(
                 f"all {len(failures)} jobs failed for good; the first: {failures[0].reason}"
@@ -92,23 +92,27 @@ def arms_of(study: Study) -> list[str]:
     return list(dict.fromkeys(arm.name for cell in study.cells for arm in cell.arms))
 
 
-def block_size(study: Study, compute: Compute) -> int:
-    """Seeds per block for seeds that are in no block yet."""
-    if compute.block_size is not None:
-        return compute.block_size
-    largest = max(cell.members_per_seed for cell in study.cells)
-    return max(1, min(study.seeds.most, MEMBERS_PER_JOB // largest))
+def planned_jobs(study: Study, size: int, layout: Layout) -> list[Job]:
+    """All jobs a run has at most, in blocks that study.json has or would get; writes nothing.
+
+    `size` is how many seeds a new block gets.
+    """
+    return jobs(study, _planned_blocks(study, size, _known_blocks(layout)))
 
 
-def planned_jobs(study: Study, compute: Compute, layout: Layout) -> list[Job]:
-    """All jobs a run has at most, in blocks that study.json has or would get; writes nothing."""
-    known = read_study(layout).blocks if layout.study_file.exists() else ()
-    return jobs(study, _planned_blocks(study, compute, known))
+def _planned_blocks(study: Study, size: int, known: Sequence[Block]) -> list[Block]:
+    return plan_blocks(known, Block(study.seeds.first, study.seeds.most), size)
 
 
-def _planned_blocks(study: Study, compute: Compute, known: Sequence[Block]) -> list[Block]:
-    wanted = Block(study.seeds.first, study.seeds.most)
-    return plan_blocks(known, wanted, block_size(study, compute))
+def _known_blocks(layout: Layout) -> Sequence[Block]:
+    return read_study(layout).blocks if layout.study_file.exists() else ()
+
+
+def _size(study: Study, compute: Compute, layout: Layout) -> int:
+    """Seeds per new block; nothing is measured when there will be none."""
+    known, plain = _known_blocks(layout), block_size(study, compute)
+    new = set(_planned_blocks(study, plain, known)).difference(known)
+    return measured_block_size(study, compute) if new else plain
 
 
 def _header(study: Study, compute: Compute, resolved: Mapping[str, Any], bounds: Bounds) -> Header:
@@ -122,17 +126,11 @@ def _header(study: Study, compute: Compute, resolved: Mapping[str, Any], bounds:
     )
 
 
-def _pursuit(study: Study, compute: Compute, layout: Layout) -> Pursuit | None:
-    if study.seeds.half_width is None:
-        return None
-    return Pursuit(study, layout, block_size(study, compute))
-
-
-def _settled(study: Study, compute: Compute, layout: Layout, pursuit: Pursuit | None) -> bool:
+def _settled(study: Study, size: int, layout: Layout, pursuit: Pursuit | None) -> bool:
     """Whether every block that is needed is on disk; witness searches are another matter."""
     if pursuit is not None:
         return pursuit.settled()
-    return not _missing(planned_jobs(study, compute, layout), layout)
+    return not _missing(planned_jobs(study, size, layout), layout)
 
 
 def _missing(all_jobs: Sequence[Job], layout: Layout) -> list[Job]:
@@ -187,6 +185,7 @@ def _ends(
 def _heard(
     ends: Iterable[JobReport | JobFailure],
     searches: Sequence[Job],
+    layout: Layout,
     track: Tracker,
     observer: Observer,
 ) -> list[JobFailure]:
@@ -205,6 +204,7 @@ def _heard(
             observer.job_finished(outcome)
         else:
             failures.append(outcome)
+            note_failure(layout, outcome.job_id, outcome.reason)
             observer.job_failed(outcome)
     return failures
 
@@ -221,4 +221,5 @@ def _ending(study: Study, results: Results, layout: Layout, track: Tracker) -> E
         report=layout.report,
         tracking_uri=track.uri,
         stopping=tuple(stopping_sentences(results.summary)),
+        failures=results.failures,
     )

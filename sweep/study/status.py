@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.planning import job_id
+from sweep.storage.journal import Entry, read_journal
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs, read_rows
 from sweep.storage.study_file import read_study
@@ -15,22 +16,26 @@ from sweep.verdicts import Verdict
 
 @dataclass(frozen=True)
 class Status:
-    """Jobs and verdicts on disk.
+    """Jobs and verdicts on disk, each job in exactly one of four states.
 
-    `missing` lists the ids of jobs without rows, in the order of their seeds: running, failed or
-    not yet started, which the folder cannot tell apart. `verdicts` counts rows per arm.
+    `done`, `running`, `failed` and `missing` are ids in the order of their seeds: rows are on disk;
+    a living process works on it (→ where and since when); it failed for good when it was last tried
+    (→ why); none of these. The same `sweep run` does all that is not done. `verdicts` counts rows
+    per arm.
     """
 
     results: Path
     name: str
-    n_jobs: int
+    done: tuple[str, ...]
+    running: Mapping[str, Entry]
+    failed: Mapping[str, str]
     missing: tuple[str, ...]
     verdicts: Mapping[str, Mapping[str, int]]
 
     @property
-    def done(self) -> int:
-        """Jobs whose rows are on disk."""
-        return self.n_jobs - len(self.missing)
+    def n_jobs(self) -> int:
+        """All jobs that the study has so far."""
+        return len(self.done) + len(self.running) + len(self.failed) + len(self.missing)
 
 
 def status(path: str | Path) -> Status:
@@ -38,13 +43,22 @@ def status(path: str | Path) -> Status:
     layout = Layout.at(path)
     study = read_study(layout)
     expected = [job_id(cell, block) for block in study.blocks for cell in study.header.cells]
-    done = finished_jobs(layout)
+    # The journal first: a job that is committed in between has ended, and counts as done.
+    journal = read_journal(layout)
+    on_disk = finished_jobs(layout)
+    done = [job for job in expected if job in on_disk]
+    left = [job for job in expected if job not in on_disk]
+    running = {job: journal.running[job] for job in left if job in journal.running}
+    reasons = journal.failed
+    failed = {job: reasons[job] for job in left if job in reasons and job not in running}
     return Status(
         results=layout.root,
         name=study.header.name,
-        n_jobs=len(expected),
-        missing=tuple(job for job in expected if job not in done),
-        verdicts=_verdicts(layout) if done else {},
+        done=tuple(done),
+        running=running,
+        failed=failed,
+        missing=tuple(job for job in left if job not in running and job not in failed),
+        verdicts=_verdicts(layout) if on_disk else {},
     )
 
 

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from sweep.job import JobReport
-from sweep.spec import Study, Tracking
+from sweep.inference.summary import Summary
+from sweep.job_report import JobReport
+from sweep.spec import GROUPS, Study, Tracking
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_mirror import Mirror
 from sweep.storage.mlflow_names import Identity, arm_metrics
@@ -34,7 +35,7 @@ class Tracker:
         """Put the summary on the parent run and wait, for a bounded time, until all is sent."""
         if self._mirror is not None:
             self._mirror.finish(
-                summary_metrics(results), "FINISHED" if results.complete else "FAILED"
+                summary_metrics(results.summary), "FINISHED" if results.complete else "FAILED"
             )
 
 
@@ -50,7 +51,8 @@ def tracked(
     if not tracking.enabled:
         yield Tracker(None, None)
         return
-    identity = Identity(study.name, study.id, scientific_factors(study), provenance()["git_commit"])
+    cells = {cell.id: cell.axes for cell in study.cells}
+    identity = identity_of(study.name, study.id, cells, resolved, provenance())
     mirror = Mirror.open(tracking.uri, layout, identity, warn=warn)
     try:
         yield Tracker(mirror, shown_address(tracking.uri, layout))
@@ -60,13 +62,31 @@ def tracked(
         raise
 
 
-def scientific_factors(study: Study) -> dict[str, object]:
+def identity_of(
+    name: str,
+    study_id: str,
+    cells: Mapping[str, Mapping[str, Any]],
+    resolved: Mapping[str, Any],
+    made_by: Mapping[str, Any],
+) -> Identity:
+    """What a study shows on its runs; `made_by` is the provenance of its rows.
+
+    From what study.json keeps alone, so that a view restored from it says the same.
+    """
+    factors = scientific_factors(resolved)
+    return Identity(name, study_id, factors, made_by["git_commit"], cells)
+
+
+def scientific_factors(resolved: Mapping[str, Any]) -> dict[str, object]:
     """One param per setting that all cells share, a list of its values where they differ."""
-    factors: dict[str, object] = {"root": study.seeds.root, "arms": ", ".join(_arm_names(study))}
-    for group in ("problem", "model", "loss", "init", "optimizer", "stopping", "judge"):
+    settings = [cell["settings"] for cell in resolved["cells"]]
+    arms = dict.fromkeys(arm for own in settings for arm in own["arms"])
+    factors: dict[str, object] = {"root": resolved["seeds"]["root"], "arms": ", ".join(arms)}
+    for group in GROUPS:
         found: dict[str, list[Any]] = {}
-        for cell in study.cells:
-            for key, value in getattr(cell, group).to_json().items():
+        for own in settings:
+            choice = own[group] if isinstance(own[group], Mapping) else {"name": own[group]}
+            for key, value in choice.items():
                 name = group if key == "name" else f"{group}.{key}"
                 if value not in found.setdefault(name, []):
                     found[name].append(value)
@@ -74,9 +94,9 @@ def scientific_factors(study: Study) -> dict[str, object]:
     return factors
 
 
-def summary_metrics(results: Results) -> dict[str, float]:
+def summary_metrics(summary: Summary) -> dict[str, float]:
     """The parent's metrics: per arm over all cells, frequency, interval, error, counts."""
-    table = results.summary.frequencies
+    table = summary.frequencies
     pooled = table.loc[table["level"] == "arm"]
     metrics: dict[str, float] = {}
     for row in pooled.to_dict("records"):
@@ -90,7 +110,3 @@ def summary_metrics(results: Results) -> dict[str, float]:
         )
         metrics |= {name: value for name, value in found.items() if math.isfinite(value)}
     return metrics
-
-
-def _arm_names(study: Study) -> list[str]:
-    return list(dict.fromkeys(arm.name for cell in study.cells for arm in cell.arms))

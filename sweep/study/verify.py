@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from sweep.audit import ArmRows, Audited, audit_arm
-from sweep.errors import UserError
 from sweep.job import arm_objective
 from sweep.planning import jobs
 from sweep.problems import PROBLEMS
@@ -24,8 +23,9 @@ from sweep.registry import require
 from sweep.rows import KEY, as_kind, axis_columns, axis_values
 from sweep.seeds import stream
 from sweep.spec import Cell, Job, Store, Study
+from sweep.storage.integrity import Fault, sound_files
 from sweep.storage.layout import Layout
-from sweep.storage.row_files import MERGED, checksums_of, read_file, row_paths
+from sweep.storage.row_listing import jobs_in, row_paths
 from sweep.study.stored import stored_study
 from sweep.training.base import OPTIMIZERS
 from sweep.training.trainer import trainer_of
@@ -89,26 +89,16 @@ def verify(path: str | Path, sample: int | None = None) -> Verification:
 def _read(layout: Layout, study: Study, found: Audited) -> Columns:
     """All rows of all intact files, sorted by key; what is wrong with a file is noted."""
     parts: list[Columns] = []
-    names: list[str] | None = None
-    for path in row_paths(layout.rows):
-        try:
-            table = read_file(path)
-        except UserError as error:
-            found.add(path.name, "file", "cannot be read", str(error))
-            continue
-        if not checksums_of(layout, path):
-            found.add(path.name, "file", "has no SHA-256", "one in checksums/ is wanted")
-        columns: Columns = table.to_pydict()
-        names = names or list(columns)
-        if list(columns) != names:
-            found.add(path.name, "file", "has other columns", "its neighbours' are wanted")
-            continue
-        if not path.name.startswith(MERGED):
-            for job in sorted(set(columns["job"]) - {path.stem}):
-                found.add(path.name, "job", job, path.stem)
+    faults: list[Fault] = []
+    for file in sound_files(layout, study.id, faults):
+        columns: Columns = file.rows.to_pydict()
+        listed, there = jobs_in(file.path), set(columns["job"])
+        for job in sorted(there - listed):
+            found.add(file.path.name, "job", job, ", ".join(sorted(listed)))
         parts.append(columns)
-    if names is None:
-        names = [*KEY, "job", "verdict", "certificate"]
+    for fault in faults:
+        found.add(fault.file, "file", fault.what, fault.details)
+    names = list(parts[0]) if parts else [*KEY, "job", "verdict", "certificate"]
     joined = {name: [v for part in parts for v in part[name]] for name in names}
     order = sorted(range(len(joined["seed"])), key=lambda i: tuple(joined[k][i] for k in KEY))
     return {name: [values[i] for i in order] for name, values in joined.items()}

@@ -13,7 +13,10 @@ from sweep.audit import ArmRows, Finding, audit_arm
 from sweep.audit.sphere import below, greatest
 from sweep.job import arm_lambdas, arm_objective
 from sweep.judge import StandardJudge
+from sweep.models.losses import Logistic
+from sweep.models.simplex_minimum import simplex_minimum
 from sweep.problems import Data
+from sweep.problems.simplex import Simplex
 from sweep.registry import Choice
 from sweep.spec import Arm, Cell
 from sweep.verdicts import Stop
@@ -61,7 +64,9 @@ def judged(
     }
     columns = {k: [None if np.isnan(x) else float(x) for x in v] for k, v in columns.items()}
     if lam is not None:
-        columns |= {"lam": lam.mean(axis=1).tolist(), "lam_vector": lam.tolist()}
+        columns |= {"lam": lam.mean(axis=1).tolist()}
+        if lam.shape[1] > 1:
+            columns["lam_vector"] = lam.tolist()
     rows = make_rows(cell, data, found.params, "unresolved", "none", **columns)
     words = {"verdict": list(found.verdict), "certificate": list(found.certificate)}
     return replace(rows, columns={**rows.columns, **words})
@@ -137,3 +142,59 @@ def test_a_direction_above_the_level_is_found():
             assert seen <= best * (1 + 1e-9)
             assert below(q, X, rectified, best * (1 + 1e-4)) is True
             assert below(q, X, rectified, best * (1 - 1e-4)) is False
+
+
+EQUAL = Arm(
+    "equal",
+    regularizer=Choice("coercive"),
+    lam=Choice("uniform_shared", {"high": 0.02, "draws": 1}),
+)
+
+
+@pytest.mark.parametrize(("model", "loss"), [("requ", "hinge_power"), ("quadratic", "logistic")])
+def test_global_minima_by_duality_are_confirmed(make_cell, make_rows, model, loss):
+    data = some_data()
+    rows = judged(make_cell, make_rows, data, EQUAL, model, loss)
+    assert set(rows.columns["certificate"]) == {"lower_bound"}
+    assert findings(rows, data) == []
+    for name, value in {
+        "certificate": "separates",
+        "params": (1 + 1e-5) * np.array(rows.columns["params"][0]),
+    }.items():
+        assert findings(altered(rows, name, value), data), name
+
+
+def test_a_bound_of_another_point_is_refused(make_cell, make_rows):
+    """A local minimum under different λ is none under the dual bound of the least of them."""
+    data = some_data()
+    rows = judged(make_cell, make_rows, data, COERCIVE, "requ", "logistic")
+    words = {
+        "verdict": ["global_minimum"] * len(rows),
+        "certificate": ["lower_bound"] * len(rows),
+    }
+    claimed = replace(rows, columns={**rows.columns, **words})
+    assert len(findings(claimed, data)) >= len(rows)
+
+
+def test_flat_minima_are_confirmed_and_others_refused(make_cell, make_rows):
+    n, m = 6, 4
+    data = Simplex(n, m).load()
+    lam = float(arm_lambdas(EQUAL, 0, 1)[0, 0])
+    whole = simplex_minimum(data, Logistic(), np.full(m, lam))
+    D = data.x.shape[1]
+    parts = np.split(whole, [m * D, m * D + m])
+    point = np.concatenate([np.tile(part, 2) * 0.5 ** (1 / 3) for part in parts])
+    cell = replace(make_cell(EQUAL, "logistic"), model=Choice("requ", {"width": 2 * m}))
+    found = {"lam": [lam], "certificate_radius": [1e-9], "judged_min_eig": [None]}
+
+    def said(theta: np.ndarray, **changed: Any) -> list[Finding]:
+        columns = {**found, **changed}
+        rows = make_rows(cell, data, theta[None], "local_minimum", "valley", **columns)
+        return findings(rows, data)
+
+    assert said(point) == []
+    assert said(point, certificate_radius=[10.0])
+    assert said(point, judged_min_eig=[1.0])
+    assert said(point + 1e-4 * np.random.default_rng(0).normal(size=len(point)))
+    resting = np.concatenate([np.concatenate([part, 0 * part]) for part in parts])
+    assert said(resting)

@@ -122,7 +122,7 @@ def test_a_gradient_with_fifty_digits_is_that_of_autograd(make_cell: MakeCell) -
     ("names", "known"),
     [
         (AUGMENTATIONS.names(), {"none", "exp_skip", "exp_per_layer", "monomial", "extra_neuron"}),
-        # The filter's regularizer, like the network it is for, has none yet.
+        # Those of [B] are part of the formulas of their networks.
         (REGULARIZERS.names(), {"none", "augment", "coercive", "convolution"}),
     ],
 )
@@ -137,8 +137,6 @@ def test_no_part_is_registered_that_the_second_route_was_not_told_of(
     [
         {"loss": "mystery"},
         {"activation": {"name": "mystery"}},
-        {"activation": {"name": "requ"}},
-        {"activation": {"name": "square"}},
         {"arm": "augment"},
     ],
 )

@@ -73,6 +73,8 @@ REFUSED = [
     ("model.width=0", ["model.width", "0", "≥ 1"]),
     ("compute.block_size=0", ["compute.block_size", "0", "≥ 1"]),
     ("stopping.max_steps=0", ["stopping.max_steps", "0", "≥ 1", "init=constructed"]),
+    ("compute.seconds_per_job=0", ["compute.seconds_per_job", "0", "> 0"]),
+    ("compute=serial compute.seconds_per_job=9", ["'seconds_per_job'", "compute=serial", "device"]),
     ("stopping.max_steps=-1", ["stopping.max_steps", "-1", "≥ 0"]),
     # too large
     ("loss.p=1e300", ["loss.p is 1e+300", "≤ 100"]),

@@ -14,6 +14,8 @@ from sweep.execution.shared import SharedExecutor
 from sweep.spec import Compute
 from sweep.study.resolve import claim_of, resolve
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 CLAIMING = studies_with_claims(Library())
 
 STUDY = """\

@@ -14,7 +14,7 @@ from sweep.cli.plan_view import duration
 from sweep.cli.progress import SHOWN_FAILURES, LiveProgress, PlainProgress, progress
 from sweep.cli.tally import Tally
 from sweep.inference.frequencies import frequencies
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.study.observer import Ending, Observer, Silent
 
 ARMS = ("plain", "exp")

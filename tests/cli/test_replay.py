@@ -17,6 +17,8 @@ from sweep.cli.main import main
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import serialise
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = (
     "study=quick",
     "seeds.count=4",

@@ -20,6 +20,8 @@ from sweep.storage.layout import Layout
 from sweep.storage.row_files import serialise
 from sweep.study.verify import verify
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = (
     "study=quick",
     "seeds.count=12",

@@ -62,6 +62,7 @@ def test_a_liar_is_found_out(monkeypatch, verdict):
             "global or saddle": {V.GLOBAL_MINIMUM, V.SADDLE},
             "descent, but no escape": set(),
             "every minimum separates": {V.SADDLE},
+            "one value for all minima": {V.SADDLE},
         }[line.truth]
         if verdict in says and not (verdict is V.SADDLE and line.family == "logistic slide"):
             assert line.wrong <= line.points * (line.truth == "local minimum" and line.near)

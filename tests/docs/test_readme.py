@@ -14,6 +14,8 @@ from sweep.rows import columns
 from sweep.storage.layout import Layout
 from sweep.storage.study_file import read_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 

@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from ray import cloudpickle
 from sweep.errors import UserError
 from sweep.execution.base import Executor, open_executor, reason
 from sweep.execution.ray_tune import RayExecutor
-from sweep.job import JobFailure, JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.seeds import stream
 from sweep.spec import Compute, Job
 
@@ -158,6 +158,19 @@ class TestContract:
 
     def test_no_jobs_no_ends(self, executor: Executor) -> None:
         assert list(executor.run([], report)) == []
+
+    def test_a_job_that_takes_too_long_fails_alone_and_is_not_tried_again(
+        self, executor: Executor, jobs: list[Job], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if not isinstance(executor, RayExecutor):
+            pytest.skip("its only process is the study's own")
+        hurried = replace(PLACES["ray"], seconds_per_job=2.0)
+        monkeypatch.setattr(executor, "_compute", hurried)
+        work = Fake(tmp_path, {"job1": "sleeps"})
+        ends = {end.job_id: end for end in executor.run(jobs[:4], work)}
+        failure = JobFailure("job1", "it ran for longer than compute.seconds_per_job, 2 s")
+        assert ends == {job.id: report(job) for job in jobs[:4]} | {"job1": failure}
+        assert work.attempts() == {job.id: 1 for job in jobs[:4]}
 
     def test_leaving_early_drops_what_runs(
         self, executor: Executor, jobs: list[Job], tmp_path: Path

@@ -16,7 +16,13 @@ from pathlib import Path
 
 import pytest
 
+from sweep.execution import session_folder as session_folder_module
+from sweep.execution.base import open_executor
+from sweep.execution.session_folder import ABANDONED_SECONDS, OWNER, PREFIX, session_folder
 from sweep.execution.tokens import write_token
+from sweep.job_report import JobReport
+from sweep.registry import Choice
+from sweep.spec import Arm, Block, Cell, Compute, Job
 
 LIMIT = 120  # seconds for a step that takes about ten on an idle machine
 
@@ -25,7 +31,7 @@ import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 import ray  # before the token is set, as a notebook may have done
 from sweep.execution.base import open_executor
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.registry import Choice
 from sweep.spec import Arm, Block, Cell, Compute, Job
 
@@ -116,6 +122,29 @@ def test_ctrl_c_reaches_a_quiet_private_ray_and_leaves_nothing(
     assert [path.name for path in home.iterdir()] in ([], [".cache"])  # compiled kernels
 
 
+def test_folders_of_killed_owners_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(session_folder_module, "_LONGEST_BASE", 1000)
+    long_ago = time.time() - 2 * ABANDONED_SECONDS
+    for name, files in {"killed": [OWNER, "token"], "young": [OWNER], "foreign": ["x"]}.items():
+        for file in files:
+            path = tmp_path / f"{PREFIX}{name}" / file
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+            os.utime(path, None if name == "young" else (long_ago, long_ago))
+    with session_folder() as living:
+        os.utime(living / OWNER, (long_ago, long_ago))
+        with session_folder() as other:
+            assert living.is_dir()
+            assert other.is_dir()
+        assert not other.exists()
+    assert not living.exists()
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {f"{PREFIX}young", f"{PREFIX}foreign"}
+
+
 def _session(leader: int) -> list[str]:
     """Processes of a session that still live, a moment after they should not."""
     for _ in range(50):
@@ -140,3 +169,20 @@ def test_a_token_is_its_owners_alone_whatever_the_umask(tmp_path: Path, umask: i
     assert len(path.read_text()) == 64
     with pytest.raises(FileExistsError):
         write_token(path)
+
+
+@pytest.mark.slow  # some starts of a worker long
+def test_short_jobs_reach_every_worker(tmp_path: Path) -> None:
+    """They end faster than a worker starts; no worker may be kept from starting by that."""
+    cell = Cell("c0", {}, *[Choice("any")] * 7, arms=(Arm("plain"),), data_digest="")
+    jobs = [Job(f"job{i}", "s0", 0, cell, Block(i, 1)) for i in range(200)]
+
+    def work(job: Job) -> JobReport:
+        (tmp_path / str(os.getpid())).touch()
+        time.sleep(0.3)
+        return JobReport(job.id, "c0", 0, 1, 1, {}, {}, {}, {})
+
+    compute = Compute(name="local", workers=2, memory_per_job_gb=0.1)
+    with open_executor(compute) as executor:
+        assert len(list(executor.run(jobs, work))) == len(jobs)
+    assert len(list(tmp_path.iterdir())) == 2

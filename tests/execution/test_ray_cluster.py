@@ -19,7 +19,7 @@ from ray.cluster_utils import Cluster
 from sweep.errors import UserError
 from sweep.execution import session
 from sweep.execution.base import open_executor
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.spec import Compute, Job
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])

@@ -214,7 +214,7 @@ def test_logistic_loss_has_no_minimum_where_data_are_separated() -> None:
         np.c_[x, np.ones(20)],
         np.where(x[:, 0] > 0, 1.0, -1.0),
         (0.0, 1.0),
-        *code_of(Logistic()),  # type: ignore[misc] # known
+        *code_of(Logistic()),  # type: ignore[misc]  # known for this loss
     )
     for _ in range(10):
         point = rng.standard_normal(3), rng.standard_normal((3, 3)), 0.0

@@ -132,8 +132,10 @@ def test_the_search_brackets_the_maximum_over_the_sphere():
         X = np.column_stack([rng.normal(size=(7, 2)), np.ones(7)])
         q = rng.normal(size=7) * np.exp(rng.normal(size=7))
         best = best_by_patterns(q, X)
-        assert search(q, X, best * (1 + 1e-6), 100_000)[0] == BELOW
-        ended, u, _ = search(q, X, best * (1 - 1e-6), 100_000)
+        nothing = np.zeros((0, len(q)), dtype=bool)
+        high, low = best * (1 + 1e-6), best * (1 - 1e-6)
+        assert search(q, X, high, 100_000, nothing, high)[0] == BELOW
+        ended, u, _ = search(q, X, low, 100_000, nothing, low)
         assert ended == ABOVE
         value = on_direction(u, q, X, True)
         assert value >= best * (1 - 1e-6)

@@ -129,7 +129,7 @@ def test_a_margin_that_rounding_could_have_made_separates_nothing() -> None:
     """4e-16 beside terms of size 2: scaling it up would only scale the rounding error up."""
     f = objective(xor())
     thin = xor_net(c=2 - 4.5e-16)
-    assert f.measure(thin[None]).error[0] == 0  # type: ignore[index]
+    assert f.measure(thin[None]).error[0] == 0  # type: ignore[index]  # data have errors
     assert said(judge(f, thin)) == [OPEN]
     assert said(judge(f, xor_net(c=2 - 1e-12))) == [GLOBAL_SEPARATES]
 
@@ -208,7 +208,8 @@ def test_separation_by_the_exponential_neuron_alone_is_no_global_minimum() -> No
     points = np.array([exp_only(a, 2.0) for a in (1.0, 1e-3, 1e-30, 1e-170)])
     lam = np.full((4, 1), 0.1)
     measured = f.measure(points, lam)
-    assert (measured.error == 0).all() and (measured.error_base > 0).all()  # type: ignore
+    assert measured.error is not None and measured.error_base is not None
+    assert (measured.error == 0).all() and (measured.error_base > 0).all()
     # λa²/2 underflows: F computes to exactly zero at a point of an escape.
     assert measured.objective[-1] == 0.0
     assert said(judge(f, points, lam)) == [OPEN] * 4
@@ -236,7 +237,8 @@ def test_a_separating_base_loses_its_exponential_neuron() -> None:
     assert (found.params[[0, 2], 9] == 0).all()
     np.testing.assert_array_equal(found.params[:, 10:], points[:, 10:])
     measured = f.measure(found.params, lam)
-    assert (measured.objective == 0).all() and (measured.error_base == 0).all()  # type: ignore
+    assert measured.error_base is not None
+    assert (measured.objective == 0).all() and (measured.error_base == 0).all()
 
 
 def test_an_extra_neuron_counts_as_part_of_an_unpenalised_network() -> None:
@@ -244,7 +246,8 @@ def test_an_extra_neuron_counts_as_part_of_an_unpenalised_network() -> None:
     f = objective(xor(), width=1, augment=ExtraNeuron())
     point = np.array([-1, -1, 0, -0.3, 0.3, -0.3, 1, 1, 0], dtype=float)
     measured = f.measure(point[None])
-    assert measured.error[0] == 0 and measured.error_base[0] > 0  # type: ignore[index]
+    assert measured.error is not None and measured.error_base is not None
+    assert measured.error[0] == 0 and measured.error_base[0] > 0
     found = judge(f, point)
     assert said(found) == [GLOBAL_BOUND]
     assert found.evidence[0]["scaled"] == "base and added neuron"

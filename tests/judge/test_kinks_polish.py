@@ -29,8 +29,8 @@ def objective(
     found = build_objective(
         PROBLEMS.build(Choice(problem)).load(),
         Mlp(width, activation or Choice("relu")),
-        augment or NoAugmentation(),  # type: ignore[arg-type] # any of the registered ones
-        loss or HingePower(3),  # type: ignore[arg-type] # any of the registered ones
+        augment or NoAugmentation(),  # type: ignore[arg-type]  # any of the registered ones
+        loss or HingePower(3),  # type: ignore[arg-type]  # any of the registered ones
         penalty,
         decay,
     )
@@ -101,7 +101,7 @@ def test_a_polished_point_stays() -> None:
 
 def test_units_that_are_switched_off_or_dead_keep_their_weights() -> None:
     f = objective(width=3)
-    shallow = setting_of(f)[0]  # type: ignore[index] # known for this objective
+    shallow = setting_of(f)[0]  # type: ignore[index]  # known for this objective
     points = starts(f, 6)
     units = shallow.split(points)
     units.a[:, 0] = 0.0

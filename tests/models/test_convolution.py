@@ -129,4 +129,4 @@ def test_other_networks_and_augmentations_are_refused() -> None:
         build_objective(DATA, Convolution(), ExpSkip(), Logistic(), regularizer)
     for wrong in ({"layers": 0}, {"filter": 0}, {"width": 0}, {"negative_slope": 1.0}):
         with pytest.raises(UserError, match="model"):
-            Convolution(**wrong)  # type: ignore[arg-type]
+            Convolution(**wrong)  # type: ignore[arg-type]  # on purpose

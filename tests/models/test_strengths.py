@@ -92,7 +92,7 @@ def test_more_neurons_find_more_than_appendix_i_and_less_than_the_data_allow() -
     """One point on its own: max of αφ(ω·x̃) at ‖ρ‖ = 1 is (2/3√3)‖x̃‖², reached by ω ∥ x̃."""
     for kind in ("requ", "square"):
         one = Data(np.array([[3.0, -1.0]]), np.array([-1.0]))
-        found = largest_margin(kind, one.x, one.y)  # type: ignore[arg-type]
+        found = largest_margin(kind, one.x, one.y)  # type: ignore[arg-type]  # one of two words
         assert found is not None
         X = np.hstack([one.x, np.ones((1, 1))])
         assert found.margin(X, one.y) == pytest.approx(2 / (3 * math.sqrt(3)) * 11, rel=1e-6)

@@ -152,7 +152,7 @@ def test_standardising_twice_changes_nothing_far_from_zero() -> None:
 
 
 def test_memory_layout_changes_no_bit() -> None:
-    raw = PROBLEMS.build(Choice("breast_cancer")).raw()  # type: ignore[attr-defined]
+    raw = PROBLEMS.build(Choice("breast_cancer")).raw()  # type: ignore[attr-defined]  # a table
     turned = Raw(np.asfortranarray(raw.features), raw.labels, raw.columns, raw.positive)
     assert prepare(turned, True).digest == GOLDEN["breast_cancer"]
 

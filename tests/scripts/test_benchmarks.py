@@ -65,3 +65,15 @@ def test_end_to_end_benchmark_accounts_for_every_second(tmp_path: Path) -> None:
     assert f"{run['seeds_per_second']:.4g} seeds/s" in text
     for name, seconds in run["phases"].items():
         assert any(line.split()[:2] == [name, f"{seconds:.2f}"] for line in text.splitlines())
+
+
+@pytest.mark.slow
+def test_overhead_benchmark_counts_what_a_run_costs(tmp_path: Path) -> None:
+    words = ("--compute=serial", "--seconds=1", "--work=3", "--jobs=100")
+    text, found = benchmark("benchmark_overhead.py", *words, folder=tmp_path)
+    timed, many = found["runs"]
+    assert (timed["jobs"], timed["workers"], many["jobs"]) == (3, 1, 100)
+    assert timed["overhead"] == pytest.approx(timed["milliseconds_between"] / 1e3)
+    assert f"overhead {100 * timed['overhead']:.1f} %" in text
+    assert all(found["bars"].values())
+    assert 2 < many["files_per_job"] <= 3  # rows and a checksum, and some per study

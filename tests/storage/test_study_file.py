@@ -16,8 +16,8 @@ from sweep.planning import plan_blocks
 from sweep.rows import NUMERICS_VERSION
 from sweep.spec import Block
 from sweep.storage import study_file
-from sweep.storage.durable import locked
 from sweep.storage.layout import Layout
+from sweep.storage.locks import locked
 from sweep.storage.preflight import check_probe, probe, remove_probe
 from sweep.storage.provenance import provenance, without_credentials
 from sweep.storage.study_file import Header, agree_blocks, read_study

@@ -10,6 +10,8 @@ import pytest
 
 from sweep.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = ("study=quick", "tracking=none", "compute=serial", "seeds.count=2", "stopping.max_steps=9")
 
 

@@ -8,9 +8,11 @@ import pytest
 
 import sweep
 from sweep.cli.main import main
-from sweep.job import JobReport
+from sweep.job_report import JobReport
 from sweep.spec import Job
 from sweep.study.work import CommitRows
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SMALL = ("study=quick", "tracking=none", "compute=serial", "seeds.count=2", "stopping.max_steps=9")
 

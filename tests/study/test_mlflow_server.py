@@ -1,7 +1,8 @@
-"""A real MLflow server, started on the results, shows the study through its REST API."""
+"""A real MLflow server, started on the results, shows the study; stopped, it takes no row along."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -17,15 +18,40 @@ from typing import Any
 import pytest
 
 import sweep
+from sweep.cli.compose import compose
+from sweep.cli.main import main
+from sweep.job_report import JobReport
+from sweep.storage.layout import Layout
+from sweep.storage.mlflow_mirror import Mirror
+from sweep.study.observer import Silent
+from sweep.study.resolve import resolve
+from sweep.study.run import run_study
+from sweep.study.sync import job_reports, sync_mlflow
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 
 
+SMALL = ["study=quick", "seeds.count=12", "compute=serial", "compute.block_size=4"]
+
+
+@dataclasses.dataclass
+class Served:
+    """A server on the database of a store, and the study in it."""
+
+    address: str
+    path: Path
+    process: subprocess.Popen[bytes]
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, 15)
+            self.process.wait(20)
+
+
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     root = tmp_path_factory.mktemp("tracked")
-    small = ["study=quick", "seeds.count=12", "stopping.max_steps=30", "compute=serial"]
-    results = sweep.run([*small, "compute.block_size=4", f"store.root={root}"])
+    results = sweep.run([*SMALL, "stopping.max_steps=30", f"store.root={root}"])
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -41,13 +67,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
         stderr=subprocess.DEVNULL,
         start_new_session=True,
     )
+    served = Served(f"http://127.0.0.1:{port}", results.path, process)
     try:
-        address = f"http://127.0.0.1:{port}"
-        _wait(address)
-        yield address, results.path
+        _wait(served.address)
+        yield served
     finally:
-        os.killpg(process.pid, 15)
-        process.wait(20)
+        served.stop()
 
 
 def _wait(address: str) -> None:
@@ -72,8 +97,8 @@ def ask(address: str, call: str, body: dict[str, Any] | None = None) -> dict[str
         return found
 
 
-def test_experiment_parent_children_and_metrics(server: tuple[str, Path]) -> None:
-    address, path = server
+def test_experiment_parent_children_and_metrics(server: Served) -> None:
+    address, path = server.address, server.path
     found = ask(address, "experiments/get-by-name?experiment_name=quick")["experiment"]
     runs = ask(
         address, "runs/search", {"experiment_ids": [found["experiment_id"]], "max_results": 100}
@@ -103,3 +128,63 @@ def test_experiment_parent_children_and_metrics(server: tuple[str, Path]) -> Non
     assert all(t["study_id"] == study_id for t in tags)
     listed = ask(address, f"artifacts/list?run_id={parent['info']['run_id']}")["files"]
     assert {"report.html", "study.json", "figures", "summary"} <= {f["path"] for f in listed}
+
+
+def test_a_sync_finds_nothing_to_do_after_a_run(server: Served) -> None:
+    # By the server's address, although the run wrote to its database.
+    found = sync_mlflow(server.path, server.address)
+    assert (found.parent, found.present, found.added, found.repaired) == ("present", 3, 0, 0)
+
+
+def test_rows_say_what_the_jobs_said(tmp_path: Path) -> None:
+    said: list[JobReport] = []
+
+    class Hearing(Silent):
+        def job_finished(self, report: JobReport) -> None:
+            said.append(dataclasses.replace(report, seconds={}))
+
+    words = [*SMALL, "stopping.max_steps=30", "model.width=2,3", "tracking=none"]
+    composed = compose([*words, f"store.root={tmp_path}"])
+    results = run_study(*resolve(composed), composed.resolved, Hearing())
+    found = job_reports(Layout.at(results.path))
+    assert len(found) == 6
+    assert found == sorted(said, key=lambda report: (report.first_seed, report.job_id))
+
+
+def test_a_server_stopped_in_the_middle_costs_no_row_and_the_view_is_caught_up(
+    server: Served,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = [*SMALL, "stopping.max_steps=31", "compute.block_size=2"]
+    alone = sweep.run([*words, "tracking=none", f"store.root={tmp_path / 'alone'}"])
+    seen: list[str] = []
+    hand_over = Mirror.job_done
+
+    def job_done(self: Mirror, report: JobReport) -> None:
+        hand_over(self, report)
+        seen.append(report.job_id)
+        if len(seen) == 3:
+            deadline = time.monotonic() + 60
+            while self.left_out and time.monotonic() < deadline:
+                time.sleep(0.01)
+            server.stop()
+
+    monkeypatch.setattr(Mirror, "job_done", job_done)
+    root = tmp_path / "tracked"
+    began = time.monotonic()
+    assert main(["run", *words, f"tracking.uri={server.address}", f"store.root={root}"]) == 0
+    assert time.monotonic() - began < 60
+    printed = capsys.readouterr().out
+    (path,) = root.glob("quick-*")
+    assert printed.count("warning: ") == 1
+    assert f"'sweep sync-mlflow {path} tracking.uri={server.address}'" in printed
+    assert len(seen) == 6
+    assert sweep.load_rows(path).equals(sweep.load_rows(alone.path))
+    database = f"sqlite:///{server.path.parent / 'mlflow.db'}"
+    found = sync_mlflow(path, database)
+    assert (found.present, found.added, found.repaired, found.removed) == (3, 3, 0, 0)
+    assert found.parent == "repaired"
+    again = sync_mlflow(path, database)
+    assert (again.parent, again.present, again.added, again.repaired) == ("present", 6, 0, 0)

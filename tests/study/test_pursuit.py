@@ -11,8 +11,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +23,8 @@ from sweep.errors import UserError
 from sweep.execution.base import JobSource, Listed, Probe, Work
 from sweep.inference.sequence import sequence
 from sweep.inference.summary import Summary
-from sweep.job import JobFailure, JobReport, JobResult
+from sweep.job import JobResult
+from sweep.job_report import JobFailure, JobReport
 from sweep.report.tables import table_files
 from sweep.rows import axis_values, columns
 from sweep.seeds import stream
@@ -36,6 +36,8 @@ from sweep.study.resolve import resolve
 from sweep.study.results import Results, load_rows, write_summary
 from sweep.study.run import run_study
 from sweep.study.status import status
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 SMALL = ("study=quick", "tracking=none", "compute=serial", "compute.block_size=25")
 TARGET = ("seeds.half_width=0.07", "seeds.max=1000")
@@ -80,17 +82,6 @@ class Scrambled:
     def __init__(self, flying: int, order: str) -> None:
         self._flying, self._order = flying, order
         self._rng = stream("test", "scrambled", order)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return None
 
     def run(self, jobs: Sequence[Job] | JobSource, work: Work) -> Iterator[JobReport | JobFailure]:
         source = Listed(jobs) if isinstance(jobs, Sequence) else jobs

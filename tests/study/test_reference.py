@@ -17,6 +17,8 @@ from sweep.reference import _cut, plain_arm, reference_root, run_reference
 from sweep.spec import Block, Study
 from sweep.study.resolve import resolve
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = ["study=quick", "compute=serial", "tracking=none", "seeds.count=8"]
 
 

@@ -23,6 +23,8 @@ from sweep.study.replay import Replay
 from sweep.study.stored import stored_study
 from sweep.study.trajectory import MEASURES, POINTS, steps_shown
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 # Every arm of the default study and its two cells, so that kernels are those of other tests.
 SHORT = ("study=default", "tracking=none", "stopping.max_steps=60", "arms.exp.lambda.draws=2")
 SERIAL = ("compute=serial", "compute.block_size=6")
@@ -83,22 +85,17 @@ def serial(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No figures: drawing takes ten times as long as a short training."""
+def uncharted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No picture of the trajectory either: it takes ten times as long as a short training."""
     monkeypatch.setattr("sweep.study.replay.trajectory_files", lambda *_: {})
 
 
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("uncharted")
 def test_random_rows_of_a_serial_study_in_small_blocks(serial: Path) -> None:
     assert_replays(serial, 10)
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_random_rows_of_a_study_by_ray_workers(tmp_path: Path) -> None:
-    assert_replays(run(tmp_path, *SHORT, *RAY, "seeds.count=14"), 10)
-
-
-@pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("uncharted")
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("compute", [SERIAL[:1], RAY], ids=["serial", "ray"])
@@ -106,21 +103,23 @@ def test_a_hundred_rows_of_the_default_study(tmp_path: Path, compute: tuple[str,
     assert_replays(run(tmp_path, "tracking=none", *compute), 100)
 
 
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize(
-    "overrides",
-    [
-        ("optimizer=adam", "optimizer.batch_size=7", "stopping.loss=60"),
-        ("optimizer=lbfgs", "stopping.loss=20"),
-    ],
-    ids=["mini-batches", "lbfgs"],
+RELU = ("~arms.exp", "~arms.exp_unregularized", "optimizer=lbfgs", "stopping.loss=20")
+# Machine code of this one is needed by tests/training/test_fused_training.py as well.
+BATCHES = (
+    *("~arms.plain", "~arms.extra_neuron", "~arms.exp_unregularized", "baseline=exp"),
+    *("model.activation=leaky_relu", "loss=logistic", "stopping.loss=60"),
+    *("optimizer=gd", "optimizer.lr=0.001", "optimizer.batch_size=7"),
 )
+
+
+@pytest.mark.usefixtures("uncharted")
+@pytest.mark.parametrize("overrides", [BATCHES, RELU], ids=["mini-batches", "lbfgs"])
 def test_points_before_the_end_do_not_depend_on_max_steps(
     tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
     """Members stop by their loss, long before max_steps; their replays by max_steps alone."""
-    small = ("problem=iris_pair", "model.width=2", "~arms.exp", "~arms.exp_unregularized")
-    path = run(tmp_path, *SHORT, *small, *overrides, "compute=serial", "seeds.count=6")
+    small = ("problem=iris_pair", "model.width=2", "compute=serial", "seeds.count=6")
+    path = run(tmp_path, *SHORT, *small, *overrides)
     rows = stored_rows(path)
     sooner = rows[(rows["stop"] == "loss") & (rows["steps"] > 2) & (rows["steps"] < 60)]
     assert len(sooner) >= 3

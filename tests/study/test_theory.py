@@ -18,6 +18,8 @@ from sweep.study.resolve import resolve
 from sweep.study.stored import stored_study
 from sweep.study.theory import theory_bounds, with_bounds
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = (
     "study=requ_theorem_1",
     "~grid",

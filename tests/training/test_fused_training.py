@@ -206,6 +206,21 @@ def test_members_stop_where_the_torch_trainer_stops_them(case: Case) -> None:
     assert at_start.all()
 
 
+@every_case
+def test_points_before_the_end_do_not_depend_on_max_steps(case: Case) -> None:
+    """Members stop by their loss, before max_steps; alone, by max_steps alone: the same bits."""
+    start = case.start(24)
+    later = case.train(Standard(max_steps=20, gradient=0), start).params
+    level = float(np.quantile(case.objective.measure(later, case.lam(24)).objective, 0.6))
+    whole = case.train(Standard(max_steps=40, gradient=0, loss=level), start)
+    sooner = (whole.stop == Stop.LOSS) & (whole.steps > 0)
+    assert sooner.sum() >= 3
+    for member in np.flatnonzero(sooner)[:5]:
+        alone = case.train(Standard(int(whole.steps[member]), gradient=0), start, [member])
+        assert alone.stop.tolist() == [Stop.STEPS]
+        assert np.array_equal(alone.params[0], whole.params[member])
+
+
 @pytest.mark.parametrize(
     ("name", "rate"),
     [("gd", 10.0), ("momentum", 100.0), ("gd, batches", 1.0), ("momentum, batches", 1e-3)],

@@ -1,0 +1,98 @@
+"""How many seeds make a job: enough to last, not so many that workers idle or memory ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sweep.cli.compose import compose
+from sweep.spec import Compute, Study
+from sweep.study import calibration
+from sweep.study.calibration import (
+    JOBS_PER_WORKER,
+    LONG,
+    MEMBERS_PER_JOB,
+    MOST_MEMBERS_PER_JOB,
+    SHORT,
+    measured_block_size,
+    seconds_per_seed,
+    size_for,
+)
+from sweep.study.resolve import resolve
+from sweep.training.base import Ending
+from sweep.verdicts import Stop
+
+
+def study_of(*words: str) -> Study:
+    return resolve(compose(["study=quick", "tracking=none", *words]))[0]
+
+
+@pytest.mark.parametrize("rate", [1e-5, 1e-3, 0.05, 1.0, 300.0])
+@pytest.mark.parametrize("seeds", [1, 100, 100_000])
+@pytest.mark.parametrize("workers", [1, 64])
+def test_jobs_last_long_enough_wherever_the_study_allows(
+    rate: float, seeds: int, workers: int
+) -> None:
+    study = study_of(f"seeds.count={seeds}")
+    (cell,) = study.cells
+    size = size_for({cell.id: rate}, study, workers)
+    assert 1 <= size <= seeds
+    assert size * cell.members_per_seed <= MOST_MEMBERS_PER_JOB
+    held = size in (1, seeds, MOST_MEMBERS_PER_JOB // cell.members_per_seed)
+    assert held or SHORT * 0.9 <= size * rate <= LONG * 1.1
+    if size * rate > SHORT * 1.1 and size > 1:  # then every worker has several
+        assert seeds / size >= 0.9 * JOBS_PER_WORKER * workers
+
+
+def test_short_studies_precisions_and_gpus_are_not_measured(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def never(study: Study) -> Any:
+        pytest.fail("it was measured")
+
+    monkeypatch.setattr(calibration, "seconds_per_seed", never)
+    local = Compute(workers=2)
+    assert measured_block_size(study_of(), local) == 64
+    many = study_of("seeds.count=1000000")
+    assert measured_block_size(many, Compute(block_size=7)) == 7
+    assert measured_block_size(many, Compute(device="cuda")) == MEMBERS_PER_JOB // 4
+    precise = study_of("seeds.count=null", "seeds.half_width=0.01", "seeds.max=1000000")
+    assert measured_block_size(precise, local) == MEMBERS_PER_JOB // 4
+    with pytest.raises(pytest.fail.Exception):
+        measured_block_size(many, local)
+
+
+def test_training_and_judging_are_timed_after_they_were_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By a clock that moves only as told: 64 members train and 8 are judged."""
+    study = study_of("stopping.max_steps=1000")
+    now, calls = [0.0], {"train": 0, "judge": 0}
+    running = [0.5]  # the share of members that have not stopped
+
+    def train(
+        objective: Any, start: Any, lam: Any, optimizer: Any, rule: Any, order: Any
+    ) -> Ending:
+        calls["train"] += 1
+        now[0] += 0.001 * rule.max_steps
+        ending = Ending(start, start[:, 0], start[:, 0].astype(object))
+        ending.stop[:] = Stop.GRADIENT
+        ending.stop[: int(running[0] * len(start))] = Stop.STEPS
+        return ending
+
+    class Judge:
+        def judge(self, objective: Any, ending: Ending, lam: Any) -> None:
+            calls["judge"] += 1
+            now[0] += 100.0 if calls["judge"] % 2 else 0.08  # compiling, then judging
+
+    monkeypatch.setattr(calibration.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(calibration, "train", train)
+    monkeypatch.setattr(calibration, "prepare", lambda *_: None)
+    monkeypatch.setattr(calibration.JUDGES, "build", lambda _: Judge())
+    # 200 steps take 0.2 s, so 800 are tried: 0.8 s; half of the members have 200 steps to go.
+    member = 0.8 * (1 + 0.5 * 0.25) / 64 + 0.08 / 8
+    assert list(seconds_per_seed(study).values()) == [pytest.approx(4 * member)]
+    assert calls == {"train": 6, "judge": 6}
+    running[0] = 0.0
+    assert list(seconds_per_seed(study).values()) == [pytest.approx(4 * (0.2 / 64 + 0.08 / 8))]
