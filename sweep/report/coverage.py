@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import pandas as pd
 
 from sweep.planning import job_id
 from sweep.report.numerals import counted
@@ -46,12 +48,22 @@ class Coverage:
         )
 
 
-def coverage(study: Mapping[str, Any], finished: Collection[str]) -> Coverage:
+def coverage(
+    study: Mapping[str, Any], finished: Collection[str], precision: pd.DataFrame | None = None
+) -> Coverage:
     """The coverage of a study; `study` is what study.json says, `finished` are ids of jobs.
 
-    Without the keys `blocks` and `cells` there is nothing to miss.
+    Without the keys `blocks` and `cells` there is nothing to miss. Where the latest run sought a
+    `precision` (that frame of the summary) and reached it, blocks begun beyond are not missed.
     """
     blocks = [Block(int(first), int(count)) for first, count in study.get("blocks", [])]
+    if precision is not None and _reached(study, precision):
+        end = int((precision["first_seed"] + precision["n"]).max())
+        blocks = [
+            block
+            for block in blocks
+            if block.end <= end or _whole(study.get("cells", {}), block, finished)
+        ]
     per_cell = {
         cell: [block for block in blocks if job_id(cell, block) in finished]
         for cell in study.get("cells", {})
@@ -65,6 +77,15 @@ def coverage(study: Mapping[str, Any], finished: Collection[str]) -> Coverage:
         most=max(seeds, default=total),
         seeds=total,
     )
+
+
+def _reached(study: Mapping[str, Any], precision: pd.DataFrame) -> bool:
+    sought = study.get("config", {}).get("seeds", {}).get("half_width") is not None
+    return sought and len(precision) > 0 and bool(precision["reached"].all())
+
+
+def _whole(cells: Iterable[str], block: Block, finished: Collection[str]) -> bool:
+    return all(job_id(cell, block) in finished for cell in cells)
 
 
 def whole(study: Mapping[str, Any]) -> Coverage:

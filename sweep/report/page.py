@@ -29,7 +29,7 @@ def write_report(summary: Summary, study: Mapping[str, Any], layout: Layout) -> 
     svgs |= _replays(layout)
     # Commands name the folder as seen from where the results lie, so that the page has no path of
     # this machine in it and stays true when the folder moves.
-    known = coverage(study, finished_jobs(layout))
+    known = coverage(study, finished_jobs(layout), summary.precision)
     page = render(summary, study, f"{layout.store.name}/{layout.root.name}", svgs, known)
     return [
         *replace_files(layout.summary, table_files(summary)),
