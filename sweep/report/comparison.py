@@ -24,11 +24,12 @@ from sweep.report.page_tables import page_table
 from sweep.report.render import template
 from sweep.report.tables import latex_table
 from sweep.storage.durable import replace_files
+from sweep.verdicts import Outcome
 
 _LONGEST = 120
 """Letters of a setting's value that the page shows."""
 _FREQUENCIES = [
-    *("setting", "arm", "study", "n", "n_seeds", "bad_minimum", "unresolved", "failed"),
+    *("setting", "arm", "study", "n", "n_seeds", *map(str, Outcome)),
     *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
 ]
 _NOTE = (

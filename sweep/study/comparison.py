@@ -42,9 +42,8 @@ def report(folders: Sequence[str | Path], out: Path | None = None) -> list[tuple
             root = int(file.config["seeds"]["root"])
             study = Study(label, rows, summary.cells, root)
             results = f"{layout.store.name}/{layout.root.name}"
-            known = coverage(
-                json.loads(layout.study_file.read_text("utf-8")), finished_jobs(layout)
-            )
+            said = {**json.loads(layout.study_file.read_text("utf-8")), "config": file.config}
+            known = coverage(said, finished_jobs(layout), summary.precision)
             caveats = tuple(filter(None, (known.sentence, stopping_caveat(summary))))
             studies.append(Compared(study, summary, file.config, results, caveats))
     if studies:

@@ -113,6 +113,12 @@ def test_an_incomplete_study_says_so_at_the_top(
     assert coverage(planned, jobs[:1]).seeds_per_cell == "0 to 570 of 1,000"
     rest = [job_id(cell, Block(570, 430)) for cell in ("c2", "c3")]
     assert coverage(planned, jobs + rest).sentence == ""
+    # A precision that was reached with the first block needs no other.
+    sought = {**planned, "config": {"seeds": {"half_width": 0.1}}}
+    found = pd.DataFrame({"first_seed": [0], "n": [570], "reached": [True]})
+    assert coverage(sought, jobs, found).seeds_per_cell == "570"
+    assert not coverage(sought, jobs, found.assign(reached=False)).complete
+    assert not coverage(planned, jobs, found).complete  # a later run asked for so many seeds
 
 
 def test_every_table_line_is_as_long_as_its_head(page: str) -> None:
