@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from sweep.inference.comparison import Study, differences, settings, shared_axes
 from sweep.inference.summary import Summary
-from sweep.report.drawing import PALETTE, saved, styled
+from sweep.report.drawing import arm_colours, saved, styled
 from sweep.report.figures.panels import Panel, panel_figure
 from sweep.report.figures.shares import beside, interval_bar, interval_words
 from sweep.report.numerals import percent, span
@@ -58,10 +58,12 @@ class Compared:
 class Comparison:
     """The tables of a comparison: `frequencies`, `differences`, and `configuration` (what differs).
 
-    `axes` are those in which cells had to agree to be called the same.
+    `axes` are those in which cells had to agree to be called the same, `baseline` is the first
+    study's.
     """
 
     labels: tuple[str, ...]
+    baseline: str
     axes: tuple[str, ...]
     frequencies: pd.DataFrame
     differences: pd.DataFrame
@@ -80,7 +82,8 @@ def compared(studies: Sequence[Compared]) -> Comparison:
     ]
     labels = tuple(one.study.label for one in studies)
     apart = pd.concat(found, ignore_index=True)
-    return Comparison(labels, tuple(axes), frequencies, apart, _configuration(studies))
+    baseline = studies[0].summary.baseline
+    return Comparison(labels, baseline, tuple(axes), frequencies, apart, _configuration(studies))
 
 
 def write_comparison(
@@ -139,12 +142,12 @@ def comparison_figure(found: Comparison) -> Figure | None:
         Panel(str(setting), lines, tuple(lines["arm"] + " · " + lines["study"]))
         for setting, lines in found.frequencies.groupby("setting", sort=True)
     ]
-    colours = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(found.labels)}
+    colours = arm_colours(found.frequencies["arm"].unique(), found.baseline)
     ends = ("bad_minimum_frequency", "bad_minimum_frequency_upper")
 
     def draw(ax: Axes, lines: pd.DataFrame) -> None:
         for position, row in enumerate(lines.to_dict("records")):
-            ticks = interval_bar(ax, position, row, ends, colours[row["study"]])
+            ticks = interval_bar(ax, position, row, ends, colours[row["arm"]])
             beside(ax, position, " – ".join(map(percent, ticks)), interval_words(row))
 
     figure = panel_figure(panels, draw, "bad minima, share of all members")

@@ -48,9 +48,15 @@ def report(folders: Sequence[str | Path], out: Path | None = None) -> list[tuple
             studies.append(Compared(study, summary, file.config, results, caveats))
     if studies:
         page = layouts[0].comparison if out is None else out.expanduser().absolute()
-        write_comparison(studies, page, None if out is None else str(out))
+        write_comparison(studies, page, None if out is None else _named(page, layouts[0]))
         written.append(("comparison", page))
     return written
+
+
+def _named(page: Path, layout: Layout) -> str:
+    """The page as seen from where the results lie, as commands name folders; else its name."""
+    start = Path(layout.store).absolute().parent
+    return str(page.relative_to(start)) if page.is_relative_to(start) else page.name
 
 
 def _check(layouts: Sequence[Layout], files: Sequence[StudyFile], out: Path | None) -> None:
