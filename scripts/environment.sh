@@ -22,7 +22,8 @@ fresh() { [ -f "$1" ] && [ "$(cat "$1")" = "$2" ]; }
 ensure_environment() {
     local extras=$1 python stamp wanted
     stamp=$venv/.installed$extras
-    wanted=$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum)
+    # An environment runs the code of the checkout that made it: another one's is made anew.
+    wanted="$(cat "$root/pyproject.toml" "$root/constraints.txt" | cksum) $root"
     fresh "$stamp" "$wanted" && return
     [ -z "$extras" ] && fresh "$venv/.installed[test]" "$wanted" && return
     python=$(find_python) || return

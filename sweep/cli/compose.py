@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.cli import grid as grids
+from sweep.cli.choices import chosen, require_running
 from sweep.cli.library import GROUPS, RUNNING, SCIENCE, Library
 from sweep.cli.overrides import Setting, parse
 from sweep.errors import UserError, unknown
@@ -65,10 +66,11 @@ class _Draft:
     def of(cls, words: Sequence[str], config_dir: Path | None) -> _Draft:
         settings = parse(words, ("study", *TOP_LEVEL))
         library = Library(config_dir)
-        choices = _choices(library, settings)
+        choices = chosen(library, settings)
         tree = library.compose(choices)
         _check_tree(tree, choices)
         values = tuple(s for s in settings if s.key not in GROUPS)
+        require_running(tree, values)
         for setting in values:
             _assign(tree, setting)
         _refuse_targets(tree)
@@ -104,27 +106,6 @@ class _Draft:
                 _assign(tree, setting)
         _refuse_targets(tree)
         return _resolved({**self.tree, **tree}, tuple(tree))
-
-
-def _choices(library: Library, settings: Sequence[Setting]) -> dict[str, str]:
-    """Group options given on the command line; those that are axes are only checked."""
-    choices: dict[str, str] = {}
-    for setting in settings:
-        group = setting.key
-        if group not in GROUPS:
-            continue
-        if setting.deletes:
-            raise UserError(f"'~{group}' is not accepted: choose one of its options instead.")
-        if setting.axis and group not in SCIENCE:
-            raise UserError(
-                f"{group}={','.join(map(str, setting.values))} is an axis: {group} has one value"
-                f" per run; axes may begin with {', '.join(grids.AXIS_ROOTS)}."
-            )
-        for option in setting.values:
-            library.check(group, option)
-        if not setting.axis:
-            choices[group] = setting.value
-    return choices
 
 
 def _fits(

@@ -15,6 +15,10 @@ from sweep.study.observer import Ending
 from sweep.verdicts import Outcome
 
 _RANGE = "Where a range is given, unresolved members may or may not be bad minima."
+_ESCAPING = (
+    "Escaping bad: F falls for ever towards a limit worse than the best known; no bad minimum, and"
+    " no good end."
+)
 # Beyond a few screens a table in a terminal is read by nobody.
 SHOWN_CELLS = 20
 # Reasons repeat; `sweep status` and the lines above have more of them.
@@ -35,6 +39,8 @@ def show_ending(console: Console, ending: Ending) -> None:
         console.print(f"… {len(in_order) - SHOWN_CELLS} more cells are in the report.")
     if (pooled[Outcome.UNRESOLVED] > 0).any():
         console.print(_RANGE, style="italic")
+    if (pooled[Outcome.ESCAPING_BAD] > 0).any():
+        console.print(_ESCAPING, style="italic")
     for sentence in ending.stopping:
         console.print(sentence, soft_wrap=True, markup=False, highlight=False)
     for name, text in _places(ending):

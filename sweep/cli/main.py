@@ -37,6 +37,7 @@ How often does training end in a bad local minimum? Distributed seed sweeps with
 or a job failed for good, 2 bad input, 130 interrupted (the same command resumes)."""
 
 INTERRUPTED = "sweep: interrupted; what was finished is on disk, and the same command resumes."
+_RESUMING = ("run", "claims")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -54,7 +55,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sweep: {redacted(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(INTERRUPTED, file=sys.stderr)
+        print(INTERRUPTED if words[0] in _RESUMING else "sweep: interrupted.", file=sys.stderr)
         return 130
 
 

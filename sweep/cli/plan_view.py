@@ -99,7 +99,9 @@ def _estimate(plan: Plan) -> str:
         return "nothing to train, all rows are on disk"
     if plan.seconds is None:
         return "not measured"
-    return f"about {duration(plan.seconds)} on this machine, training and judging"
+    how = f"{duration(plan.seconds)} on this machine, training and judging"
+    most = plan.study.seeds.half_width is not None
+    return f"at most about {how}" if most else f"about {how}"
 
 
 def duration(seconds: float) -> str:

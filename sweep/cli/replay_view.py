@@ -74,7 +74,7 @@ def _comparison(found: Replay) -> str:
     without = "" if "params" in found.compared else " (no parameters are stored)"
     if found.differences:
         return f"differs in {len(found.differences)} of {columns}{without}"
-    return f"equal bit for bit in {columns}{without}"
+    return f"equal bit for bit in {columns}, all but 'job'{without}"
 
 
 def _difference(one: Difference) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -105,8 +106,20 @@ def run_controls(
         return _collected(map(_task, tasks))
     # Spawned: forking a process that has loaded torch's thread pool is not safe.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        return _collected(pool.map(_task, tasks))
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_ctrl_c) as pool:
+        ends = [pool.submit(_task, task) for task in tasks]
+        try:
+            return _collected(end.result() for end in ends)
+        except BaseException:
+            # Cancelled one by one, as `map` does, tasks that a process is about to take would
+            # break the pool's own thread.
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _leave_ctrl_c() -> None:
+    """Ctrl-C reaches all processes of a terminal; the first one decides for all."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def judge_batch(batch: Batch, judge: Judge) -> tuple[Seen, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -14,20 +15,21 @@ from matplotlib.figure import Figure
 
 from sweep.inference.comparison import Study, differences, settings, shared_axes
 from sweep.inference.summary import Summary
-from sweep.report.drawing import PALETTE, saved, styled
+from sweep.report.drawing import arm_colours, saved, styled
 from sweep.report.figures.panels import Panel, panel_figure
-from sweep.report.figures.shares import beside, interval_bar
+from sweep.report.figures.shares import beside, interval_bar, interval_words
 from sweep.report.numerals import percent, span
-from sweep.report.page_figures import PageFigure, inline_svg
+from sweep.report.page_figures import BARS, DOTS, PageFigure, inline_svg
 from sweep.report.page_tables import page_table
 from sweep.report.render import template
 from sweep.report.tables import latex_table
 from sweep.storage.durable import replace_files
+from sweep.verdicts import Outcome
 
 _LONGEST = 120
 """Letters of a setting's value that the page shows."""
 _FREQUENCIES = [
-    *("setting", "arm", "study", "n", "n_seeds", "bad_minimum", "unresolved", "failed"),
+    *("setting", "arm", "study", "n", "n_seeds", *map(str, Outcome)),
     *("bad_minimum_frequency", "bad_minimum_frequency_upper", "interval_low", "interval_high"),
 ]
 _NOTE = (
@@ -41,23 +43,27 @@ _NOTE = (
 class Compared:
     """A study of the comparison: its summary, its rows, what study.json says, how to name it.
 
-    `results` is the folder as commands should name it.
+    `results` is the folder as commands should name it; `caveats` are sentences without which its
+    numbers must not be read.
     """
 
     study: Study
     summary: Summary
     config: Mapping[str, Any]
     results: str
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
     """The tables of a comparison: `frequencies`, `differences`, and `configuration` (what differs).
 
-    `axes` are those in which cells had to agree to be called the same.
+    `axes` are those in which cells had to agree to be called the same, `baseline` is the first
+    study's.
     """
 
     labels: tuple[str, ...]
+    baseline: str
     axes: tuple[str, ...]
     frequencies: pd.DataFrame
     differences: pd.DataFrame
@@ -76,26 +82,33 @@ def compared(studies: Sequence[Compared]) -> Comparison:
     ]
     labels = tuple(one.study.label for one in studies)
     apart = pd.concat(found, ignore_index=True)
-    return Comparison(labels, tuple(axes), frequencies, apart, _configuration(studies))
+    baseline = studies[0].summary.baseline
+    return Comparison(labels, baseline, tuple(axes), frequencies, apart, _configuration(studies))
 
 
-def write_comparison(studies: Sequence[Compared], page: Path) -> Comparison:
-    """`page` and, beside it under the same name, .csv (frequencies), -differences.csv and .tex."""
+def write_comparison(
+    studies: Sequence[Compared], page: Path, named: str | None = None
+) -> Comparison:
+    """`page` and, beside it under the same name, .csv (frequencies), -differences.csv and .tex.
+
+    `named` is the page as the command named it, None where it did not.
+    """
     found = compared(studies)
     files = {
         f"{page.stem}.csv": _csv(found.frequencies),
         f"{page.stem}-differences.csv": _csv(found.differences),
         f"{page.stem}.tex": comparison_latex(found).encode(),
-        page.name: comparison_page(found, studies).encode(),
+        page.name: comparison_page(found, studies, named).encode(),
     }
     replace_files(page.parent, files)
     return found
 
 
-def comparison_page(found: Comparison, studies: Sequence[Compared]) -> str:
-    """The page as text: words, figure, tables, commands."""
+def comparison_page(found: Comparison, studies: Sequence[Compared], page: str | None = None) -> str:
+    """The page as text: words, figure, tables, commands; `page` is its file where one was named."""
     axes = ", ".join(found.axes)
     places = [one.results for one in studies]
+    out = "" if page is None else f" --out {shlex.quote(page)}"
     code = (
         f"import sweep; [print(p, sweep.load_rows(p).groupby(['cell', 'arm'], observed=True)"
         f"['outcome'].value_counts().to_string()) for p in {places!r}]"
@@ -116,10 +129,10 @@ def comparison_page(found: Comparison, studies: Sequence[Compared]) -> str:
         tables.append(page_table("What sets the studies apart", note, found.configuration, "", ""))
     return template("comparison.html.j2").render(
         labels=found.labels,
-        opening=_opening(found),
+        opening=[*_opening(found), *_caveats(studies)],
         figures=_figures(found),
         tables=tables,
-        command=f"sweep report {' '.join(places)}",
+        command=f"sweep report {' '.join(map(shlex.quote, places))}{out}",
     )
 
 
@@ -129,15 +142,15 @@ def comparison_figure(found: Comparison) -> Figure | None:
         Panel(str(setting), lines, tuple(lines["arm"] + " · " + lines["study"]))
         for setting, lines in found.frequencies.groupby("setting", sort=True)
     ]
-    colours = {label: PALETTE[i % len(PALETTE)] for i, label in enumerate(found.labels)}
+    colours = arm_colours(found.frequencies["arm"].unique(), found.baseline)
     ends = ("bad_minimum_frequency", "bad_minimum_frequency_upper")
 
     def draw(ax: Axes, lines: pd.DataFrame) -> None:
         for position, row in enumerate(lines.to_dict("records")):
-            ticks = interval_bar(ax, position, row, ends, colours[row["study"]])
-            beside(ax, position, " – ".join(map(percent, ticks)))
+            ticks = interval_bar(ax, position, row, ends, colours[row["arm"]])
+            beside(ax, position, " – ".join(map(percent, ticks)), interval_words(row))
 
-    figure = panel_figure(panels, draw, "bad minima, share of all members", line_inches=0.26)
+    figure = panel_figure(panels, draw, "bad minima, share of all members")
     if figure is not None:
         figure.axes[0].set_xlim(0, min(1.0, 1.04 * found.frequencies["interval_high"].max()))
     return figure
@@ -223,6 +236,10 @@ def _opening(found: Comparison) -> list[str]:
     return said
 
 
+def _caveats(studies: Sequence[Compared]) -> list[str]:
+    return [f"{one.study.label}: {said}" for one in studies for said in one.caveats]
+
+
 def _figures(found: Comparison) -> list[PageFigure]:
     with styled():
         figure = comparison_figure(found)
@@ -230,7 +247,7 @@ def _figures(found: Comparison) -> list[PageFigure]:
             return []
         svg = saved("comparison", figure)["comparison.svg"]
     title = "How often training ends in a certified bad minimum, study by study"
-    note = "Bar: interval; tick: estimate. Dots between two ticks: unresolved, anywhere in between."
+    note = f"{BARS} {DOTS}"
     return [PageFigure(title, note, inline_svg(svg, "comparison", title))]
 
 

@@ -1,14 +1,16 @@
 """How every picture looks and is saved: one style, no state shared with pyplot, equal bytes.
 
-Colours are those of Okabe and Ito (distinct to colour-blind readers). Figures are narrow, so that
-their letters stay legible on a telephone.
+An arm has the same colour in every figure and study, and none that an outcome has. Figures are
+narrow, so that their letters stay legible on a telephone.
 """
 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from typing import Any
+from zlib import crc32
 
 import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -18,7 +20,14 @@ from matplotlib.figure import Figure
 INK = "#111213"
 """Colour of everything that is text or line."""
 
-PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442")
+PALETTE = (
+    *("#0072B2", "#CC79A7", "#6A3D9A", "#8C6D31", "#E7298A", "#1F2A6B", "#A6A832", "#8E8EDB"),
+    "#5A3A22",
+)
+"""Colours of arms, studies and measures; the first is the baseline's."""
+
+_KNOWN = ("exp", "exp_unregularized", "extra_neuron", "exp_per_layer", "plain", "coercive")
+"""Arms of the studies that come along, in the order of the colours after the first."""
 
 WIDTH = 4.4
 """Width of a figure in inches."""
@@ -38,6 +47,22 @@ _STYLE = {
     **dict.fromkeys(("xtick.color", "ytick.color", "axes.titlecolor"), INK),
 }
 _NO_DATE = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+
+def arm_colours(arms: Iterable[str], baseline: str) -> dict[str, str]:
+    """Arm → its colour, decided by its name; the baseline's is always the first of `PALETTE`.
+
+    A name that is not ours gets a colour by its checksum, or the next one that is free in this
+    study; they repeat only where there are more arms than colours.
+    """
+    others = PALETTE[1:]
+    found = {baseline: PALETTE[0]}
+    for arm in sorted({*arms} - {baseline}, key=lambda name: (name not in _KNOWN, name)):
+        first = _KNOWN.index(arm) if arm in _KNOWN else crc32(arm.encode()) % len(others)
+        wanted = [*others[first:], *others[:first]]
+        free = [colour for colour in wanted if colour not in found.values()]
+        found[arm] = (free or wanted)[0]
+    return found
 
 
 def styled() -> AbstractContextManager[None]:

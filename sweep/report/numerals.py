@@ -45,3 +45,8 @@ def count(value: float) -> str:
 def p_value(p: float, relation: str = "=") -> str:
     """'p = 0.012', 'p < 1e-200'; `relation` may be '≤'."""
     return f"p < {_SMALLEST_P:g}" if p < _SMALLEST_P else f"p {relation} {p:.2g}"
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun: '1 seed', '2,000 seeds'."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")

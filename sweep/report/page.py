@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from sweep.inference.summary import Summary
+from sweep.report.coverage import coverage
 from sweep.report.figures import figure_files
 from sweep.report.page_figures import MAX_REPLAYS, REPLAY, is_plain
 from sweep.report.render import render
 from sweep.report.tables import table_files
 from sweep.storage.durable import replace_files
 from sweep.storage.layout import Layout
+from sweep.storage.row_files import finished_jobs
 
 
 def write_report(summary: Summary, study: Mapping[str, Any], layout: Layout) -> list[Path]:
@@ -27,7 +29,8 @@ def write_report(summary: Summary, study: Mapping[str, Any], layout: Layout) -> 
     svgs |= _replays(layout)
     # Commands name the folder as seen from where the results lie, so that the page has no path of
     # this machine in it and stays true when the folder moves.
-    page = render(summary, study, f"{layout.store.name}/{layout.root.name}", svgs)
+    known = coverage(study, finished_jobs(layout), summary.precision)
+    page = render(summary, study, f"{layout.store.name}/{layout.root.name}", svgs, known)
     return [
         *replace_files(layout.summary, table_files(summary)),
         *replace_files(layout.figures, figures),

@@ -13,15 +13,18 @@ REPLAY = "replay-"
 """How the names of figures of replayed members begin."""
 MAX_REPLAYS = 6
 
+BARS = "Bar: interval; tick: estimate. Numbers: the estimate, and in small type the bar's interval."
+DOTS = "Two ticks are the two ends of an estimate, the dots between them unresolved members."
+
 #: Name → what a screen reader says, and what stands below the figure.
 _CAPTIONS = {
     "frequencies": (
         "How often training ends in a certified bad minimum",
-        "Bar: interval; tick: estimate. Dots between two ticks: unresolved, anywhere in between.",
+        f"{BARS} {DOTS}",
     ),
     "contrasts": (
         "How much each arm differs from the baseline on the same seeds",
-        "Bar: interval; tick: estimate. Left of the dotted line the arm has fewer bad minima.",
+        f"{BARS} {DOTS} Left of the dotted line the arm has fewer bad minima.",
     ),
     "outcomes": ("What the judged points are", "Shares of all members."),
     "flows": (

@@ -11,6 +11,7 @@ import pandas as pd
 
 from sweep.inference.summary import Summary
 from sweep.report.numerals import percent
+from sweep.verdicts import Outcome
 
 MAX_FIELDS = 3500
 """Entries of a table on the page, to keep it small; the files under summary/ have all of them."""
@@ -30,17 +31,37 @@ _FREQUENCY_COLUMNS = (
     *("mean_final_error", "zero_error_share"),
 )
 _CONTRAST_COLUMNS = (
-    *("arm", "draw", "lam", "baseline", "n_pairs"),
+    *("arm", "draw", "lam", "n_pairs"),
     *("both_bad", "only_arm", "only_baseline", "neither"),
     *("difference", "difference_upper", "interval_low", "interval_high"),
     *("p_exact", "p_mid", "p_adjusted", "odds_ratio", "odds_low", "odds_high"),
     *("error_difference", "error_low", "error_high"),
 )
-_TITLES = {
-    "lam": "λ",
-    "bad_minimum_frequency": "bad, low end",
-    "bad_minimum_frequency_upper": "bad, high end",
+_TITLES = {"lam": "λ", "lam_vector": "λ", "n": "networks", "n_seeds": "seeds"}
+#: Two columns that are read together → their title; equal estimates are shown once.
+_ESTIMATES = {
+    ("bad_minimum_frequency", "bad_minimum_frequency_upper"): "bad minima",
+    ("frequency", "frequency_upper"): "bad minima",
+    ("difference", "difference_upper"): "difference",
+    ("estimate", "estimate_upper"): "estimate",
+    ("slope", "slope_upper"): "slope",
+    ("q", "q_upper"): "q",
 }
+_INTERVALS = {
+    ("interval_low", "interval_high"): "interval",
+    ("difference_low", "difference_high"): "difference, interval",
+    ("odds_low", "odds_high"): "odds ratio, interval",
+    ("error_low", "error_high"): "error difference, interval",
+    ("slope_low", "slope_high"): "slope, interval",
+    ("low", "high"): "interval",
+}
+#: What a reader looks for first, whatever the order in the files.
+_FIRST = (
+    *("setting", "arm", "study", "draw", "axis", "value", "lam"),
+    *("bad_minimum_frequency", "bad_minimum_frequency_upper", "frequency", "frequency_upper"),
+    *("difference", "difference_upper", "difference_low", "difference_high"),
+    *("estimate", "estimate_upper", "interval_low", "interval_high", "low", "high"),
+)
 
 _ROWS = "import sweep; rows = sweep.load_rows({results!r}); "
 _PAIRS = (
@@ -134,28 +155,70 @@ _OTHERS = (
 
 def with_setting(summary: Summary, frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with its cells named by their settings, without columns that hold nothing."""
-    if "setting" in frame:
-        return frame.drop(columns=["study", "cell"]).dropna(axis="columns", how="all")
-    cells = summary.cells[["study", "cell", "setting"]]
-    named = frame.merge(cells, on=["study", "cell"], how="left")
-    named["setting"] = named["setting"].fillna("all cells")
-    rest = [name for name in frame.columns if name not in ("study", "cell")]
-    return named[["setting", *rest]].dropna(axis="columns", how="all")
+    named = frame
+    if "setting" not in frame:
+        cells = summary.cells[["study", "cell", "setting"]]
+        named = frame.merge(cells, on=["study", "cell"], how="left")
+        named["setting"] = named["setting"].fillna("all cells")
+    said = ["study", "cell", *_repeated(named)]
+    if len(summary.cells) == 1 or (named["setting"] == "all cells").all():
+        said.append("setting")
+    return named.drop(columns=said).dropna(axis="columns", how="all")
+
+
+def _repeated(frame: pd.DataFrame) -> list[str]:
+    """Columns that say what another says: the label of a number, how all intervals were made."""
+    found = [name for name in ("confidence", "method") if name in frame and "wanted" not in frame]
+    if "label" in frame and frame["value"].notna().all():
+        found.append("label")
+    return found
 
 
 def page_table(title: str, note: str, frame: pd.DataFrame, file: str, code: str) -> Table:
-    """A frame as a table of the page, its first lines if it is long; `code` is Python."""
+    """A frame as a table of the page, what matters most at the left; its first lines if it is long.
+
+    `code` is Python that gives the numbers again, or empty.
+    """
     limit = max(_LEAST_LINES, MAX_FIELDS // max(len(frame.columns), 1))
-    shown = frame.head(limit)
-    head = tuple(_TITLES.get(name, str(name).replace("_", " ")) for name in frame.columns)
-    columns = [[_field(name, value) for value in shown[name]] for name in shown.columns]
-    lines = tuple(zip(*columns, strict=True))
-    command = f"python -c {shlex.quote(code)}"
+    order = sorted(frame.columns, key=lambda k: _FIRST.index(k) if k in _FIRST else len(_FIRST))
+    columns = _columns(frame.head(limit)[order])
+    shown, head = frame.head(limit), tuple(title for title, _ in columns)
+    lines = tuple(zip(*(fields for _, fields in columns), strict=True))
+    command = f"python -c {shlex.quote(code)}" if code else ""
     return Table(title, note, head, lines, len(frame) - len(shown), file, command)
+
+
+def _columns(frame: pd.DataFrame) -> list[tuple[str, list[Field]]]:
+    """Title and entries of each column, two ends of one number in one column."""
+    found, taken = [], set()
+    pairs = {low: (high, title) for (low, high), title in (_ESTIMATES | _INTERVALS).items()}
+    for name in frame.columns:
+        high, title = pairs.get(name, ("", ""))
+        if name in taken:
+            continue
+        fields = [_field(name, value) for value in frame[name]]
+        if high in frame:
+            taken.add(high)
+            ends = [_field(high, value) for value in frame[high]]
+            once = (name, high) in _ESTIMATES
+            fields = [_span(*both, once) for both in zip(fields, ends, strict=True)]
+        else:
+            title = _TITLES.get(name, str(name).replace("_", " "))
+        found.append((title, fields))
+    return found
+
+
+def _span(low: Field, high: Field, once: bool) -> Field:
+    """Two ends as one entry, sorted by the low one; `once` if equal ends are one number."""
+    if not low.numeric or not high.numeric or (once and low.shown == high.shown):
+        return low if low.numeric else high
+    shown = f"{low.shown.removesuffix(' %')} to {high.shown}"
+    return Field(shown, low.key, True)
 
 
 def _frequencies(summary: Summary, results: str) -> list[Table]:
     found = []
+    several = len(summary.cells) > 1
     for level, title, note, by in (
         *(
             (
@@ -168,8 +231,14 @@ def _frequencies(summary: Summary, results: str) -> list[Table]:
         *(("draw", "Per λ draw", "The same λ for every seed.", "cell arm draw"),),
         *(("arm", "Per arm", "All cells and draws.", "arm"),),
     ):
+        if level == "arm" and not several:
+            continue
         rows = summary.frequencies[summary.frequencies["level"] == level]
-        shown = with_setting(summary, rows[["study", "cell", *_FREQUENCY_COLUMNS]])
+        counts = rows[list(map(str, Outcome))].sum()
+        never = [name for name in _FREQUENCY_COLUMNS if counts.get(name) == 0]
+        columns = ["study", "cell", *(name for name in _FREQUENCY_COLUMNS if name not in never)]
+        shown = with_setting(summary, rows[columns])
+        note = f"{note} Outcomes that nobody has are left out." if never else note
         code = _COUNT.format(results=results, by=by.split())
         found.append(page_table(title, note, shown, "frequencies.csv", code))
     return found
@@ -189,7 +258,8 @@ def _contrasts(summary: Summary, results: str) -> list[Table]:
         note = (
             "Pairs are the seeds that both have; with several draws each seed counts with its "
             "share of bad rows. Exact and mid-p McNemar; the exact p is adjusted "
-            f"({rows['adjustment'].iloc[0]}) over {int(rows['family_size'].max())} contrasts."
+            f"({rows['adjustment'].iloc[0]}) over {int(rows['family_size'].max())} contrasts. "
+            "Where some rows are unresolved, p is the largest that any fate of theirs gives."
         )
         shown = with_setting(summary, rows[["study", "cell", *_CONTRAST_COLUMNS]])
         code = _PAIRS.format(results=results, baseline=baseline, by=by.split())
@@ -208,5 +278,8 @@ def _field(name: str, value: Any) -> Field:
         return Field("∞" if number > 0 else "−∞", "Infinity" if number > 0 else "-Infinity", True)
     if name in _SHARES:
         return Field(percent(number).replace("-", "−"), repr(number), True)
-    shown = f"{int(number)}" if number.is_integer() and abs(number) < 1e15 else f"{number:.4g}"
-    return Field(shown, repr(number), True)
+    shown = f"{number:.4g}"
+    if number.is_integer() and abs(number) < 1e15:
+        # A seed is a name, to be typed as it is.
+        shown = f"{int(number)}" if name.endswith("seed") else f"{int(number):,}"
+    return Field(shown.replace("-", "−"), repr(number), True)

@@ -10,30 +10,40 @@ from typing import Any
 import jinja2
 
 from sweep.inference.summary import Summary
+from sweep.report.coverage import Coverage, whole
+from sweep.report.endings import meanings
 from sweep.report.page_figures import page_figures
 from sweep.report.page_tables import page_tables
 from sweep.report.stopping import stopping_sentences
-from sweep.report.wording import Statement, findings, opening
+from sweep.report.wording import Statement, arms_in_order, findings, opening
 
 MAX_CELLS = 40
 """Cells that the page speaks of, to stay small; the files under summary/ have all of them."""
 
 
 def render(
-    summary: Summary, study: Mapping[str, Any], results: str, svgs: Mapping[str, bytes]
+    summary: Summary,
+    study: Mapping[str, Any],
+    results: str,
+    svgs: Mapping[str, bytes],
+    known: Coverage | None = None,
 ) -> str:
     """The whole page as text.
 
-    `study` is what study.json says; of `name study_id device blocks config provenance
-    later_provenance` those that are there are shown (blocks as pairs of first seed and count).
+    `study` is what study.json says; of `name study device blocks config provenance` and further
+    keys of provenance those that are there are shown (blocks as pairs of first seed and count).
     `results` is the results folder as commands should name it; `svgs` maps the name of each figure
-    to its file.
+    to its file; `known` says how much of the study is on disk, None for all of it.
     """
+    known = known or whole(study)
+    arms = _arms(study)
+    missing = [known.sentence] if known.sentence else []
     return template("page.html.j2").render(
         name=study.get("name", "study"),
-        facts=_facts(summary, study),
-        opening=[*opening(summary), *stopping_sentences(summary)],
-        findings=findings(summary, MAX_CELLS),
+        facts=_facts(summary, study, known),
+        opening=[*missing, *opening(summary, arms), *stopping_sentences(summary)],
+        meanings=meanings(summary),
+        findings=findings(summary, MAX_CELLS, arms),
         hidden_cells=max(0, len(summary.cells) - MAX_CELLS),
         count_command=lambda statement: count_command(results, statement),
         figures=page_figures(svgs),
@@ -56,7 +66,7 @@ def template(name: str) -> jinja2.Template:
     return environment.get_template(name)
 
 
-_PROVENANCE = ("provenance", "later_provenance")
+_PROVENANCE = ("first_config", "later_config", "provenance", "later_provenance")
 
 
 def count_command(results: str, statement: Statement) -> str:
@@ -83,14 +93,20 @@ def _contrast_command(results: str, statement: Statement) -> str:
     return f"python -c {shlex.quote(code)}"
 
 
-def _facts(summary: Summary, study: Mapping[str, Any]) -> list[tuple[str, str]]:
-    seeds = sum(int(count) for _, count in study.get("blocks", []))
+def _arms(study: Mapping[str, Any]) -> list[str]:
+    """The arms in the order of the study's configuration."""
+    cells = study.get("config", {}).get("cells", [])
+    return list(dict.fromkeys(arm for cell in cells for arm in cell["settings"]["arms"]))
+
+
+def _facts(summary: Summary, study: Mapping[str, Any], known: Coverage) -> list[tuple[str, str]]:
     facts = {
-        "study": study.get("study_id", ""),
+        "study": study.get("study", ""),
+        "jobs": "" if known.complete else f"{known.done:,} of {known.jobs:,}",
         "rows": f"{summary.n_rows:,}",
         "cells": f"{len(summary.cells):,}",
-        "arms": ", ".join(sorted(summary.frequencies["arm"].unique())),
-        "seeds per cell": f"{seeds:,}" if seeds else "",
+        "arms": ", ".join(arms_in_order(summary, _arms(study))),
+        "seeds per cell": known.seeds_per_cell if known.seeds else "",
         "device": study.get("device", ""),
         "intervals": f"{summary.method.replace('_', '-')}, {100 * summary.confidence:g} %",
     }

@@ -9,7 +9,8 @@ import pandas as pd
 
 from sweep.inference.precision import Target, ends_differ
 from sweep.inference.summary import Summary
-from sweep.report.numerals import percent
+from sweep.report.endings import Row
+from sweep.report.numerals import counted, percent, points
 
 
 def goal(target: Target) -> str:
@@ -40,6 +41,45 @@ def stopping_sentences(summary: Summary) -> list[str]:
         "The intervals of the table 'precision' allow for having stopped when they were narrow; "
         "all others are those of a number of seeds fixed beforehand.",
     ]
+
+
+def stopping_note(summary: Summary, row: Row) -> str:
+    """What must be said beside an ordinary interval of a study that stopped when it was precise.
+
+    `row` is one of `frequencies` or `contrasts`. Gives the interval that allows for the stopping
+    where there is one of that number; empty for a number of seeds fixed beforehand.
+    """
+    precision = summary.precision[summary.precision["study"] == row["study"]]
+    if precision.empty:
+        return ""
+    own = precision[
+        (precision["cell"] == row["cell"]).fillna(False)
+        & (precision["arm"] == row["arm"])
+        & (precision["baseline"].isna() == pd.isna(row.get("baseline")))
+    ]
+    if own.empty:
+        return (
+            "Seeds were added until a target was reached, for which this interval does not allow."
+        )
+    one = own.iloc[0]
+    ends = f"{percent(one['low'])} to {percent(one['high'])}"
+    if not pd.isna(one["baseline"]):
+        ends = f"{points(one['low'])} to {points(one['high'])} points"
+    return (
+        "Seeds were added until this was precise, for which the interval above does not allow; "
+        f"the one to quote does: {ends} ({100 * one['confidence']:g} % confidence sequence, "
+        f"{counted(int(one['n']), 'seed')})."
+    )
+
+
+def stopping_caveat(summary: Summary) -> str:
+    """One sentence for a page that shows only the study's ordinary intervals; empty if all hold."""
+    if summary.precision.empty:
+        return ""
+    return (
+        "Seeds were added until a target was reached, for which its intervals on this page, and "
+        "those of differences from it, do not allow: the ones that do are on its own page."
+    )
 
 
 def _of_one_study(rows: pd.DataFrame) -> list[str]:

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from sweep.inference.summary import Summary
+from sweep.report.endings import Row
 from sweep.report.numerals import count, number, p_value, percent, points, span
-from sweep.report.wording import Row, family_words
+from sweep.report.wording import family_words
 
 _LATEX_HEAD = ("Setting", "Arm", "$n$", "bad", "unresolved", "failed", "frequency", "interval")
 _CONTRAST_HEAD = (

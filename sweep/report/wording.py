@@ -5,23 +5,17 @@ A frequency with unresolved members is never given as one number: the sentence n
 
 from __future__ import annotations
 
-import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from sweep.inference.responses import LAM, RESPONSE
 from sweep.inference.summary import Summary
-from sweep.report.numerals import count, p_value, percent, points, span
-
-MAX_NOTES = 12
-"""Sentences on λ or on the grid's axes that a heading shows; summary/trends has every response."""
-
-Row = Mapping[Hashable, Any]
-"""One line of a table: column → value."""
+from sweep.report.dependences import dependences, naive_sentence
+from sweep.report.endings import Row, bad_ends, elsewhere, escape_sentences
+from sweep.report.numerals import count, counted, p_value, percent, points, span
+from sweep.report.stopping import stopping_note
+from sweep.verdicts import Outcome
 
 
 @dataclass(frozen=True)
@@ -41,7 +35,8 @@ class Statement:
 class Finding:
     """What is said of one cell, or of all: a heading, its arms, its witness, its contrasts.
 
-    `notes` are further sentences: on λ or the axes of the grid, and on the naive count.
+    The baseline's statement comes first, the others in the order of the study. `notes` are further
+    sentences: on λ or the axes of the grid, and on the naive count.
     """
 
     heading: str
@@ -49,6 +44,14 @@ class Finding:
     witness: str
     notes: tuple[str, ...] = ()
     contrasts: tuple[Statement, ...] = ()
+
+    @property
+    def by_arm(self) -> list[tuple[str, list[Statement]]]:
+        """Each arm with all that is said of it: its frequency, then its contrast if it has one."""
+        return [
+            (one.arm, [one, *(other for other in self.contrasts if other.arm == one.arm)])
+            for one in self.statements
+        ]
 
 
 _ADJUSTMENTS = {"holm": "Holm", "benjamini_hochberg": "Benjamini-Hochberg"}
@@ -59,13 +62,13 @@ def family_words(row: Row) -> str:
     return f"{_ADJUSTMENTS[row['adjustment']]} over {row['family_size']}"
 
 
-def opening(summary: Summary) -> list[str]:
-    """What the whole study can and cannot say, one sentence an entry."""
+def opening(summary: Summary, arms: Sequence[str] = ()) -> list[str]:
+    """What the whole study can and cannot say, one sentence an entry; `arms` give the order."""
     pooled = summary.frequencies.loc[summary.frequencies["level"] == "cell"]
     minima = int(pooled[["bad_minimum", "good_minimum"]].to_numpy().sum())
     unresolved, failed = int(pooled["unresolved"].sum()), int(pooled["failed"].sum())
     said = [
-        f"{_count(summary.n_rows, 'training run')} in {_count(len(summary.cells), 'cell')}; "
+        f"{counted(summary.n_rows, 'training run')} in {counted(len(summary.cells), 'cell')}; "
         f"a bad minimum is counted only when it is certified to be a local minimum and something "
         f"better is known to exist."
     ]
@@ -82,35 +85,52 @@ def opening(summary: Summary) -> list[str]:
         )
     if failed:
         said.append(f"{failed:,} failed (no longer finite) and stay in every denominator.")
-    return said
+    return [*said, *escape_sentences(summary.frequencies, arms_in_order(summary, arms))]
 
 
-def findings(summary: Summary, limit: int) -> list[Finding]:
-    """One finding per cell, at most `limit`, led by one over all cells when there are several."""
-    frequencies = summary.frequencies
-    levels = {name: frequencies[frequencies["level"] == name] for name in ("cell", "arm")}
+def arms_in_order(summary: Summary, known: Sequence[str] = ()) -> list[str]:
+    """The summary's arms, each once: the baseline, the `known` ones in their order, the rest."""
+    there = sorted(summary.frequencies["arm"].unique())
+    order = dict.fromkeys([summary.baseline, *known, *there])
+    return [arm for arm in order if arm in there]
+
+
+def findings(summary: Summary, limit: int, arms: Sequence[str] = ()) -> list[Finding]:
+    """One finding per cell, at most `limit`, led by one over all cells when there are several.
+
+    `arms` is the order in which the study has them.
+    """
+    order = arms_in_order(summary, arms)
     found = []
     if len(summary.cells) > 1:
-        for study, rows in levels["arm"].groupby("study"):
+        rows = summary.frequencies[summary.frequencies["level"] == "arm"]
+        for study, own in rows.groupby("study"):
             heading = "All cells" if summary.cells["study"].nunique() == 1 else f"Study {study}"
-            notes = _dependences(summary, study, None)
-            found.append(Finding(heading, _statements(rows), "", notes))
+            notes = dependences(summary, study, None)
+            found.append(Finding(heading, _statements(summary, own, order), "", notes))
     for cell in summary.cells.head(limit).to_dict("records"):
-        same = (levels["cell"]["study"] == cell["study"]) & (levels["cell"]["cell"] == cell["cell"])
+        rows = _of_cell(summary.frequencies, cell)
+        counts = _of_cell(summary.naive, cell).to_dict("records")
+        notes = dependences(summary, cell["study"], cell["cell"])
+        notes += tuple(said for row in counts if (said := naive_sentence(row)))
+        statements = _statements(summary, rows[rows["level"] == "cell"], order)
         witness = _witness_sentence(summary.witnesses, cell)
-        counts = summary.naive[
-            (summary.naive["study"] == cell["study"]) & (summary.naive["cell"] == cell["cell"])
-        ]
-        notes = _dependences(summary, cell["study"], cell["cell"])
-        notes += tuple(said for row in counts.to_dict("records") if (said := naive_sentence(row)))
-        statements = _statements(levels["cell"][same])
         against = _contrasts(summary, cell)
         found.append(Finding(cell["setting"], statements, witness, notes, against))
     return found
 
 
+def _of_cell(frame: pd.DataFrame, cell: Row) -> pd.DataFrame:
+    same = (frame["study"] == cell["study"]) & (frame["cell"] == cell["cell"])
+    own: pd.DataFrame = frame[same.fillna(False)]
+    return own
+
+
 def arm_sentence(row: Row) -> str:
-    """One arm's bad-minimum frequency with its interval, honest about what is unresolved."""
+    """One arm's bad-minimum frequency with its interval, honest about what is unresolved.
+
+    A second sentence says where the others went: to have no bad minimum is not to end well.
+    """
     n, bad, unresolved = int(row["n"]), int(row["bad_minimum"]), int(row["unresolved"])
     interval = f"{percent(row['interval_low'])} to {percent(row['interval_high'])}"
     level = f"{100 * row['confidence']:g} % interval"
@@ -129,112 +149,8 @@ def arm_sentence(row: Row) -> str:
     if row["failed"]:
         said += f"; {int(row['failed']):,} failed"
     if row["n_seeds"] < n:
-        said += f"; the interval counts {_count(int(row['n_seeds']), 'seed')}, not networks"
-    return said + "."
-
-
-def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
-    """Whether an arm's frequency was seen to depend on λ or an axis; `levels` are its responses.
-
-    A test that does not reject proves nothing: the sentence then says how large a difference
-    between two levels the data leave possible. p is that of Cochran's Q with Box's correction.
-    """
-    if math.isnan(trend["q_p_adjusted"]):
-        return f"{trend['arm']}: nothing can be said about {_axis(trend)}: {trend['note']}."
-    level = f"{100 * trend['confidence']:g} %"
-    numbers = levels["value"]
-    where = f"the values of {_axis(trend)}"
-    if numbers.notna().all():
-        where = f"{_axis(trend)} between {numbers.min():.3g} and {numbers.max():.3g}"
-    ends = [percent(levels["frequency"].min()), percent(levels["frequency_upper"].max())]
-    shown = f"{ends[0]} at all" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]} at"
-    seen = (
-        f"{shown} {_count(int(trend['n_levels']), 'level')} ({level} intervals within "
-        f"{percent(levels['interval_low'].min())} to {percent(levels['interval_high'].max())}), "
-        f"Cochran's Q with Box's correction: p = {trend['q_p_adjusted']:.2g}"
-    )
-    high = percent(trend["difference_high"])
-    if trend["q_p_adjusted"] < 1 - trend["confidence"]:
-        low = percent(trend["difference_low"])
-        said = (
-            f"{trend['arm']}: the frequency of bad minima depends on {where}: {seen}; the largest "
-            f"difference between two levels is {percent(trend['difference'])} ({level} interval "
-            f"{low} to {high})"
-        )
-    else:
-        said = (
-            f"{trend['arm']}: no dependence on {where} was seen: {seen}; two levels may still "
-            f"differ by up to {high} (upper end of the {level} interval for the largest difference)"
-        )
-    return said + _odds(trend, numbers) + "."
-
-
-def naive_sentence(row: Row) -> str:
-    """What the ends with an error above 0, and those with error 0, were; empty without either."""
-    said = []
-    if row["naive_bad"]:
-        parts = [
-            f"{int(count):,} {words.replace('minima', 'minimum') if count == 1 else words}"
-            for name, words in _NAIVE.items()
-            if (count := row[f"naive_{name}"])
-        ]
-        said.append(
-            f"Of {_count(int(row['naive_bad']), 'network')} whose training ended with an error "
-            f"above 0: {', '.join(parts)}."
-        )
-    if row["zero_by_neuron"]:
-        said.append(
-            f"Of {int(row['zero_error']):,} that ended with error 0, {int(row['zero_by_neuron']):,}"
-            " owe it to the augmentation: their base network errs."
-        )
-    return f"{row['arm']}: {' '.join(said)}" if said else ""
-
-
-_NAIVE = {
-    "bad_minimum": "certified bad minima",
-    "good_minimum": "good minima",
-    "global_minimum": "in the basin of a global minimum",
-    "saddle": "at a saddle",
-    "escaping_good": "escaping to a good limit",
-    "escaping_bad": "escaping to a bad limit",
-    "unresolved": "unresolved",
-    "failed": "failed",
-}
-
-
-_LARGEST = 700.0
-"""e to this is still a finite number."""
-
-
-def _dependences(summary: Summary, study: object, cell: str | None) -> tuple[str, ...]:
-    """The sentences on λ of one cell's arms, or (None) on the axes of a study's grid."""
-    own = summary.trends[summary.trends["study"] == study]
-    own = own[own["cell"].isna() if cell is None else (own["cell"] == cell).fillna(False)]
-    found = []
-    for row in own.head(MAX_NOTES).to_dict("records"):
-        same = np.logical_and.reduce(
-            [(summary.responses[name] == row[name]).to_numpy(dtype=bool) for name in RESPONSE]
-        )
-        found.append(dependence_sentence(row, summary.responses[same]))
-    return tuple(found)
-
-
-def _axis(trend: Row) -> str:
-    """The axis, with what stays the same along it."""
-    return "λ" if trend["axis"] == LAM else f"{trend['axis']} ({trend['setting']})"
-
-
-def _odds(trend: Row, numbers: pd.Series) -> str:
-    """How the odds change along the axis, empty without a slope; the interval covers both ends."""
-    if math.isnan(trend["slope_p"]):
-        return ""
-    unit, per = math.log(10), "a tenfold value"
-    if trend["scale"] == "linear":
-        unit, per = float(numbers.max() - numbers.min()), "the way from the least to the largest"
-    low, high = (math.exp(min(unit * trend[end], _LARGEST)) for end in ("slope_low", "slope_high"))
-    return (
-        f"; {per} multiplies the odds by {low:.3g} to {high:.3g} (trend p = {trend['slope_p']:.2g})"
-    )
+        said += f"; the interval counts {counted(int(row['n_seeds']), 'seed')}, not networks"
+    return f"{said}. {elsewhere(row)}".rstrip()
 
 
 def contrast_sentence(row: Row, confidence: float, averaged: bool = False) -> str:
@@ -253,36 +169,51 @@ def contrast_sentence(row: Row, confidence: float, averaged: bool = False) -> st
     return (
         f"{span(row['difference'], row['difference_upper'])} points against {baseline} "
         f"({level} {ends}); {'on average over draws ' if is_mean else ''}"
-        f"{count(only_baseline)} of {_count(n, 'seed')} {'certified ' if is_open else ''}bad only "
-        f"with {baseline}, {count(only_arm)} only with {arm}; McNemar {p}, {family_words(row)}."
+        f"{count(only_baseline)} of {counted(n, 'seed')} {'certified ' if is_open else ''}bad only "
+        f"with {baseline}, {count(only_arm)} only with {arm}; McNemar {p}, {family_words(row)}"
+        f"{' (≤: whatever the unresolved are)' if is_open else ''}."
     )
 
 
 def _contrasts(summary: Summary, cell: Row) -> tuple[Statement, ...]:
     """The contrasts of a cell, all draws of an arm together."""
-    found = summary.contrasts
-    same = (found["study"] == cell["study"]) & (found["cell"] == cell["cell"])
-    counted = summary.frequencies
-    own = (counted["study"] == cell["study"]) & (counted["cell"] == cell["cell"])
-    draws = counted.loc[own & (counted["level"] == "draw"), "arm"].value_counts()
+    counted_rows = _of_cell(summary.frequencies, cell)
+    draws = counted_rows.loc[counted_rows["level"] == "draw", "arm"].value_counts()
     several = set(draws.index[draws > 1])
+    pooled = counted_rows[counted_rows["level"] == "cell"].to_dict("records")
+    ends = {row["arm"]: row for row in pooled}
+    found = _of_cell(summary.contrasts, cell)
+    said = []
+    for row in found[found["level"] == "cell"].to_dict("records"):
+        arm, baseline = row["arm"], row["baseline"]
+        parts = [
+            contrast_sentence(row, summary.confidence, bool({arm, baseline} & several)),
+            _bad_ends_sentence(ends[arm], ends[baseline]),
+            stopping_note(summary, row),
+        ]
+        said.append(Statement(row["cell"], arm, " ".join(filter(None, parts)), baseline))
+    return tuple(said)
+
+
+def _bad_ends_sentence(arm: Row, baseline: Row) -> str:
+    """How both compare when escapes to a bad limit count as well; empty where nobody escapes so."""
+    if not (arm[Outcome.ESCAPING_BAD] or baseline[Outcome.ESCAPING_BAD]):
+        return ""
+    shares = (f"{percent(bad_ends(row))} with {row['arm']}" for row in (arm, baseline))
+    return f"Certified bad minima and escapes to a bad limit together: {', '.join(shares)}."
+
+
+def _statements(
+    summary: Summary, rows: pd.DataFrame, order: Sequence[str]
+) -> tuple[Statement, ...]:
+    ranked = sorted(rows.to_dict("records"), key=lambda row: order.index(row["arm"]))
     return tuple(
         Statement(
-            row["cell"],
+            None if pd.isna(row["cell"]) else row["cell"],
             row["arm"],
-            contrast_sentence(
-                row, summary.confidence, bool({row["arm"], row["baseline"]} & several)
-            ),
-            row["baseline"],
+            f"{arm_sentence(row)} {stopping_note(summary, row)}".rstrip(),
         )
-        for row in found[same & (found["level"] == "cell")].to_dict("records")
-    )
-
-
-def _statements(rows: pd.DataFrame) -> tuple[Statement, ...]:
-    return tuple(
-        Statement(None if pd.isna(row["cell"]) else row["cell"], row["arm"], arm_sentence(row))
-        for row in rows.to_dict("records")
+        for row in ranked
     )
 
 
@@ -299,7 +230,3 @@ def _witness_sentence(witnesses: pd.DataFrame, cell: Row) -> str:
         "R* is not known: no base network that separates the data was found. The best has error "
         f"{percent(found['base_error'])}, and minima that reach the best known error count as good."
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")

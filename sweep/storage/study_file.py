@@ -43,10 +43,11 @@ class Header:
 class StudyFile:
     """The content of `study.json`.
 
-    `config` and `provenance` are those of the first run; `later_provenance` lists every different
-    one that added blocks or rows since. `numerics` is the version that decided the rows' bits.
-    `precision` is the prefix of seeds that decided when the latest run with a target for its
-    precision ended, None if there was none.
+    The header's `config` and `provenance` are those of the first run; `later_provenance` lists
+    every different one that added blocks or rows since, and `later_config` what later runs asked
+    for otherwise than the first (seeds, baseline, running settings), the latest last. `numerics`
+    is the version that decided the rows' bits. `precision` is the prefix of seeds that decided
+    when the latest run with a target for its precision ended, None if there was none.
     """
 
     header: Header
@@ -55,6 +56,13 @@ class StudyFile:
     later_provenance: tuple[Mapping[str, Any], ...] = ()
     numerics: int = NUMERICS_VERSION
     precision: Mapping[str, Any] | None = None
+    later_config: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved configuration as the latest run asked for it."""
+        latest = self.later_config[-1] if self.later_config else {}
+        return {**self.header.config, **latest}
 
 
 def read_study(layout: Layout) -> StudyFile:
@@ -149,7 +157,27 @@ def _merge(
     if made_by != known.provenance and made_by not in later:
         later = (*later, made_by)
     settled = dataclasses.replace(known.header, device=header.device)  # differs only without rows
-    return dataclasses.replace(known, header=settled, blocks=blocks, later_provenance=later)
+    return dataclasses.replace(
+        known,
+        header=settled,
+        blocks=blocks,
+        later_provenance=later,
+        later_config=_later_config(known, header),
+    )
+
+
+def _later_config(known: StudyFile, header: Header) -> tuple[Mapping[str, Any], ...]:
+    """What runs after the first asked for otherwise, each once, with this run's at the end.
+
+    The study's id covers cells and grid, which cannot differ in meaning.
+    """
+    first = known.header.config
+    given = _plain(header).config.items()
+    asked = {k: v for k, v in given if k not in ("cells", "grid") and v != first.get(k)}
+    latest = known.later_config[-1] if known.later_config else {}
+    if asked == latest:
+        return known.later_config
+    return (*(one for one in known.later_config if one != asked), asked)
 
 
 def _plain(header: Header) -> Header:
@@ -174,6 +202,7 @@ def _text(content: StudyFile) -> str:
                 "cells": header.cells,
                 **({"bounds": header.bounds} if header.bounds else {}),
                 "config": header.config,
+                **({"later_config": list(content.later_config)} if content.later_config else {}),
                 "provenance": content.provenance,
                 "later_provenance": list(content.later_provenance),
                 **({"precision": content.precision} if content.precision else {}),
@@ -213,6 +242,7 @@ def _parse(layout: Layout, text: str) -> StudyFile:
             tuple(found["later_provenance"]),
             int(found["numerics"]),
             found.get("precision"),
+            tuple(found.get("later_config", ())),
         )
     except KeyError as error:
         raise _damaged(layout, f"the key {error} is missing") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,10 @@ from sweep.errors import UserError
 from sweep.inference.comparison import Study
 from sweep.inference.summary import summary_columns
 from sweep.report.comparison import Compared, write_comparison
+from sweep.report.coverage import coverage
+from sweep.report.stopping import stopping_caveat
 from sweep.storage.layout import Layout
+from sweep.storage.row_files import finished_jobs
 from sweep.storage.study_file import StudyFile, read_study
 from sweep.study.results import judged_rows, write_summary
 
@@ -35,15 +39,24 @@ def report(folders: Sequence[str | Path], out: Path | None = None) -> list[tuple
             header = file.header
             rows = judged_rows(layout, summary_columns)
             label = header.name if names[header.name] == 1 else f"{header.name}-{header.study_id}"
-            root = int(header.config["seeds"]["root"])
+            root = int(file.config["seeds"]["root"])
             study = Study(label, rows, summary.cells, root)
             results = f"{layout.store.name}/{layout.root.name}"
-            studies.append(Compared(study, summary, header.config, results))
+            said = {**json.loads(layout.study_file.read_text("utf-8")), "config": file.config}
+            known = coverage(said, finished_jobs(layout), summary.precision)
+            caveats = tuple(filter(None, (known.sentence, stopping_caveat(summary))))
+            studies.append(Compared(study, summary, file.config, results, caveats))
     if studies:
         page = layouts[0].comparison if out is None else out.expanduser().absolute()
-        write_comparison(studies, page)
+        write_comparison(studies, page, None if out is None else _named(page, layouts[0]))
         written.append(("comparison", page))
     return written
+
+
+def _named(page: Path, layout: Layout) -> str:
+    """The page as seen from where the results lie, as commands name folders; else its name."""
+    start = Path(layout.store).absolute().parent
+    return str(page.relative_to(start)) if page.is_relative_to(start) else page.name
 
 
 def _check(layouts: Sequence[Layout], files: Sequence[StudyFile], out: Path | None) -> None:

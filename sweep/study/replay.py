@@ -97,7 +97,8 @@ def replay(
 ) -> Replay:
     """The member of a results folder trained and judged again; its figure is written there.
 
-    `cell` and `draw` may be left out where there is only one. A member whose job is not finished
+    `cell` and `draw` may be left out where there is only one, and of the cell's id the beginning
+    is enough. A member whose job is not finished
     yet is trained all the same. Raises `UserError` when there is no such member, or this release,
     these data or this machine's devices are not those of the study; `CheckError` when the member's
     job is finished and has no row of it.
@@ -145,7 +146,7 @@ def _member(
 
 
 def _cell(study: Study, given: str | None) -> Cell:
-    """The cell asked for, or the only one."""
+    """The cell asked for, by its id or the beginning of it that no other has; or the only one."""
     found = {cell.id: cell for cell in study.cells}
     if given in found:
         return found[given]
@@ -156,7 +157,10 @@ def _cell(study: Study, given: str | None) -> Cell:
     more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     if given is None:
         raise UserError(f"the cell is missing: this study has {listed}{more}.")
-    close = nearest(given, found)
+    begun = [name for name in found if given and name.startswith(given)]
+    if len(begun) == 1:
+        return found[begun[0]]
+    close = begun[0] if begun else nearest(given, found)
     hint = f"; did you mean '{close}'?" if close else "."
     raise UserError(f"cell '{given}' is unknown: accepted are {listed}{more}{hint}")
 

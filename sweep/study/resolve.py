@@ -149,12 +149,13 @@ def _typed_cell(
     arms = _arms(settings.get("arms"))
     digest, data = load(choices["problem"])
     _check_batches(choices["optimizer"], data)
+    init = INITIALISERS.build(choices["init"])
+    _check_trained(choices["stopping"], isinstance(init, Constructing))
     if data is not None:
         network = MODELS.build(choices["model"]).network(data.x.shape[1])
         scene = Scene(data, network, LOSSES.build(choices["loss"]))
         for arm in arms:
             within(f"arms.{arm.name}", partial(_check_arm, arm, scene))
-        init = INITIALISERS.build(choices["init"])
         if isinstance(init, Constructing):
             init.prepare(scene)
     identity: dict[str, Any] = {g: REGISTRIES[g].identity(given[g]) for g in GROUPS}
@@ -166,6 +167,13 @@ def _typed_cell(
     typed_axes = {key: _axis_value(tree, key, value) for key, value in axes.items()}
     cell = Cell(cell_id(identity), typed_axes, **choices, arms=arms, data_digest=digest)
     return cell, identity
+
+
+def _check_trained(stopping: Choice, constructed: bool) -> None:
+    """Refuse frequencies of starts drawn at random, which would say nothing of training."""
+    accepted = "a whole number ≥ 1, or 0 beside 'init=constructed' alone,"
+    steps = STOPPING.build(stopping).max_steps
+    registry.require(steps > 0 or constructed, "stopping.max_steps", steps, accepted)
 
 
 def _check_batches(optimizer: Choice, data: Data | None) -> None:

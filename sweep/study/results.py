@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -55,17 +56,18 @@ def judged_rows(layout: Layout, columns: Columns) -> pd.DataFrame:
 def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Results:
     """Summary tables, figures and page of a results folder, from its rows alone.
 
-    Arms are compared with the baseline of study.json; `UserError` when the rows have no such arm.
+    Arms are compared with the baseline that the latest run asked for; `UserError` when the rows
+    have no such arm.
     """
     summary = summary_of(layout)
-    write_report(summary, json.loads(layout.study_file.read_text("utf-8")), layout)
+    write_report(summary, _as_asked_last(layout), layout)
     return Results(layout.root, summary, tuple(failures))
 
 
 def summary_of(layout: Layout) -> Summary:
     """The summary of a results folder's rows, as `write_summary` writes it; writes nothing."""
     known = read_study(layout)
-    study, baseline = known.header.study_id, known.header.config.get("baseline")
+    study, baseline = known.header.study_id, known.config.get("baseline")
     prefix = None if known.precision is None else Prefix.of_json(known.precision)
     rows = _frame(layout, summary_columns)
     summary = summarise(rows, references_of(layout), baseline=baseline, prefix=prefix)
@@ -74,6 +76,16 @@ def summary_of(layout: Layout) -> Summary:
             f"'{layout.study_file}' is of study {study}, the rows beside it are not: restore it."
         )
     return summary
+
+
+def _as_asked_last(layout: Layout) -> dict[str, Any]:
+    """What study.json says, its `config` the latest run's; the first's differences beside it."""
+    known = read_study(layout)
+    said = {**json.loads(layout.study_file.read_text("utf-8")), "config": known.config}
+    if known.later_config:
+        first = known.header.config
+        said["first_config"] = {k: first.get(k) for k in known.later_config[-1]}
+    return said
 
 
 def references_of(layout: Layout) -> pd.DataFrame | None:

@@ -113,6 +113,14 @@ def test_exit_statuses(
     assert printed.count("\n") == 1
 
 
+def test_only_what_resumes_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(COMMANDS, "verify", _raises(KeyboardInterrupt())["run"])
+    assert main(["verify"]) == 130
+    assert capsys.readouterr().err == "sweep: interrupted.\n"
+
+
 def test_a_bug_is_no_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "COMMANDS", _raises(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):

@@ -56,7 +56,7 @@ def test_an_equal_row(study: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["replay", str(study), *MEMBER]) == 0
     printed = capsys.readouterr().out
     found = sweep.replay(study, arm="exp", draw=1, seed=2)
-    assert f"equal bit for bit in {len(found.compared)} columns" in printed
+    assert f"equal bit for bit in {len(found.compared)} columns, all but 'job'" in printed
     assert f"{found.verdict}, certificate {found.certificate}" in printed
     assert repr(found.row["lam"]) in printed
     for name in found.evidence:
@@ -151,8 +151,12 @@ def test_a_cell_must_be_named_where_there_are_several(
     assert "(xor, model.width = 3)" in printed
     cell = sweep.load_rows(path)["cell"].iloc[0]
     assert main(["replay", str(path), "--arm", "plain", "--seed", "0", "--cell", cell]) == 0
-    assert main(["replay", str(path), "--arm", "plain", "--seed", "0", "--cell", cell[:5]]) == 2
-    assert f"did you mean '{cell}'" in capsys.readouterr().err
+    words = ["replay", str(path), "--arm", "plain", "--seed", "0", "--cell"]
+    capsys.readouterr()
+    assert main([*words, cell[:5]]) == 0  # a beginning that one cell has
+    assert f"cell      {cell} " in capsys.readouterr().out
+    assert main([*words, "c"]) == 2  # and one that both have
+    assert "did you mean 'c" in capsys.readouterr().err
 
 
 def test_help_and_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -66,7 +66,7 @@ def summary(make_summary: Callable[..., Summary]) -> Summary:
 def study() -> dict[str, object]:
     """What study.json holds, as far as the report is concerned."""
     return {
-        "study_id": "0123456789ab",
+        "study": "0123456789ab",
         "name": "default",
         "device": "cpu",
         "blocks": [[0, 500], [500, 500]],

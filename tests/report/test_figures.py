@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from sweep.inference.summary import Summary, summarise
-from sweep.report.drawing import saved, styled
+from sweep.report.drawing import PALETTE, arm_colours, saved, styled
 from sweep.report.figures import FIGURES, MAX_LINES, MAX_PANELS
 from sweep.report.figures.panels import OUTCOME_STYLES
 from sweep.rows import columns
@@ -46,6 +46,17 @@ def varied() -> Summary:
                     }
                 )
     return summarise(pd.DataFrame(rows))
+
+
+def test_an_arm_has_its_colour_in_every_study_and_no_outcome_has_it() -> None:
+    few, many = ({"plain", "exp"}, {"a", "plain", "extra_neuron", "exp", "exp_unregularized"})
+    first, second = arm_colours(few, "plain"), arm_colours(many, "plain")
+    assert {arm: second[arm] for arm in few} == first
+    assert first["plain"] == arm_colours(few, "exp")["exp"]
+    assert len(set(second.values())) == len(many)
+    assert not {*PALETTE} & {style[0] for style in OUTCOME_STYLES.values()}
+    unknown = [f"arm_{i}" for i in range(20)]  # more arms than colours
+    assert set(arm_colours(unknown, "plain")) == {"plain", *unknown}
 
 
 def drawn(name: str, summary: Summary) -> Figure:

@@ -13,11 +13,14 @@ from pandas.testing import assert_frame_equal
 
 from sweep.errors import UserError
 from sweep.inference.summary import Summary
+from sweep.planning import job_id
+from sweep.report.coverage import coverage
 from sweep.report.figures import FIGURES, MAX_PANELS, figure_files
 from sweep.report.page import write_report
 from sweep.report.page_figures import inline_svg
 from sweep.report.render import render
 from sweep.report.tables import contrasts_latex, frequencies_latex, table_files
+from sweep.spec import Block
 from sweep.storage.layout import Layout
 
 SummaryMaker = Callable[..., Summary]
@@ -94,6 +97,28 @@ def test_page_says_the_numbers_first_and_names_the_commands(page: str) -> None:
     assert "sweep verify results/default-0123456789ab" in text
     assert "rows = sweep.load_rows(" in text
     assert "seeds per cell 1,000" in text
+
+
+def test_an_incomplete_study_says_so_at_the_top(
+    summary: Summary, study: dict[str, object], svgs: dict[str, bytes]
+) -> None:
+    planned = {**study, "blocks": [[0, 570], [570, 430]], "cells": {"c2": {}, "c3": {}}}
+    jobs = [job_id(cell, Block(0, 570)) for cell in ("c2", "c3")]
+    known = coverage(planned, jobs)
+    page = parsed(render(summary, planned, "results/x", svgs, known))
+    text = " ".join("".join(page.text).split())
+    assert "2 of its 4 jobs are on disk, 570 of 1,000 seeds of a cell;" in text
+    assert text.index("not complete") < text.index("training runs in")
+    assert "seeds per cell570 of 1,000" in text
+    assert coverage(planned, jobs[:1]).seeds_per_cell == "0 to 570 of 1,000"
+    rest = [job_id(cell, Block(570, 430)) for cell in ("c2", "c3")]
+    assert coverage(planned, jobs + rest).sentence == ""
+    # A precision that was reached with the first block needs no other.
+    sought = {**planned, "config": {"seeds": {"half_width": 0.1}}}
+    found = pd.DataFrame({"first_seed": [0], "n": [570], "reached": [True]})
+    assert coverage(sought, jobs, found).seeds_per_cell == "570"
+    assert not coverage(sought, jobs, found.assign(reached=False)).complete
+    assert not coverage(planned, jobs, found).complete  # a later run asked for so many seeds
 
 
 def test_every_table_line_is_as_long_as_its_head(page: str) -> None:
@@ -204,7 +229,7 @@ def test_the_latex_of_contrasts_says_difference_interval_and_p(summary: Summary)
 
 def test_the_page_says_each_contrast_and_how_to_compute_it(page: str) -> None:
     text = " ".join("".join(parsed(page).text).split())
-    assert "extra_neuron: −7.3 points against plain (95 % interval −9.08 to −5." in text
+    assert "−7.3 points against plain (95 % interval −9.08 to −5." in text
     assert "from sweep.inference.contrasts import contrasts" in text
 
 

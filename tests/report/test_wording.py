@@ -3,13 +3,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 
 from sweep.inference.intervals import interval
 from sweep.inference.paired import mcnemar, newcombe_interval, pairs
-from sweep.inference.summary import Summary
+from sweep.inference.precision import Prefix, Target
+from sweep.inference.summary import Summary, summarise
+from sweep.report.dependences import dependence_sentence, naive_sentence
 from sweep.report.numerals import p_value, percent, points
-from sweep.report.wording import dependence_sentence, findings, naive_sentence, opening
+from sweep.report.stopping import stopping_caveat
+from sweep.report.wording import findings, opening
 
 SummaryMaker = Callable[..., Summary]
 
@@ -73,7 +77,8 @@ def test_a_contrast_with_unresolved_members_has_two_ends(make_summary: SummaryMa
         "on average over draws 30 of 100 seeds certified bad only with plain, 0 only with exp; "
         "McNemar p ≤ "
     )
-    assert f"p ≤ {float(mcnemar(pairs(0, 20, 30, 50))[0]):.2g}, Holm over 1." in text
+    p = float(mcnemar(pairs(0, 20, 30, 50))[0])
+    assert f"p ≤ {p:.2g}, Holm over 1 (≤: whatever the unresolved are)." in text
 
 
 def said(summary: Summary) -> dict[str, str]:
@@ -83,13 +88,18 @@ def said(summary: Summary) -> dict[str, str]:
 def test_a_resolved_arm_gives_one_number_with_its_interval(make_summary: SummaryMaker) -> None:
     text = said(make_summary(c2={"plain": {"local_minimum": 73, "global_minimum": 927}}))["plain"]
     low, high = (percent(float(end)) for end in interval(73, 1000))
-    assert text == f"73 of 1,000 (7.3 %, 95 % interval {low} to {high}) certified bad."
+    assert text == f"73 of 1,000 (7.3 %, 95 % interval {low} to {high}) certified bad. " + (
+        "Where the others went: 927 in the basin of a global minimum (92.7 %)."
+    )
 
 
 def test_none_bad_gives_the_upper_end(make_summary: SummaryMaker) -> None:
     text = said(make_summary(c2={"plain": {"global_minimum": 1000}}))["plain"]
     upper = percent(float(interval(0, 1000)[1]))
-    assert text == f"none of 1,000 certified bad (upper end of the 95 % interval {upper})."
+    assert text == (
+        f"none of 1,000 certified bad (upper end of the 95 % interval {upper}). "
+        "Where they went: 1,000 in the basin of a global minimum (100 %)."
+    )
 
 
 def test_unresolved_members_open_two_ends(make_summary: SummaryMaker) -> None:
@@ -98,14 +108,15 @@ def test_unresolved_members_open_two_ends(make_summary: SummaryMaker) -> None:
     low, high = percent(float(interval(10, 100)[0])), percent(float(interval(30, 100)[1]))
     assert text == (
         "10 of 100 (10 %) certified bad and 20 unresolved: the frequency lies between 10 % and "
-        f"30 % (95 % interval around both ends {low} to {high}); 5 failed."
+        f"30 % (95 % interval around both ends {low} to {high}); 5 failed. "
+        "Where the others went: 65 in the basin of a global minimum (65 %)."
     )
 
 
 def test_pooled_draws_say_that_seeds_are_counted(make_summary: SummaryMaker) -> None:
     text = said(make_summary(c2={"exp": {"global_minimum": 30}}))["exp"]
     assert text.startswith("none of 120 ")
-    assert text.endswith("; the interval counts 30 seeds, not networks.")
+    assert "; the interval counts 30 seeds, not networks. Where they went: 120 " in text
     assert percent(float(interval(0, 30)[1])) in text
 
 
@@ -201,3 +212,41 @@ def test_the_naive_count_is_taken_apart(make_summary: SummaryMaker) -> None:
     )
     row["zero_by_neuron"] = 0
     assert naive_sentence(row) == ""
+
+
+def test_where_descent_went_stands_beside_none_and_beside_the_difference(
+    make_rows: Callable[..., pd.DataFrame],
+) -> None:
+    minimum = {"verdict": "local_minimum", "judged_error": 0.5, "judged_error_base": 0.5}
+    slides = [{"arm": "exp", "verdict": "escaping", "limit_error": end} for end in (0.0, 0.5, 0.5)]
+    best = {"verdict": "global_minimum", "judged_error": 0.0, "judged_error_base": 0.0}
+    rows = make_rows(*[minimum] * 2, best, *slides).assign(seed=[0, 1, 2] * 2)
+    found = summarise(rows)
+    (finding,) = findings(found, 1, ["exp", "plain"])
+    assert [arm for arm, _ in finding.by_arm] == ["plain", "exp"]  # the baseline is first
+    (_, (frequency, against)) = finding.by_arm[1]
+    assert frequency.text.startswith("none of 3 certified bad ")
+    assert "1 escaping to a good limit (33.3 %), 2 escaping to a bad limit (66.7 %)." in (
+        frequency.text
+    )
+    assert against.text.endswith(
+        "Certified bad minima and escapes to a bad limit together: 66.7 % with exp, "
+        "66.7 % with plain."
+    )
+    assert any("exp 2 of 3 (66.7 %)" in sentence for sentence in opening(found))
+
+
+def test_a_study_that_stopped_when_precise_gives_the_interval_that_holds(
+    make_rows: Callable[..., pd.DataFrame],
+) -> None:
+    minimum = {"verdict": "local_minimum", "judged_error": 0.5, "judged_error_base": 0.5}
+    best = {"verdict": "global_minimum", "judged_error": 0.0, "judged_error_base": 0.0}
+    rows = make_rows(*[minimum] * 20, *[best] * 30)
+    prefix = Prefix(Target(0.3, 0.95, "plain"), 0, 40)
+    found = summarise(rows, prefix=prefix)
+    low, high = (float(end) for end in found.precision[["low", "high"]].iloc[0])
+    (one,) = findings(found, 1)[0].statements
+    assert f"{percent(low)} to {percent(high)} (95 % confidence sequence, 40 seeds)" in one.text
+    assert low < found.frequencies["interval_low"].max()
+    assert stopping_caveat(found)
+    assert stopping_caveat(summarise(rows)) == ""

@@ -70,6 +70,25 @@ def test_another_code_version_is_recorded_once(layout, monkeypatch):
     assert read_study(layout).later_provenance == ({"sweep": "9.9"},)
 
 
+def test_what_later_runs_ask_for_is_kept_and_the_first_run_stays(layout):
+    def asked(count: int, baseline: str) -> Header:
+        return replace(HEADER, config={"seeds": {"count": count}, "baseline": baseline})
+
+    ask(layout, 0, 4, 2, asked(4, "plain"))
+    before = layout.study_file.read_bytes()
+    ask(layout, 0, 4, 2, asked(4, "plain"))
+    assert layout.study_file.read_bytes() == before  # as old files are, which have no such key
+    for count, baseline in ((9, "plain"), (9, "exp"), (9, "plain"), (9, "plain")):
+        ask(layout, 0, 4, 2, asked(count, baseline))
+    found = read_study(layout)
+    assert found.header.config == {"seeds": {"count": 4}, "baseline": "plain"}
+    assert found.config == {"seeds": {"count": 9}, "baseline": "plain"}
+    both = {"seeds": {"count": 9}, "baseline": "exp"}
+    assert found.later_config == (both, {"seeds": {"count": 9}})
+    ask(layout, 0, 4, 2, asked(4, "plain"))
+    assert read_study(layout).config == found.header.config
+
+
 def test_overlapping_blocks_are_a_bug_and_are_not_written(layout):
     ask(layout, 0, 4, 2)
     with pytest.raises(ValueError, match="overlap"):

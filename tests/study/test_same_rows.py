@@ -5,6 +5,7 @@ So it can be made again, whatever made it: see `tests/study/test_replay.py` for 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import sweep
 from sweep.cli.compose import compose
 from sweep.job import run_job
 from sweep.planning import jobs
+from sweep.registry import Choice
 from sweep.rows import KEY
 from sweep.spec import Block
 from sweep.study.resolve import resolve
@@ -148,7 +150,9 @@ def test_arms_of_a_seed_share_their_base_initialisation(monkeypatch: pytest.Monk
         return train(objective, start, *rest)
 
     monkeypatch.setattr("sweep.job.train", watched)
-    study, *_ = resolve(compose([*STUDY, "stopping.max_steps=0", "problem=xor", "model.width=2"]))
+    study, *_ = resolve(compose([*STUDY, "problem=xor", "model.width=2"]))
+    untrained = Choice("standard", {**study.cells[0].stopping.settings, "max_steps": 0})
+    study = replace(study, cells=(replace(study.cells[0], stopping=untrained),))
     (job,) = jobs(study, [Block(3, 20)])
     rows = pd.DataFrame(dict(run_job(job).columns))
     assert (rows["steps"] == 0).all()

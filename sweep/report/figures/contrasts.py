@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from sweep.inference.summary import Summary
-from sweep.report.drawing import INK, PALETTE
-from sweep.report.figures.panels import Panel, cell_panels, panel_figure
+from sweep.report.drawing import INK
+from sweep.report.endings import Row
+from sweep.report.figures.panels import Panel, cell_panels, colours_of, panel_figure
 from sweep.report.figures.shares import beside, interval_bar
 from sweep.report.numerals import points, span
-from sweep.report.wording import Row
 
 
 def contrast_figure(summary: Summary) -> Figure | None:
@@ -34,7 +37,8 @@ def contrast_figure(summary: Summary) -> Figure | None:
         for panel in cell_panels(summary, order)
     ]
     label = f"bad minima: minus {summary.baseline}, percentage points".replace("$", r"\$")
-    figure = panel_figure(panels, _contrast_panel, label, line_inches=0.26)
+    draw = partial(_contrast_panel, colours=colours_of(summary))
+    figure = panel_figure(panels, draw, label)
     if figure is not None:
         for ax in figure.axes:
             ax.xaxis.set_major_formatter(FuncFormatter(lambda share, _: points(share)))
@@ -47,10 +51,10 @@ def _name(row: Row) -> str:
     return f"draw {row['draw']}" + ("" if pd.isna(row["lam"]) else f", λ = {row['lam']:.3g}")
 
 
-def _contrast_panel(ax: Axes, lines: pd.DataFrame) -> None:
-    arms = list(dict.fromkeys(lines["arm"]))
+def _contrast_panel(ax: Axes, lines: pd.DataFrame, colours: Mapping[str, str]) -> None:
     for position, row in enumerate(lines.to_dict("records")):
-        colour = PALETTE[arms.index(row["arm"]) % len(PALETTE)]
-        ticks = interval_bar(ax, position, row, ("difference", "difference_upper"), colour)
-        beside(ax, position, span(ticks[0], ticks[-1]))
+        ends = ("difference", "difference_upper")
+        ticks = interval_bar(ax, position, row, ends, colours[row["arm"]])
+        around = f"{points(row['interval_low'])} to {points(row['interval_high'])}"
+        beside(ax, position, span(ticks[0], ticks[-1]), around)
     ax.axvline(0, color=INK, linewidth=0.8, linestyle=":")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -9,12 +11,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from sweep.inference.summary import Summary
-from sweep.report.drawing import INK, PALETTE, WIDTH
+from sweep.report.drawing import INK, WIDTH
 from sweep.report.figures.panels import (
     MAX_LINES,
     MAX_PANELS,
     OUTCOME_STYLES,
     by_cell,
+    colours_of,
     say_hidden,
     title,
 )
@@ -47,8 +50,9 @@ def loss_figure(summary: Summary) -> Figure | None:
     axes = figure.subplots(len(shown), 1, squeeze=False, height_ratios=[n + 0.4 for n in counts])[
         :, 0
     ]
+    colours = colours_of(summary)
     for ax, (setting, part) in zip(axes, shown, strict=True):
-        _panel(ax, part, _same_cell(summary.losses, part).groupby("arm")["n"].sum())
+        _panel(ax, part, colours, _same_cell(summary.losses, part).groupby("arm")["n"].sum())
         _mark(ax, part, _same_cell(minima, part))
         title(ax, setting)
     axes[-1].set_xlabel("final loss")
@@ -69,7 +73,7 @@ def _arms(part: pd.DataFrame) -> list[str]:
     return sorted(part["arm"].unique())[:MAX_LINES]
 
 
-def _panel(ax: Axes, part: pd.DataFrame, members: pd.Series) -> None:
+def _panel(ax: Axes, part: pd.DataFrame, colours: Mapping[str, str], members: pd.Series) -> None:
     drawn = _drawn(part)
     share = drawn["n"] / drawn["arm"].map(members).to_numpy()
     drawn = drawn.assign(height=share / share.max() * _TALLEST)
@@ -82,7 +86,7 @@ def _panel(ax: Axes, part: pd.DataFrame, members: pd.Series) -> None:
             bars["high"] - bars["low"],
             bottom=position,
             align="edge",
-            color=PALETTE[position % len(PALETTE)],
+            color=colours[arm],
             edgecolor=INK,
             linewidth=0.3,
         )

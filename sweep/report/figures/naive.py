@@ -20,7 +20,7 @@ from sweep.report.figures.shares import outcome_bar
 #: What a training that ended is to one who counts errors only.
 _NAIVE: dict[str, Fill] = {
     "error 0": ("#BFE5D8", ""),
-    "error 0 by the neuron": ("#CC79A7", "||"),
+    "error 0 by the neuron": ("#BFE5D8", "||"),
     "error > 0": ("#D9825B", "\\\\"),
     "no error known": ("#BDBDBD", ""),
 }

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from sweep.inference.summary import Summary
-from sweep.report.drawing import WIDTH
+from sweep.report.drawing import WIDTH, arm_colours
 from sweep.report.numerals import percent
 
 MAX_PANELS = 12
@@ -44,6 +44,11 @@ class Panel:
     title: str
     lines: pd.DataFrame
     names: tuple[str, ...]
+
+
+def colours_of(summary: Summary) -> dict[str, str]:
+    """The colour of every arm of the study."""
+    return arm_colours(summary.frequencies["arm"].unique(), summary.baseline)
 
 
 def by_cell(summary: Summary, frame: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +13,17 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from sweep.inference.summary import Summary
-from sweep.report.drawing import INK, PALETTE, WIDTH
-from sweep.report.figures.panels import MAX_LINES, MAX_PANELS, by_cell, say_hidden, title
+from sweep.report.drawing import INK, WIDTH
+from sweep.report.endings import Row
+from sweep.report.figures.panels import (
+    MAX_LINES,
+    MAX_PANELS,
+    by_cell,
+    colours_of,
+    say_hidden,
+    title,
+)
 from sweep.report.numerals import percent
-from sweep.report.wording import Row
 
 _MARKERS = "osD^vPX"
 _STYLES = ("-", "--", "-.", ":")
@@ -47,7 +55,7 @@ def lambda_figure(summary: Summary) -> Figure | None:
         _Part(setting, "λ", part, _baseline(summary, part))
         for setting, part in by_cell(summary, points)
     ]
-    return _figure(parts, "cells")
+    return _figure(parts, "cells", colours_of(summary))
 
 
 def axis_figure(summary: Summary) -> Figure | None:
@@ -61,10 +69,10 @@ def axis_figure(summary: Summary) -> Figure | None:
         for (_, axis, setting), part in points.groupby(["study", "axis", "setting"], sort=True)
         if part["value"].nunique() > 1
     ]
-    return _figure(parts, "axes and settings")
+    return _figure(parts, "axes and settings", colours_of(summary))
 
 
-def _figure(parts: list[_Part], noun: str) -> Figure | None:
+def _figure(parts: list[_Part], noun: str, colours: Mapping[str, str]) -> Figure | None:
     if not parts:
         return None
     shown = parts[:MAX_PANELS]
@@ -76,7 +84,7 @@ def _figure(parts: list[_Part], noun: str) -> Figure | None:
         for position, arm in enumerate(arms):
             own = part.points[part.points["arm"] == arm]
             if len(own):
-                labelled.setdefault(arm, _line(ax, own, position))
+                labelled.setdefault(arm, _line(ax, own, position, colours[arm]))
         if part.level is not None:
             labelled.setdefault(f"{part.level['arm']} (no λ)", _level(ax, part.level))
         _axes(ax, part)
@@ -89,9 +97,9 @@ def _figure(parts: list[_Part], noun: str) -> Figure | None:
     return figure
 
 
-def _line(ax: Axes, points: pd.DataFrame, position: int) -> Line2D:
+def _line(ax: Axes, points: pd.DataFrame, position: int, colour: str) -> Line2D:
     points = points.assign(value=points["value"].astype(float)).sort_values("value", kind="stable")
-    at, colour = points["value"].to_numpy(), PALETTE[position % len(PALETTE)]
+    at = points["value"].to_numpy()
     ends = points[["interval_low", "interval_high"]].to_numpy(dtype=float)
     ax.fill_between(at, ends[:, 0], ends[:, 1], color=colour, alpha=0.25, linewidth=0)
     # A lone point has no band: its interval is a bar.

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import partial
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sweep.inference.summary import Summary
-from sweep.report.drawing import INK, PALETTE
+from sweep.report.drawing import INK
+from sweep.report.endings import Row
 from sweep.report.figures.panels import (
     OUTCOME_STYLES,
     cell_panels,
+    colours_of,
     outcome_legend,
     panel_figure,
     stacked,
 )
 from sweep.report.numerals import percent
-from sweep.report.wording import Row
 
 
 def frequency_figure(summary: Summary) -> Figure | None:
@@ -26,7 +30,8 @@ def frequency_figure(summary: Summary) -> Figure | None:
     """
     label = "bad minima, share of all members"
     pooled = _pooled(summary)
-    figure = panel_figure(cell_panels(summary, pooled), _frequency_panel, label)
+    draw = partial(_frequency_panel, colours=colours_of(summary))
+    figure = panel_figure(cell_panels(summary, pooled), draw, label)
     if figure is not None:
         figure.axes[0].set_xlim(0, min(1.0, 1.04 * pooled["interval_high"].max()))
     return figure
@@ -64,9 +69,16 @@ def interval_bar(
     return ticks
 
 
-def beside(ax: Axes, position: int, said: str) -> None:
-    """Words to the right of a line."""
-    ax.text(1.02, position, said, transform=ax.get_yaxis_transform(), va="center")
+def beside(ax: Axes, position: int, estimate: str, interval: str) -> None:
+    """To the right of a line its estimate, and below that, smaller, the interval of its bar."""
+    place = ax.get_yaxis_transform()
+    ax.text(1.02, position - 0.14, estimate, transform=place, va="center")
+    ax.text(1.02, position + 0.28, interval, transform=place, va="center", fontsize=7)
+
+
+def interval_words(row: Row) -> str:
+    """The interval of a share: '3.2 % to 9.1 %'."""
+    return f"{percent(row['interval_low'])} to {percent(row['interval_high'])}"
 
 
 def outcome_bar(ax: Axes, position: float, height: float, row: Row) -> None:
@@ -79,11 +91,11 @@ def _pooled(summary: Summary) -> pd.DataFrame:
     return summary.frequencies.loc[summary.frequencies["level"] == "cell"]
 
 
-def _frequency_panel(ax: Axes, lines: pd.DataFrame) -> None:
+def _frequency_panel(ax: Axes, lines: pd.DataFrame, colours: Mapping[str, str]) -> None:
     ends = ("bad_minimum_frequency", "bad_minimum_frequency_upper")
     for position, row in enumerate(lines.to_dict("records")):
-        ticks = interval_bar(ax, position, row, ends, PALETTE[position % len(PALETTE)])
-        beside(ax, position, " – ".join(map(percent, ticks)))
+        ticks = interval_bar(ax, position, row, ends, colours[row["arm"]])
+        beside(ax, position, " – ".join(map(percent, ticks)), interval_words(row))
 
 
 def _outcome_panel(ax: Axes, lines: pd.DataFrame) -> None:
