@@ -144,6 +144,7 @@ def disturbed(nodes: Nodes, gpus_per_job: float, work: Sleeper, jobs: list[Job])
     return lost
 
 
+@pytest.mark.slow  # three Rays' nodes start, one after the other
 def test_a_node_is_lost_and_another_joins_in_the_middle(jobs: list[Job], tmp_path: Path) -> None:
     many, work = copies(jobs[0], 12), Sleeper(tmp_path, 0.3, half=6, nodes=2)
     with cluster(2, gpus=1) as nodes:

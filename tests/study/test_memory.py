@@ -34,7 +34,11 @@ def rows_file(folder: Path) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("error", [LACKS[0], LACKS[2]], ids=["machine", "gpu"])
+@pytest.mark.parametrize(
+    "error",
+    [LACKS[0], pytest.param(LACKS[2], marks=pytest.mark.slow)],
+    ids=["machine", "gpu"],
+)
 def test_a_job_that_runs_out_of_memory_lands_as_one_file_with_the_same_bits(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
