@@ -23,7 +23,7 @@ from typing import Any
 from sweep.execution.tokens import write_token
 from sweep.submission.marker import read_marker, write_marker
 
-STOP_SECONDS = 15.0  # batch systems kill what takes longer, 30 s after they have asked
+STOP_SECONDS = 5.0  # Ray ends within one or two; there is nothing that it has to save
 
 _POLL_SECONDS = 1.0
 _OBJECT_STORE_BYTES = 200 * 2**20  # holds the job list only; Ray's least is 75 MiB

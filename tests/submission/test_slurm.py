@@ -140,7 +140,7 @@ def test_requeued_and_out_of_time_in_the_middle_it_is_complete(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    many = [*words, *LONG, "seeds.count=20000"]
+    many = [*words, *LONG, "seeds.count=60000"]
     assert main([*many, "compute.batch.time_limit=00:10:00"]) == 0
     first = submitted(tmp_path)
     submitter = open_submitter("slurm")
@@ -157,20 +157,20 @@ def test_requeued_and_out_of_time_in_the_middle_it_is_complete(
     asked("scontrol", "requeue", str(first.job))
     until(lambda: submitter.state(first).phase is Phase.PENDING)
     kept = files(first)
-    assert 3 <= kept < 100
+    assert 3 <= kept < 300
     until(lambda: files(first) >= kept + 3)
 
     # With the limit a minute away, the signal comes at once.
     asked("scontrol", "update", f"JobId={first.job}", "TimeLimit=1")
-    until(lambda: submitter.state(first).phase is Phase.PENDING)
+    until(lambda: submitter.state(first).phase in (Phase.PENDING, Phase.SUCCEEDED))
     kept = files(first)
-    assert kept < 100
+    assert kept < 300
     asked("scontrol", "update", f"JobId={first.job}", "TimeLimit=60")
     until(lambda: submitter.state(first).ended)
     state = submitter.state(first)
     assert (state.phase, state.exit_status) == (Phase.SUCCEEDED, 0), log(first)
     assert exit_status(first) == "0:0"
-    assert seeds_on_disk(first.results) == list(range(20000))
+    assert seeds_on_disk(first.results) == list(range(60000))
     assert log(first).count("sweep: interrupted") == 2
 
 
