@@ -160,8 +160,8 @@ def test_requeued_and_out_of_time_in_the_middle_it_is_complete(
     assert 3 <= kept < 300
     until(lambda: files(first) >= kept + 3)
 
-    # With the limit a minute away, the signal comes at once.
-    asked("scontrol", "update", f"JobId={first.job}", "TimeLimit=1")
+    # Three minutes from its start, two of them are warning: the signal comes soon.
+    asked("scontrol", "update", f"JobId={first.job}", "TimeLimit=3")
     until(lambda: submitter.state(first).phase in (Phase.PENDING, Phase.SUCCEEDED))
     kept = files(first)
     assert kept < 300
