@@ -215,6 +215,8 @@ def _waited(submitter: Submitter, submission: Submission) -> int:
         )
         return 130
     print(f"{submission.id} {_said(state)}.")
+    if state.status:
+        print(f"sweep: 'sweep logs {submission.label}' says why.", file=sys.stderr)
     return state.status
 
 

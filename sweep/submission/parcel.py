@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import UserError
-from sweep.execution.sameness import installation
+from sweep.execution.sameness import code_hash, installation
 from sweep.spec import Compute, Store, Study
 from sweep.storage.layout import Layout
 from sweep.study.composed import Composed
@@ -23,6 +23,7 @@ from sweep.submission.credentials import refuse_credentials
 COMPOSED = "composed.json"
 MANIFEST = "manifest.json"
 
+_PACKAGE = Path(__file__).parents[1]
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 
 
@@ -56,13 +57,30 @@ def packed(composed: Composed, study: Study, compute: Compute, store: Store) -> 
 
 
 def read_composed(path: Path) -> Composed:
-    """The composed study in a parcel's file; `UserError` when it is missing or none."""
+    """The composed study in a parcel's file; `UserError` when it is missing or none.
+
+    Refused, too, is a parcel whose code is not what runs: another sweep on the path, perhaps.
+    """
+    _require_its_code(path.with_name(MANIFEST))
     try:
         return Composed.from_resolved(json.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise UserError(f"--composed '{path}' cannot be read: {error.strerror}.") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"--composed '{path}' holds no composed study: {error}.") from error
+
+
+def _require_its_code(manifest: Path) -> None:
+    try:
+        packed_code = str(json.loads(manifest.read_text(encoding="utf-8"))["code"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return  # a composed study without a parcel
+    if packed_code != code_hash():
+        raise UserError(
+            f"The parcel '{manifest.parent.absolute()}' holds code with hash {packed_code[:12]},"
+            f" but '{_PACKAGE}' with {code_hash()[:12]} is running: put the parcel first on"
+            " PYTHONPATH."
+        )
 
 
 def _travelling(resolved: Mapping[str, Any], layout: Layout) -> dict[str, Any]:
@@ -82,7 +100,7 @@ def _absolute(settings: Any, key: str = "path") -> None:
 
 
 def _fill(folder: Path, travelling: Mapping[str, Any]) -> None:
-    package = Path(__file__).parents[1]
+    package = _PACKAGE
     shutil.copytree(package, folder / "sweep", ignore=_LEFT_OUT)
     beside = package.parent / "conf"
     if not (package / "conf").is_dir() and beside.is_dir():

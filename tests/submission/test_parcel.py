@@ -69,6 +69,11 @@ def test_a_parcel_runs_by_itself_and_is_the_same_code(
     )
     assert run.stdout.strip() == installation().code
 
+    said = json.loads((unpacked / MANIFEST).read_text())
+    (unpacked / MANIFEST).write_text(json.dumps({**said, "code": "0" * 64}))
+    with pytest.raises(UserError, match=r"holds code with hash 000000000000, but .* is running"):
+        read_composed(unpacked / COMPOSED)
+
 
 @pytest.mark.parametrize(
     ("value", "place"),

@@ -64,7 +64,8 @@ def seeds_on_disk(results: str) -> list[int]:
 def test_a_study_is_submitted_followed_and_waited_for(
     words: list[str], head: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main([*words, "seeds.count=4", "compute.block_size=2", "--wait"]) == 0
+    few = ["seeds.count=4", "compute.block_size=2", "compute.workers=1"]
+    assert main([*words, *few, "--wait"]) == 0
     found = submitted(tmp_path)
     printed = capsys.readouterr().out
     assert found.id == f"sweep-{found.study_id}-1"
