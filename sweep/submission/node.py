@@ -68,7 +68,8 @@ def address() -> str:
     """Where a head may go: the machine's address as Ray sees it, and a port that is free now."""
     import ray
 
-    return f"{ray.util.get_node_ip_address()}:{_free_ports(1)[0]}"
+    utilities: Any = ray.util  # has no annotations
+    return f"{utilities.get_node_ip_address()}:{_free_ports(1)[0]}"
 
 
 def start(head: str, cpus: int, gpus: int, memory: int, token: str) -> int:
