@@ -227,14 +227,14 @@ def test_no_planted_secret_is_left_anywhere(
         *("RAY_AUTH_TOKEN", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"),
         *("MLFLOW_TRACKING_TOKEN", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     ):
-        monkeypatch.setenv(name, f"planted-{name.lower()}-77aa")
+        monkeypatch.setenv(name, f"hunter2-{name.lower()}-77aa")
     tracked = [word for word in words if word != "tracking=none"]
     assert main([*tracked, "seeds.count=2", "--wait"]) == 0
     found = submitted(tmp_path)
     assert main(["status", found.label]) == 0
     assert main(["logs", found.label]) == 0
     seen = capsys.readouterr()
-    assert "planted" not in seen.out + seen.err
+    assert "hunter2" not in seen.out + seen.err
     searched = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert {"study.json", "mlflow.db", "job.sh", f"{found.id}.log"} <= {p.name for p in searched}
-    assert not [path for path in searched if b"planted" in path.read_bytes()]
+    assert not [path for path in searched if b"hunter2" in path.read_bytes()]
