@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sweep.cli.words import Parser, folders_asked, study_words
 from sweep.errors import CheckError, UserError, redacted, unknown
+from sweep.execution.interrupts import interrupt_once
 
 USAGE = """\
 How often does training end in a bad local minimum? Distributed seed sweeps with certified verdicts.
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if threading.current_thread() is threading.main_thread():
         # A batch system's SIGTERM is an interruption like Ctrl-C: the same command resumes.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, interrupt_once)
     try:
         return _dispatch(words)
     except UserError as error:

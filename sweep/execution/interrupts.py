@@ -35,5 +35,14 @@ def own_sigterm() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
+def interrupt_once(number: int, frame: object) -> None:
+    """A handler of SIGTERM that raises `KeyboardInterrupt`, the first time only.
+
+    Batch systems ask twice, the second time into the middle of cleaning up.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def _in_main_thread() -> bool:
     return threading.current_thread() is threading.main_thread()

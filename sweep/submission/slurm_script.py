@@ -146,6 +146,7 @@ until_ended() { while kill -0 "$1" 2>/dev/null; do wait "$1"; done; }
 # The token stays on this node, in a folder closed to others, and Ray stops with this script.
 private=$(mktemp -d /tmp/sweep-XXXXXX) || exit 1
 clean_up() {
+  rm -f "$private/token"
   if [ -n "$ray" ]; then # asked through SLURM: srun itself would kill at once
     scancel --signal=TERM "$SLURM_JOB_ID.0" 2>/dev/null
     until_ended "$ray"
