@@ -136,11 +136,11 @@ rows() { find "$results/rows" -name '*.parquet' 2>/dev/null | sort | cksum; }
 rows_before=$(rows)
 
 # Whatever is waited for hears of the end that somebody asks for.
-asked='' current='' ray=''
+asked='' current='' ray='' private=''
 # shellcheck disable=SC2317 # the traps call it
 asked_to() { asked=$1; if [ -n "$current" ]; then kill -TERM "$current" 2>/dev/null; fi; }
 trap 'asked_to requeue' USR1
-trap 'asked_to end' TERM
+trap 'rm -rf "$private"; asked_to end' TERM # SLURM may kill before there is time for it
 until_ended() { while kill -0 "$1" 2>/dev/null; do wait "$1"; done; }
 
 # The token stays on this node, in a folder closed to others, and Ray stops with this script.

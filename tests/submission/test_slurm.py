@@ -185,7 +185,7 @@ def test_cancelled_in_the_middle_and_submitted_again_it_is_complete(
     submitter = open_submitter("slurm")
     until(lambda: submitter.state(first).ended)
     state = submitter.state(first)
-    assert (state.phase, state.exit_status) == (Phase.CANCELLED, 130)
+    assert (state.phase, state.status) == (Phase.CANCELLED, 130)
     assert 3 <= files(first) < 30
 
     assert main([*many, "--wait"]) == 0
