@@ -54,7 +54,11 @@ def local_session(workers: int | None) -> Iterator[None]:
     inherited = {
         "RAY_ADDRESS": None,
         "RAY_JOB_CONFIG_JSON_ENV_VAR": None,
-        "RAY_enable_metrics_collection": "0",  # its page for Prometheus asks nobody for a token
+        # Pages for Prometheus ask nobody for a token. Two of them have no switch, but a port: one
+        # that does not exist is logged, and all else works.
+        "RAY_enable_metrics_collection": "0",
+        "DASHBOARD_METRIC_PORT": "-1",
+        "AUTOSCALER_METRIC_PORT": "-1",
         **_WORKER_ENV,
     }
     with (
