@@ -54,6 +54,7 @@ def require_running(tree: Mapping[str, Any], given: Sequence[Setting]) -> None:
         known = tree.get(group)
         if group not in RUNNING or not key or not isinstance(known, Mapping):
             continue
+        key = key.partition(".")[0]  # what is inside a mapping, the mapping's type knows
         if key not in known:
             option = f"{group}={known.get('name', 'none')}"
             raise unknown(f"{option} setting", key, [name for name in known if name != "name"])

@@ -271,6 +271,9 @@ def test_a_wiped_file_does_not_stop_the_run(local, identity, report):
 def test_a_server_that_hangs_at_the_end_is_left_behind(local, identity, report):
     mirror = Mirror.open(None, local, identity, warn=(warnings := []).append)
     release = threading.Event()
+    deadline = time.monotonic() + 60
+    while not mirror._parent and time.monotonic() < deadline:  # its thread has made its client
+        time.sleep(0.01)
     mirror._view._client = type(
         "Hanging", (), {"__getattr__": lambda *_: lambda *a, **k: release.wait()}
     )()

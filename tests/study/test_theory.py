@@ -34,8 +34,14 @@ STUDY = (
 LAW = "arms.coercive.lambda"
 
 
+def joined(*words: str) -> list[str]:
+    """The study's words with these, in the place of those of the same key."""
+    given = {word.partition("=")[0] for word in words}
+    return [*(word for word in STUDY if word.partition("=")[0] not in given), *words]
+
+
 def composed(*words: str) -> Any:
-    return resolve(compose([*STUDY, *words]))[0]
+    return resolve(compose(joined(*words)))[0]
 
 
 def law(study: Any) -> dict[str, Any]:
@@ -105,5 +111,5 @@ def test_what_theory_does_not_bound_is_refused_before_a_run(
     words: list[str], message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match=message):
-        sweep.run([*STUDY, *words, f"store.root={tmp_path}"])
+        sweep.run([*joined(*words), f"store.root={tmp_path}"])
     assert not list(tmp_path.rglob("study.json"))
