@@ -22,10 +22,12 @@ Z, T    as above                                              (U, U) rows of T·
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
+from sweep.formulas.binding import to_be_bound
 from sweep.formulas.primitives import Value
 from sweep.kernels.vectors import (
     TILE,
@@ -57,49 +59,16 @@ class Graph(NamedTuple):
     added: int
 
 
-def activate(z: Value) -> Value:
-    """σ(z): bound by `second_order`."""
-    raise NotImplementedError
-
-
-def activate_slope(z: Value, h: Value) -> Value:
-    """σ′(z): bound by `second_order`."""
-    raise NotImplementedError
-
-
-def activate_bend(z: Value, h: Value) -> Value:
-    """σ″(z): bound by `second_order`."""
-    raise NotImplementedError
-
-
-def neuron(z: Value) -> Value:
-    """The added neurons' σ: bound by `second_order`."""
-    raise NotImplementedError
-
-
-def neuron_slope(z: Value, h: Value) -> Value:
-    """Its derivative: bound by `second_order`."""
-    raise NotImplementedError
-
-
-def neuron_bend(z: Value, h: Value) -> Value:
-    """Its second derivative: bound by `second_order`."""
-    raise NotImplementedError
-
-
-def loss(z: Value) -> Value:
-    """ℓ(z): bound by `second_order`."""
-    raise NotImplementedError
-
-
-def loss_slope(z: Value) -> Value:
-    """ℓ′(z): bound by `second_order`."""
-    raise NotImplementedError
-
-
-def loss_curvature(z: Value) -> Value:
-    """ℓ″(z): bound by `second_order`."""
-    raise NotImplementedError
+# Bound by `second_order`: σ, σ′ and σ″ of the network and of the added neurons, ℓ, ℓ′ and ℓ″.
+activate: Callable[[Value], Value] = to_be_bound
+activate_slope: Callable[[Value, Value], Value] = to_be_bound
+activate_bend: Callable[[Value, Value], Value] = to_be_bound
+neuron: Callable[[Value], Value] = to_be_bound
+neuron_slope: Callable[[Value, Value], Value] = to_be_bound
+neuron_bend: Callable[[Value, Value], Value] = to_be_bound
+loss: Callable[[Value], Value] = to_be_bound
+loss_slope: Callable[[Value], Value] = to_be_bound
+loss_curvature: Callable[[Value], Value] = to_be_bound
 
 
 def forward(
