@@ -145,12 +145,17 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
     return _coerce_scalar(value, hint, where)
 
 
+def mapping(value: object, where: str) -> Mapping[str, Any]:
+    """`value`, which must be a mapping of settings; else a `UserError`."""
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where} is {value!r}: a mapping of settings is accepted.")
+    return value
+
+
 def _coerce_settings(value: Any, entry: Any, where: str) -> Any:
     if isinstance(value, entry):
         return value
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where} is {value!r}: a mapping of settings is accepted.")
-    return build(entry, value, where)
+    return build(entry, mapping(value, where), where)
 
 
 def _coerce_union(value: Any, options: tuple[Any, ...], where: str) -> Any:

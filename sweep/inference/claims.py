@@ -22,7 +22,7 @@ from functools import partial
 from typing import Any, Literal
 
 from sweep.errors import UserError, unknown
-from sweep.registry import build, require, within
+from sweep.registry import build, mapping, require, within
 from sweep.verdicts import Certificate, Outcome, Verdict
 
 VERDICTS = tuple(str(name) for name in Verdict)
@@ -181,7 +181,7 @@ def parse_claim(value: object, known: Vocabulary) -> Claim:
     Raises `UserError` for an unknown key, arm, column, value or word, a number that is none, more
     cells than there are, and for bounds that ask nothing.
     """
-    settings = _mapping(value, "claim")
+    settings = mapping(value, "claim")
     for key in settings:
         if key not in ("expect", *_Head.__dataclass_fields__):
             raise unknown("claim setting", str(key), ("expect", *_Head.__dataclass_fields__))
@@ -189,7 +189,7 @@ def parse_claim(value: object, known: Vocabulary) -> Claim:
     if not isinstance(expect, (list, tuple)):
         raise UserError(f"claim.expect is {expect!r}: a list of expectations is accepted.")
     found = tuple(
-        _expectation(_mapping(one, f"claim.expect[{k}]"), f"claim.expect[{k}]", known)
+        _expectation(mapping(one, f"claim.expect[{k}]"), f"claim.expect[{k}]", known)
         for k, one in enumerate(expect)
     )
     given = {str(key): v for key, v in settings.items() if key != "expect"}
@@ -207,12 +207,6 @@ class _Head:
     note: str = ""
 
 
-def _mapping(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where} is {value!r}: a mapping of settings is accepted.")
-    return value
-
-
 def _expectation(value: Mapping[str, Any], where: str, known: Vocabulary) -> Expectation:
     """One typed expectation; every name in it is known."""
     for key in value:
@@ -224,14 +218,14 @@ def _expectation(value: Mapping[str, Any], where: str, known: Vocabulary) -> Exp
     for name in ("where", "versus", "measure"):
         given = value.get(name)
         if given is not None and not (name == "measure" and isinstance(given, str)):
-            mappings[name] = _mapping(given, f"{where}.{name}")
+            mappings[name] = mapping(given, f"{where}.{name}")
     settings = {
         key: v for key, v in value.items() if key not in (*mappings, "published", "measure")
     }
     plain = build(_Plain, settings, where)
     if value.get("published") is not None:
         place = f"{where}.published"
-        counts = _mapping(value["published"], place)
+        counts = mapping(value["published"], place)
         mappings["published"] = within(place, lambda: build(Published, counts, place))
     given = {"measure": value["measure"], **vars(plain), **mappings}
     found = within(where, lambda: Expectation(**given))

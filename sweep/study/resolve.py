@@ -6,7 +6,6 @@ before anything is written, in one sentence.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,20 +16,18 @@ from sweep.constructions import INITIALISERS
 from sweep.errors import UserError, unknown
 from sweep.inference.claims import Claim, Vocabulary, parse_claim
 from sweep.judge.base import JUDGES
-from sweep.lambdas import LAWS
-from sweep.models.base import AUGMENTATIONS, MODELS
+from sweep.models.base import MODELS
 from sweep.models.initialisers import Constructing, Scene
 from sweep.models.losses import LOSSES
 from sweep.models.module import source_identity
-from sweep.models.regularizers import REGULARIZERS
-from sweep.models.vector import check_outputs
 from sweep.planning import MOST_JOBS, canonical, cell_id, require_few_jobs, study_id
 from sweep.problems import PROBLEMS, Data
-from sweep.registry import Choice, Registry, within
+from sweep.registry import Choice, Registry, mapping, within
 from sweep.rows import axis_values
 from sweep.rows import columns as row_columns
-from sweep.spec import GROUPS, NONE, Arm, Cell, Compute, Seeds, Store, Study, Tracking
+from sweep.spec import GROUPS, Cell, Compute, Seeds, Store, Study, Tracking
 from sweep.storage.tracking_server import require_accepted
+from sweep.study.arms import arm_identity, arm_tree, check_arm, typed_arms
 from sweep.study.composed import Composed
 from sweep.training.base import OPTIMIZERS, STOPPING
 
@@ -43,10 +40,8 @@ REGISTRIES: Mapping[str, Registry[Any]] = {
     "stopping": STOPPING,
     "judge": JUDGES,
 }
-ARM_KEYS = ("augment", "regularizer", "weight_decay", "lambda")
 # Columns that every row has anyway; other axes add a column each.
 _PLAIN_AXES = ("problem", "model.width")
-_ARM_NAME = re.compile(r"[a-z0-9_]+")
 
 
 def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
@@ -56,11 +51,11 @@ def resolve(composed: Composed) -> tuple[Study, Compute, Store, Tracking]:
     are merged. Raises `UserError` for a setting that is unknown, of the wrong type or out of range.
     """
     name = registry.coerce(composed.name, str, "name")
-    seeds = registry.build(Seeds, _mapping(composed.seeds, "seeds"), "seeds")
-    compute = registry.build(Compute, _mapping(composed.compute, "compute"), "compute")
-    store = registry.build(Store, _mapping(composed.store, "store"), "store")
+    seeds = registry.build(Seeds, mapping(composed.seeds, "seeds"), "seeds")
+    compute = registry.build(Compute, mapping(composed.compute, "compute"), "compute")
+    store = registry.build(Store, mapping(composed.store, "store"), "store")
     registry.require(bool(store.root.strip()), "store.root", store.root, "the path of a folder")
-    tracking = registry.build(Tracking, _mapping(composed.tracking, "tracking"), "tracking")
+    tracking = registry.build(Tracking, mapping(composed.tracking, "tracking"), "tracking")
     if tracking.uri is not None:
         require_accepted(tracking.uri)
     load = _Loader()
@@ -109,12 +104,6 @@ def _require_few_jobs(study: Study, compute: Compute) -> None:
         require_few_jobs(study.seeds.most, size, len(study.cells))
 
 
-def _mapping(value: object, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where} is {value!r}: a mapping of settings is accepted.")
-    return value
-
-
 def _baseline(value: object, cells: Sequence[Cell]) -> str:
     for cell in cells:
         names = [arm.name for arm in cell.arms]
@@ -146,7 +135,7 @@ def _typed_cell(
             raise UserError(f"{group} is missing: give one of {REGISTRIES[group].names()}.")
     given = {group: _choice(group, settings[group]) for group in GROUPS}
     choices = {group: REGISTRIES[group].normalise(given[group]) for group in GROUPS}
-    arms = _arms(settings.get("arms"))
+    arms = typed_arms(settings.get("arms"))
     digest, data = load(choices["problem"])
     _check_batches(choices["optimizer"], data)
     init = INITIALISERS.build(choices["init"])
@@ -155,7 +144,7 @@ def _typed_cell(
         network = MODELS.build(choices["model"]).network(data.x.shape[1])
         scene = Scene(data, network, LOSSES.build(choices["loss"]))
         for arm in arms:
-            within(f"arms.{arm.name}", partial(_check_arm, arm, scene))
+            within(f"arms.{arm.name}", partial(check_arm, arm, scene))
         if isinstance(init, Constructing):
             init.prepare(scene)
     identity: dict[str, Any] = {g: REGISTRIES[g].identity(given[g]) for g in GROUPS}
@@ -163,7 +152,7 @@ def _typed_cell(
     if choices["model"].name == "module":
         identity["source"] = source_identity(choices["model"].settings["factory"])
     tree: dict[str, Any] = {group: choice.to_json() for group, choice in choices.items()}
-    tree["arms"] = {arm.name: _arm_tree(arm) for arm in arms}
+    tree["arms"] = {arm.name: arm_tree(arm) for arm in arms}
     typed_axes = {key: _axis_value(tree, key, value) for key, value in axes.items()}
     cell = Cell(cell_id(identity), typed_axes, **choices, arms=arms, data_digest=digest)
     return cell, identity
@@ -197,106 +186,6 @@ def _choice(group: str, value: object) -> Choice:
         absolute = str(Path(path).expanduser().absolute())
         return Choice(choice.name, {**choice.settings, "path": absolute})
     return choice
-
-
-def _arms(value: object) -> tuple[Arm, ...]:
-    arms = _mapping(value, "arms")
-    if not arms:
-        raise UserError("arms is empty: at least one arm is accepted, for example 'plain: {}'.")
-    return tuple(_arm(str(name), settings) for name, settings in arms.items())
-
-
-def _arm(name: str, value: object) -> Arm:
-    """One arm from its entry; `{}` or null is the bare network."""
-    if not _ARM_NAME.fullmatch(name):
-        raise UserError(f"arm '{name}' is no name: small letters, digits and '_' are accepted.")
-    where = f"arms.{name}"
-    settings = _mapping({} if value is None else value, where)
-    for key in settings:
-        if key not in ARM_KEYS:
-            raise unknown(f"{where} setting", str(key), ARM_KEYS)
-    regularizer = _part(REGULARIZERS, settings.get("regularizer", NONE), f"{where}.regularizer")
-    law = _law(settings.get("lambda"), f"{where}.lambda")
-    if law is not None and law.settings.get("high") == "theory":
-        _require_bounded(regularizer, f"{where}.lambda.high")
-    return Arm(
-        name,
-        augment=_part(AUGMENTATIONS, settings.get("augment", NONE), f"{where}.augment"),
-        regularizer=regularizer,
-        weight_decay=registry.coerce(
-            settings.get("weight_decay", 0.0), float, f"{where}.weight_decay"
-        ),
-        lam=law,
-    )
-
-
-def _require_bounded(regularizer: Choice, where: str) -> None:
-    """Refuse the word `theory` beside a regularizer whose theorem bounds no λ."""
-    if not REGULARIZERS.entry(regularizer.name).bounded:
-        names = [name for name in REGULARIZERS.names() if REGULARIZERS.entry(name).bounded]
-        raise UserError(
-            f"{where} is 'theory': a number > 0 is accepted for regularizer '{regularizer.name}', "
-            f"because only {' and '.join(map(repr, names))} has a bound from theory."
-        )
-
-
-def _law(value: object, where: str) -> Choice | None:
-    """λ's law from `{law: …, …}`; null is no λ, a bare number is that one value."""
-    if value is None:
-        return None
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        value = {"law": "fixed", "value": value}
-    if not isinstance(value, Mapping) or not isinstance(value.get("law"), str):
-        raise UserError(
-            f"{where} is {value!r}: a mapping with the key 'law' is accepted, one of"
-            f" {', '.join(LAWS.names())}."
-        )
-    settings = {str(k): v for k, v in value.items() if k != "law"}
-    return _part(LAWS, Choice(value["law"], settings), where)
-
-
-def _part(entries: Registry[Any], value: object, where: str) -> Choice:
-    """A typed choice of one registry; what it refuses is said with its place in the config."""
-    choice = Choice.parse(value, where)
-    return within(where, lambda: entries.normalise(choice, where))
-
-
-def _check_arm(arm: Arm, scene: Scene) -> None:
-    """Refuse an augmentation or regularizer that cannot serve this network and data."""
-    network = scene.network
-    augmentation = AUGMENTATIONS.build(arm.augment).on(network)
-    regularizer = REGULARIZERS.build(arm.regularizer)
-    check_outputs(scene.data, network, scene.loss, augmentation, regularizer)
-    regularizer.check(network, augmentation)
-    if augmentation.needs_activation and network.activation is None:
-        raise UserError(
-            f"augment is '{arm.augment.name}', whose neurons take the network's activation, and "
-            f"this model declares none: take the arm away with '~arms.{arm.name}'."
-        )
-
-
-def arm_identity(arm: Arm) -> dict[str, Any]:
-    """The part of an arm that defines its rows, defaults left out."""
-    found: dict[str, Any] = {"augment": AUGMENTATIONS.identity(arm.augment)}
-    found["regularizer"] = REGULARIZERS.identity(arm.regularizer)
-    if arm.weight_decay:
-        found["weight_decay"] = arm.weight_decay
-    if arm.lam is not None:
-        found["lambda"] = LAWS.identity(arm.lam)
-    return found
-
-
-def _arm_tree(arm: Arm) -> dict[str, Any]:
-    """An arm as its config entry, every setting filled in: where axes look up typed values."""
-    lam = None
-    if arm.lam is not None:
-        lam = {"law": arm.lam.name, **arm.lam.settings}
-    return {
-        "augment": arm.augment.to_json(),
-        "regularizer": arm.regularizer.to_json(),
-        "weight_decay": arm.weight_decay,
-        "lambda": lam,
-    }
 
 
 def _axis_value(tree: Mapping[str, Any], key: str, given: Any) -> Any:
