@@ -6,6 +6,8 @@ stderr · 130 interrupted, and the same command resumes.
 
 from __future__ import annotations
 
+import errno
+import os
 import signal
 import sys
 import threading
@@ -37,6 +39,11 @@ or a job failed for good, 2 bad input, 130 interrupted (the same command resumes
 
 INTERRUPTED = "sweep: interrupted; what was finished is on disk, and the same command resumes."
 _RESUMING = ("run", "claims")
+# What the operating system refuses about a path that a person gave.
+_REFUSED = {
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP),
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -46,7 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         # A batch system's SIGTERM is an interruption like Ctrl-C: the same command resumes.
         signal.signal(signal.SIGTERM, interrupt_once)
     try:
-        return _dispatch(words)
+        status = _dispatch(words)
+        sys.stdout.flush()  # here, where it is known what a reader who has gone means
+        return status
+    except BrokenPipeError:
+        return _unread(words)
     except UserError as error:
         print(f"sweep: {redacted(str(error))}", file=sys.stderr)
         return 2
@@ -56,6 +67,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(INTERRUPTED if words[0] in _RESUMING else "sweep: interrupted.", file=sys.stderr)
         return 130
+    except OSError as error:
+        if error.errno not in _REFUSED or error.filename is None:
+            raise
+        print(f"sweep: '{error.filename}' cannot be used: {error.strerror}.", file=sys.stderr)
+        return 2
+
+
+def _unread(words: list[str]) -> int:
+    """130: whoever read what is printed ('| head', say) has gone, which is an interruption."""
+    # The interpreter's own last flush must not fail again.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if words[0] in _RESUMING:
+        print(INTERRUPTED, file=sys.stderr)
+    return 130
 
 
 def _dispatch(words: list[str]) -> int:

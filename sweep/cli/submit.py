@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sweep.cli.words import Parser
 from sweep.errors import UserError, unknown
+from sweep.execution.interrupts import interrupted_afterwards
 from sweep.storage.layout import Layout
 from sweep.study.composed import Composed
 from sweep.submission import records
@@ -44,6 +45,9 @@ Credentials come from the environment or files: RAY_AUTH_MODE=token with RAY_AUT
 MLFLOW_TRACKING_USERNAME and _PASSWORD, AWS_*. Submitting again after a cancel or crash resumes."""
 
 
+_OPTIONS = ("--to", "--address", "--config-dir", "--wait", "--dry-run", "--insecure", "--help")
+
+
 def submit(words: list[str]) -> int:
     """`sweep submit`: send a study to a cluster; with --wait the run's exit status."""
     parser = Parser("submit")
@@ -57,12 +61,17 @@ def submit(words: list[str]) -> int:
     if found.help:
         print(SUBMIT_HELP)
         return 0
+    for word in overrides:
+        if word.startswith("-"):
+            raise unknown("option", word.partition("=")[0], _OPTIONS)
     places = typing.get_args(To)
     if found.to is None:
         raise UserError(f"sweep submit needs a place: --to {'|'.join(places)}.")
     if found.to not in places:
         raise unknown("--to", found.to, places)
     submitter = open_submitter(found.to, found.address, found.insecure)
+    if found.insecure and found.to != "ray":
+        raise UserError(f"--insecure means nothing to {found.to}: it is accepted with --to ray.")
 
     from sweep.cli.compose import compose
     from sweep.study.resolve import resolve
@@ -75,9 +84,11 @@ def submit(words: list[str]) -> int:
             return 0
         records.prepare()
         _refuse_running(study.id)
-        submission = submitter.submit(parcel)
-    records.keep(submission)
-    _announce(submission)
+        # Once it is taken it is kept and named: nobody could end what nobody knows.
+        with interrupted_afterwards():
+            submission = submitter.submit(parcel)
+            records.keep(submission)
+            _announce(submission)
     return _waited(submitter, submission) if found.wait else 0
 
 
@@ -92,8 +103,14 @@ def logs(words: list[str]) -> int:
     submission = _target("logs", found, does)
     if submission is None:
         return 0
-    for text in _submitter(submission).logs(submission, found.follow):
+    submitter, printed = _submitter(submission), False
+    for text in submitter.logs(submission, found.follow):
         print(text, end="", flush=True)
+        printed = printed or bool(text)
+    if found.follow or not printed:
+        said = _said(submitter.state(submission))
+        nothing = "" if printed else "has printed nothing yet; it is "
+        print(f"sweep: {submission.id} {nothing}{said}.", file=sys.stderr)
     return 0
 
 
@@ -124,6 +141,7 @@ def show_submission(target: str) -> str | Path | None:
     """
     submission = records.find(target)
     if submission is None:
+        records.require_known(target)
         return target
     try:
         state = _submitter(submission).state(submission)

@@ -4,20 +4,42 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sweep.errors import UserError
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse whose errors are `UserError`s, and which never guesses an abbreviated option."""
+    """argparse whose errors are `UserError`s, and which never guesses an abbreviated option.
+
+    An option with a value that is given twice is refused: neither value is the one that is meant.
+    """
 
     def __init__(self, command: str) -> None:
         super().__init__(prog=f"sweep {command}", add_help=False, allow_abbrev=False)
+        self.register("action", None, _Once)
+        self.register("action", "store", _Once)
 
     def error(self, message: str) -> NoReturn:
         """A `UserError` with argparse's message."""
         raise UserError(f"{self.prog}: {message}; see '{self.prog} --help'.")
+
+
+class _Once(argparse.Action):
+    """Keeps the value of an option, or those of positions, and refuses a second one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        known = vars(namespace).setdefault("_given", {})
+        if self.option_strings and self.dest in known:
+            parser.error(f"{option_string} is given twice, as {known[self.dest]} and {values}")
+        known[self.dest] = values
+        setattr(namespace, self.dest, values)
 
 
 def study_words(command: str, words: list[str]) -> tuple[list[str], Path | None] | None:

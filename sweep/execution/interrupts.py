@@ -25,6 +25,28 @@ def uninterrupted() -> Iterator[None]:
 
 
 @contextmanager
+def interrupted_afterwards() -> Iterator[None]:
+    """Let the block end before Ctrl-C interrupts; a second one interrupts at once."""
+    if not _in_main_thread():
+        yield
+        return
+    asked: list[int] = []
+
+    def keep(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = signal.signal(signal.SIGINT, keep)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if asked:
+        raise KeyboardInterrupt
+
+
+@contextmanager
 def own_sigterm() -> Iterator[None]:
     """Give the caller back a handler of SIGTERM that is replaced inside, as Ray does."""
     before = signal.getsignal(signal.SIGTERM)

@@ -98,5 +98,7 @@ def jobs_in(path: Path) -> frozenset[str]:
 
 def no_row_file(path: Path, error: Exception) -> UserError:
     """The sentence about a file that cannot be read as rows."""
+    if isinstance(error, PermissionError):
+        return UserError(f"'{path}' cannot be read: permission is denied to this user.")
     said = (str(error).splitlines() or [type(error).__name__])[0]
     return UserError(f"'{path}' is no intact row file ({said}): delete it and run the study again.")

@@ -11,14 +11,16 @@ import itertools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from sweep.errors import UserError
+from sweep.errors import UserError, nearest
 from sweep.rows import NUMERICS_VERSION, SCHEMA_VERSION
 from sweep.spec import Block
 from sweep.storage.durable import make_folder, replace, writing
 from sweep.storage.layout import Layout
 from sweep.storage.locks import locked
+from sweep.storage.objects import in_store
 from sweep.storage.provenance import provenance, without_credentials
 
 
@@ -70,8 +72,10 @@ def read_study(layout: Layout) -> StudyFile:
     try:
         text = layout.study_file.read_text(encoding="utf-8")
     except (FileNotFoundError, NotADirectoryError):
+        raise _no_results(layout) from None
+    except PermissionError:
         raise UserError(
-            f"'{layout.root}' is no results folder: it has no {layout.study_file.name}."
+            f"'{layout.study_file}' cannot be read: permission is denied to this user."
         ) from None
     except IsADirectoryError:
         raise _damaged(layout, "it is a folder") from None
@@ -248,6 +252,25 @@ def _parse(layout: Layout, text: str) -> StudyFile:
         raise _damaged(layout, f"the key {error} is missing") from error
     except (ValueError, TypeError) as error:
         raise _damaged(layout, str(error)) from error
+
+
+def _no_results(layout: Layout) -> UserError:
+    """The sentence about a place without `study.json`, with the results folder that is nearest."""
+    there = layout.root.is_dir()
+    said = f"it has no {layout.study_file.name}" if there else "there is no such folder"
+    # Whoever gives store.root means a study in it; else a name is mistyped.
+    known = [] if in_store(layout.root) else _studies(layout.root if there else layout.store)
+    close = nearest(layout.root.name, known) or (known[0] if there and known else None)
+    hint = f"; did you mean '{(layout.root if there else layout.store) / close}'?" if close else "."
+    return UserError(f"'{layout.root}' is no results folder: {said}{hint}")
+
+
+def _studies(store: Path) -> list[str]:
+    """Names of the results folders in a store, sorted; none where it cannot be looked into."""
+    try:
+        return sorted(path.parent.name for path in store.glob("*/study.json"))
+    except OSError:
+        return []
 
 
 def _damaged(layout: Layout, reason: str) -> UserError:

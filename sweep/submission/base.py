@@ -16,6 +16,7 @@ from typing import Any, Literal, Protocol
 from sweep.errors import UserError
 from sweep.spec import Compute
 from sweep.storage.layout import Layout
+from sweep.storage.provenance import without_credentials
 from sweep.submission.marker import marker_file, read_marker
 
 To = Literal["ray", "slurm", "kuberay"]
@@ -153,8 +154,13 @@ class Submitter(Protocol):
 def open_submitter(to: To, address: str | None = None, insecure: bool = False) -> Submitter:
     """The submitter to a place, which contacts nobody yet.
 
-    Raises `UserError` for an address that is wrong in itself or holds a credential.
+    Raises `UserError` for an address that is wrong in itself, holds a credential, or is of no use.
     """
+    if to == "slurm" and address is not None:
+        raise UserError(
+            f"--address '{without_credentials(address)}' means nothing to SLURM: its own settings"
+            " say where it is (SLURM_CONF), and which part of it compute.batch.partition."
+        )
     # Imported here, so that each place needs only its own libraries.
     if to == "slurm":
         from sweep.submission.slurm import SlurmSubmitter
@@ -175,6 +181,27 @@ def submission_id(study_id: str, attempt: int) -> str:
     Two people who submit at once find the same number, and the cluster takes one of them.
     """
     return f"sweep-{study_id}-{attempt}"
+
+
+def require_fitting(compute: Compute) -> None:
+    """Refuse a job that no node of the batch settings could hold: it would wait for ever."""
+    batch = compute.batch
+    pairs = (
+        ("cpus_per_job", compute.cpus_per_job, "cpus_per_node", batch.cpus_per_node),
+        ("gpus_per_job", compute.gpus_per_job, "gpus_per_node", batch.gpus_per_node),
+        (
+            "memory_per_job_gb",
+            compute.memory_per_job_gb,
+            "memory_per_node_gb",
+            batch.memory_per_node_gb,
+        ),
+    )
+    for wanted, asked, offered, given in pairs:
+        if asked > given:
+            raise UserError(
+                f"compute.{wanted} is {asked:g}, but compute.batch.{offered} is {given:g}: a job"
+                " has to fit on one node."
+            )
 
 
 def judged(asked: State, submission: Submission) -> State:

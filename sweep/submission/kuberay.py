@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -91,9 +92,17 @@ class KubeRaySubmitter:
             time.sleep(POLL_SECONDS)
         words += ["--follow"] if follow else []
         command = self._command(words, submission.details["namespace"])
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            yield from process.stdout
+        with tempfile.TemporaryFile("w+") as said:
+            try:
+                process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
+            except FileNotFoundError:
+                raise _not_there() from None
+            with process:
+                assert process.stdout is not None
+                yield from process.stdout
+            if process.returncode:
+                said.seek(0)
+                raise _refused("logs", process.returncode, said.read())
 
     def cancel(self, submission: Submission) -> None:
         """Delete the RayJob, and its cluster with it; rows on the volume stay."""
@@ -130,18 +139,28 @@ class KubeRaySubmitter:
                 text=True,
                 timeout=ANSWER_SECONDS,
                 check=False,
+                # Ctrl-C is ours while something is made: it would end between asking and telling.
+                process_group=None if given is None else 0,
             )
         except FileNotFoundError:
-            raise UserError(
-                "'kubectl' is not there: install it, or print the manifest with --dry-run and have"
-                " it applied."
-            ) from None
+            raise _not_there() from None
         except subprocess.TimeoutExpired:
             raise UserError(f"kubectl does not answer for {ANSWER_SECONDS:g} s.") from None
         if answer.returncode == 0:
             return answer.stdout
-        said = (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1]
-        raise UserError(f"kubectl refuses '{words[0]}': {said.strip(' .')}.")
+        raise _refused(words[0], answer.returncode, answer.stderr)
+
+
+def _not_there() -> UserError:
+    return UserError(
+        "'kubectl' is not there: install it, or print the manifest with --dry-run and have it"
+        " applied."
+    )
+
+
+def _refused(verb: str, status: int, stderr: str) -> UserError:
+    said = (stderr.strip().splitlines() or [f"exit status {status}"])[-1]
+    return UserError(f"kubectl refuses '{verb}': {said.strip(' .')}.")
 
 
 def _state(status: dict[str, Any]) -> State:

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweep.batch import Batch
 from sweep.errors import UserError
-from sweep.submission.base import Parcel
+from sweep.submission.base import Parcel, require_fitting
 from sweep.submission.parcel import COMPOSED
 
 #: The release whose RayJob this is; its operator takes token authentication from Ray 2.52 on.
@@ -106,6 +106,7 @@ def ray_job(parcel: Parcel, submission_id: str) -> dict[str, Any]:
     """The RayJob: a cluster of its own, the run, and the cluster's end."""
     batch = parcel.compute.batch
     _refuse_unusable(batch, parcel.results)
+    require_fitting(parcel.compute)
     cluster: dict[str, Any] = {
         "rayVersion": RAY_VERSION,
         "authOptions": {"mode": "token", "secretName": TOKEN_SECRET},

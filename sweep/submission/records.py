@@ -7,9 +7,10 @@ import json
 import os
 import re
 import typing
+from contextlib import suppress
 from pathlib import Path
 
-from sweep.errors import UserError
+from sweep.errors import UserError, nearest
 from sweep.storage.durable import replace
 from sweep.storage.layout import Layout
 from sweep.submission.base import Submission, To
@@ -66,6 +67,8 @@ def find(target: str | Path) -> Submission | None:
         text = path.read_text(encoding="utf-8")
     except OSError:
         return None
+    except UnicodeDecodeError as error:
+        raise _damaged(path, error) from error
     found = _parse(path, text)
     if root.name not in (found.study_id, found.label):
         return None
@@ -77,11 +80,34 @@ def require(target: str | Path) -> Submission:
     """The latest submission of a study; `UserError` when this user has made none."""
     found = find(target)
     if found is None:
+        close = nearest(Layout.at(target).root.name, _labels())
+        hint = f"; did you mean '{close}'?" if close else "."
         raise UserError(
             f"'{target}' is no study that you submitted from here: the results folder, the study's"
-            " id or name-id is accepted."
+            f" id or name-id is accepted{hint}"
         )
     return found
+
+
+def require_known(target: str) -> None:
+    """Nothing, unless a bare id or name-id was given that is neither a folder nor submitted."""
+    if "/" in target or not _STUDY_ID.fullmatch(target) or Layout.at(target).root.exists():
+        return
+    close = nearest(target, _labels())
+    hint = f"; did you mean '{close}'?" if close else "."
+    raise UserError(
+        f"'{target}' is no study that you submitted from here, and no folder: the results folder,"
+        f" or a submitted study's id or name-id, is accepted{hint}"
+    )
+
+
+def _labels() -> list[str]:
+    """The name-ids of all studies that this user has submitted."""
+    labels = []
+    for path in sorted(records_folder().glob("*.json")):
+        with suppress(UserError, OSError, UnicodeDecodeError):
+            labels.append(_parse(path, path.read_text(encoding="utf-8")).label)
+    return labels
 
 
 def _parse(path: Path, text: str) -> Submission:
@@ -90,7 +116,9 @@ def _parse(path: Path, text: str) -> Submission:
         if found.to not in typing.get_args(To):
             raise ValueError(f"'{found.to}' is no place to submit to")
     except (ValueError, TypeError) as error:
-        raise UserError(
-            f"'{path}' is damaged ({error}): remove it; the study itself is not harmed."
-        ) from error
+        raise _damaged(path, error) from error
     return found
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    return UserError(f"'{path}' is damaged ({error}): remove it; the study itself is not harmed.")

@@ -43,13 +43,18 @@ class SlurmSubmitter:
 
     def submit(self, parcel: Parcel) -> Submission:
         """The job that SLURM has taken, under the study's next attempt."""
+        self.preview(parcel)  # what no script can hold is refused before anything is written
         self._refuse_running(parcel.study_id, parcel.label)
         name = _claim_attempt(parcel)
         places = Places.of(parcel, name)
         shutil.copytree(parcel.folder, places.parcel, dirs_exist_ok=True)
         script = places.parcel / "job.sh"
         script.write_text(render(parcel, name), encoding="utf-8")
-        job = _ask(["sbatch", "--parsable", str(script)]).strip().partition(";")[0]
+        try:
+            job = _ask(["sbatch", "--parsable", str(script)]).strip().partition(";")[0]
+        except UserError:
+            self._abandon(parcel, places)
+            raise
         submission = Submission(
             to="slurm",
             id=name,
@@ -94,6 +99,17 @@ class SlurmSubmitter:
     def cancel(self, submission: Submission) -> None:
         """Ask SLURM to end the job, which is interrupted, and killed when it takes too long."""
         _ask(["scancel", submission.job or ""])
+
+    def _abandon(self, parcel: Parcel, places: Places) -> None:
+        """Take away what a refused submission left, unless it is in the queue after all."""
+        try:
+            self._refuse_running(parcel.study_id, parcel.label)
+        except UserError:
+            return
+        shutil.rmtree(places.parcel, ignore_errors=True)
+        for folder in (places.parcel.parent, places.parcel.parent.parent):
+            with suppress(OSError):  # refused, rightly, unless it is empty
+                folder.rmdir()
 
     def _refuse_running(self, study_id: str, label: str, than: int | None = None) -> None:
         """Refuse a study with a job in the queue: any, or one with a lower number `than` ours."""
@@ -164,7 +180,13 @@ def _ask(command: list[str], unless: str | None = None) -> str:
     kept = {name: value for name, value in os.environ.items() if name not in _LEFT_HERE}
     try:
         answer = subprocess.run(
-            command, env=kept, capture_output=True, text=True, timeout=ANSWER_SECONDS, check=False
+            command,
+            env=kept,
+            capture_output=True,
+            text=True,
+            timeout=ANSWER_SECONDS,
+            check=False,
+            process_group=0,  # Ctrl-C is ours: sbatch is not to end between asking and telling
         )
     except FileNotFoundError:
         raise UserError(

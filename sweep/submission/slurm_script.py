@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sweep.batch import Batch
 from sweep.errors import UserError
-from sweep.submission.base import Parcel
+from sweep.submission.base import Parcel, require_fitting
 
 LONGEST_LEAD = 120  # seconds before the time limit at which the run is asked to end
 
@@ -36,7 +36,8 @@ class Places:
 
 
 def render(parcel: Parcel, submission_id: str) -> str:
-    """The whole script; `UserError` for a header line that sbatch would not read."""
+    """The whole script; `UserError` for what sbatch would not read, or no node could hold."""
+    require_fitting(parcel.compute)
     batch, places = parcel.compute.batch, Places.of(parcel, submission_id)
     values = {
         "label": parcel.label,
