@@ -44,7 +44,7 @@ def chosen(library: Library, settings: Sequence[Setting]) -> dict[str, str]:
     return choices
 
 
-def require_running(tree: Mapping[str, Any], given: Sequence[Setting]) -> None:
+def require_running(library: Library, tree: Mapping[str, Any], given: Sequence[Setting]) -> None:
     """Refuse a running setting that the chosen option does not have: it would do nothing.
 
     `tree` is the composed config before the settings `given` are applied.
@@ -57,7 +57,15 @@ def require_running(tree: Mapping[str, Any], given: Sequence[Setting]) -> None:
         key = key.partition(".")[0]  # what is inside a mapping, the mapping's type knows
         if key not in known:
             option = f"{group}={known.get('name', 'none')}"
-            raise unknown(f"{option} setting", key, [name for name in known if name != "name"])
+            said = str(
+                unknown(f"{option} setting", key, [name for name in known if name != "name"])
+            )
+            having = [
+                f"{group}={o}" for o in library.options(group) if library.states(group, o, key)
+            ]
+            if having and said.endswith("."):
+                said = f"{said[:-1]}; known to {' and '.join(having)}."
+            raise UserError(said)
 
 
 def _shown(setting: Setting) -> str:

@@ -70,7 +70,7 @@ class _Draft:
         tree = library.compose(choices)
         _check_tree(tree, choices)
         values = tuple(s for s in settings if s.key not in GROUPS)
-        require_running(tree, values)
+        require_running(library, tree, values)
         for setting in values:
             _assign(tree, setting)
         _refuse_targets(tree)

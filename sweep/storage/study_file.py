@@ -259,9 +259,10 @@ def _no_results(layout: Layout) -> UserError:
     there = layout.root.is_dir()
     said = f"it has no {layout.study_file.name}" if there else "there is no such folder"
     # Whoever gives store.root means a study in it; else a name is mistyped.
-    known = [] if in_store(layout.root) else _studies(layout.root if there else layout.store)
-    close = nearest(layout.root.name, known) or (known[0] if there and known else None)
-    hint = f"; did you mean '{(layout.root if there else layout.store) / close}'?" if close else "."
+    store, name = (layout.root, "") if there else (layout.store, layout.root.name)
+    known = [] if in_store(store) else _studies(store)
+    close = next((study for study in known if study.startswith(name)), nearest(name, known))
+    hint = f"; did you mean '{store / close}'?" if close else "."
     return UserError(f"'{layout.root}' is no results folder: {said}{hint}")
 
 

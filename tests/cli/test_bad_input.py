@@ -122,6 +122,7 @@ REFUSED = [
     ("study=quick study=xyz", ["study is given twice", "study=quick", "study=xyz"]),
     ("problem=xor problem=a,b", ["problem is given twice", "problem=a,b"]),
     ("compute=serial compute.workers=2", ["'workers'", "compute=serial", "block_size"]),
+    ("compute.batch.nodes=2", ["compute=local", "'batch'", "known to compute=cluster."]),
     ("tracking=none tracking.url=x", ["'url'", "did you mean 'uri'"]),
     ("compute=serial,local", ["serial,local", "one value"]),
     ("study=default,quick", ["default,quick", "one value"]),
