@@ -187,7 +187,8 @@ def _coerce_scalar(value: Any, hint: type, where: str) -> Any:
     if hint is str:
         if isinstance(value, str):
             return value
-        raise UserError(f"{where} is {value!r}: text is expected.")
+        quotes = "" if isinstance(value, (list, dict)) else f", in quotes of its own: \"'{value}'\""
+        raise UserError(f"{where} is {value!r}: text is expected{quotes}.")
     if isinstance(value, bool) or value is None:
         raise UserError(f"{where} is {value!r}: a number is expected.")
     try:

@@ -15,7 +15,6 @@ from sweep.storage.layout import Layout
 from sweep.study.composed import Composed
 from sweep.submission import records
 from sweep.submission.base import (
-    Phase,
     State,
     Submission,
     Submitter,
@@ -144,11 +143,11 @@ def show_submission(target: str) -> str | Path | None:
         records.require_known(target)
         return target
     try:
-        state = _submitter(submission).state(submission)
+        said = _said(_submitter(submission).state(submission))
     except UserError as error:  # the rows on disk are worth telling all the same
-        state = State(Phase.LOST, str(error).rstrip("."))
+        said = f"not known: {str(error).rstrip('.')}"
     print(f"submitted to {submission.to} as {submission.id} at {submission.submitted_at}")
-    print(f"state    {_said(state)}")
+    print(f"state    {said}")
     layout = Layout.at(submission.results)
     if layout.study_file.exists():
         return layout.root

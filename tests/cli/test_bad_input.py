@@ -43,6 +43,7 @@ REFUSED = [
     ("problem.classes=versicolor", ["problem.classes", "list"]),
     ("seeds.count.x=1", ["seeds.count", "1000"]),
     ("name=[a]", ["name", "'a'", "text"]),
+    ("name=7", ["name is 7: text is expected, in quotes of its own: \"'7'\"."]),
     ("arms.plain=3", ["arms.plain", "3", "mapping"]),
     ("arms.exp.lambda=high", ["arms.exp.lambda", "'high'", "log_uniform"]),
     ("model=null", ["'None'", "mlp"]),

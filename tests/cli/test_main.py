@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -97,6 +99,8 @@ def _raises(error: BaseException) -> dict[str, object]:
         (UserError("no."), 2, "no."),
         (CheckError("3 rows differ."), 1, "3 rows differ."),
         (KeyboardInterrupt(), 130, "the same command resumes"),
+        (PermissionError(errno.EACCES, "Permission denied", "/theirs/x"), 2, "'/theirs/x'"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "/aa"), 2, "File name too long"),
     ],
 )
 def test_exit_statuses(
@@ -121,10 +125,57 @@ def test_only_what_resumes_says_so(
     assert capsys.readouterr().err == "sweep: interrupted.\n"
 
 
-def test_a_bug_is_no_bad_input(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "COMMANDS", _raises(ZeroDivisionError()))
-    with pytest.raises(ZeroDivisionError):
+@pytest.mark.parametrize(
+    "bug", [ZeroDivisionError(), FileNotFoundError(errno.ENOENT, "No such file", "/x")]
+)
+def test_a_bug_is_no_bad_input(bug: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "COMMANDS", _raises(bug))
+    with pytest.raises(type(bug)):
         main(["run"])
+
+
+def test_a_reader_who_has_gone_is_an_interruption() -> None:
+    """As in 'sweep logs … | head': no traceback, neither then nor at the interpreter's end."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "sweep.cli.main", "--help"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+def test_the_nearest_results_folder_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "quick-0123456789ab").mkdir()
+    (tmp_path / "quick-0123456789ab" / "study.json").write_text("{}")
+    for given in ("", "quick", "quick-0123456789ba", "qiuck-0123456789ab"):
+        assert main(["status", str(tmp_path / given)]) == 2
+        error = capsys.readouterr().err
+        assert f"did you mean '{tmp_path}/quick-0123456789ab'?" in error
+        assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["status", "verify", "report", "compact", "sync-mlflow"])
+def test_another_users_folder_is_refused_in_one_sentence(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def denied(self: Path, *_: object, **__: object) -> str:
+        raise PermissionError(errno.EACCES, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "read_text", denied)
+    assert main([command, str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert f"'{tmp_path}/study.json' cannot be read: permission is denied" in error
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize(
