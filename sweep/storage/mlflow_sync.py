@@ -73,6 +73,8 @@ def sync_view(
         try:
             return _sync(view, jobs, metrics, complete)
         except Exception as error:  # any driver's or server's error, for a person to read
+            if "error code 403" in str(error):
+                raise tracking_server.refused_user(view.address, "403") from error
             raise UserError(
                 f"MLflow stopped answering ({tracking_server.reason(error)}): run this again."
             ) from error

@@ -47,6 +47,7 @@ _QUIET = {
 FIRST_SECONDS = 10.0
 """For a server's first answer, while a person waits to be told."""
 _SENTENCE = 200
+_REFUSED_USER = re.compile(r"error code (401|403)\b")
 T = TypeVar("T")
 
 
@@ -175,11 +176,19 @@ def answer(address: str, ask: Callable[[], T], patience: float = FIRST_SECONDS) 
 
 
 def unusable(address: str, error: Exception) -> UserError:
-    """The sentence for a tracking address that does not serve."""
+    """The sentence for a tracking address that does not serve, or not this user."""
+    if is_server(address) and (found := _REFUSED_USER.search(str(error))):
+        return refused_user(address, found[1])
     return UserError(
         f"tracking.uri '{_shown(address)}' cannot be used ({reason(error)}): "
         "give the address of a running MLflow server, or leave it out for a local file."
     )
+
+
+def refused_user(address: str, status: str) -> UserError:
+    """The sentence for a server that answers 401 (who are you?) or 403 (not you)."""
+    why = "asks for a user" if status == "401" else "does not let this user write in the experiment"
+    return UserError(f"tracking.uri '{_shown(address)}' {why} ({status}): {_SERVER_PLACE}.")
 
 
 def reason(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.server
+import threading
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,28 @@ def test_what_is_refused_in_a_sentence(
     assert "hush" not in printed.err
     assert printed.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "asks for a user"), (403, "does not let this")])
+def test_a_server_that_refuses_the_user_says_where_to_name_one(
+    study: Path, status: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Refusing(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(status)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        assert main(["sync-mlflow", str(study), f"tracking.uri={address}"]) == 2
+        server.shutdown()
+    error = capsys.readouterr().err
+    assert f"'{address}' {said}" in error
+    assert "MLFLOW_TRACKING_USERNAME" in error
+    assert error.count("\n") == 1
 
 
 def test_help(capsys: pytest.CaptureFixture[str]) -> None:
