@@ -15,10 +15,12 @@ from sweep.storage.layout import Layout
 from sweep.study.composed import Composed
 from sweep.submission import records
 from sweep.submission.base import (
+    Phase,
     State,
     Submission,
     Submitter,
     To,
+    judged,
     open_submitter,
     wait,
 )
@@ -144,10 +146,11 @@ def show_submission(target: str) -> str | Path | None:
         return target
     try:
         said = _said(_submitter(submission).state(submission))
-    except UserError as error:  # the rows on disk are worth telling all the same
-        said = f"not known: {str(error).rstrip('.')}"
+    except UserError as error:  # the marker and the rows on disk are worth telling all the same
+        known = judged(State(Phase.LOST), submission)
+        said = _said(known) if known.phase is not Phase.LOST else f"not known: {error}"
     print(f"submitted to {submission.to} as {submission.id} at {submission.submitted_at}")
-    print(f"state    {said}")
+    print(f"state    {said.rstrip('.')}")
     layout = Layout.at(submission.results)
     if layout.study_file.exists():
         return layout.root

@@ -13,6 +13,7 @@ from sweep.cli.main import main
 from sweep.errors import UserError
 from sweep.submission import records
 from sweep.submission.base import Submission
+from sweep.submission.marker import marker_file, write_marker
 
 ID = "0123456789ab"
 
@@ -126,6 +127,21 @@ def test_a_record_that_is_no_text_is_named(
     printed = capsys.readouterr().err
     assert "is damaged" in printed
     assert printed.count("\n") == 1
+
+
+def test_status_without_the_cluster_is_what_the_run_itself_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / f"mine-{ID}"
+    kept = Submission("ray", f"sweep-{ID}-1", ID, "mine", str(root), "now", "http://127.0.0.1:1")
+    records.keep(kept)
+    assert main(["status", ID]) == 0
+    assert "state    not known: Ray's job server at http://127.0.0.1:1 cannot" in (
+        capsys.readouterr().out
+    )
+    write_marker(marker_file(root, kept.id), 0, root.name)
+    assert main(["status", ID]) == 0
+    assert "state    succeeded: the run ended with exit status 0" in capsys.readouterr().out
 
 
 Program = Callable[[str, str], None]
