@@ -20,6 +20,7 @@ from sweep.storage.durable import make_folder, replace, writing
 from sweep.storage.layout import Layout
 from sweep.storage.locks import locked
 from sweep.storage.provenance import provenance, without_credentials
+from sweep.storage.row_listing import row_paths
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,15 @@ def read_study(layout: Layout) -> StudyFile:
     return _parse(layout, text)
 
 
+def require_study(layout: Layout) -> None:
+    """Nothing, while the folder is a study's; `UserError` once it was moved away or deleted."""
+    if not layout.study_file.exists():
+        raise UserError(
+            f"'{layout.root}' has no {layout.study_file.name} any more: it was moved or deleted "
+            "while the study ran, so give the same command with the store.root where it is now."
+        )
+
+
 def agree_blocks(
     layout: Layout,
     header: Header,
@@ -98,7 +108,7 @@ def agree_blocks(
         make_folder(layout.root)
         with locked(layout.lock_file):
             known = read_study(layout) if layout.study_file.exists() else None
-            started = layout.rows.is_dir() and any(layout.rows.glob("*.parquet"))
+            started = bool(row_paths(layout.rows))
             if known is not None:
                 _require_same_study(layout, known.header, header, started)
             elif started:
