@@ -17,7 +17,7 @@ from sweep.spec import Compute
 
 PROBE_SECONDS = 120.0  # a cold worker on a network disk takes tens of seconds to import
 
-# Ray takes a silent node for dead after five checks, three seconds apart, of ten at most.
+# Ray takes a node for dead that has missed five checks in a row: some 15 to 60 seconds.
 LOSS_SECONDS = 60.0
 _LOOK_SECONDS = 0.5
 _NOT_OF_A_LOST_NODE = (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError)
@@ -87,14 +87,19 @@ def probe_nodes(probe: Probe | None) -> None:
 
 
 def _problem(answer: Any, node: Mapping[str, Any]) -> str:
-    """What a node answers; empty when all is well there, or when it is lost."""
+    """What a node answers; empty when all is well there, or when the node is lost."""
     deadline = time.monotonic() + PROBE_SECONDS
+    while not ray.wait([answer], timeout=_LOOK_SECONDS)[0]:
+        if not _is_alive(node):
+            return ""
+        if time.monotonic() > deadline:
+            return f"it does not answer within {PROBE_SECONDS:g} s"
     try:
-        return str(ray.get(answer, timeout=PROBE_SECONDS))
-    except (ray.exceptions.RayError, TimeoutError) as error:
+        return str(ray.get(answer))
+    except ray.exceptions.RayError as error:
         # A worker's end is known at once, that of its node once it has missed some heartbeats.
         patience = 0.0 if isinstance(error, _NOT_OF_A_LOST_NODE) else LOSS_SECONDS
-        deadline = min(deadline, time.monotonic() + patience)
+        deadline = time.monotonic() + patience
         while (alive := _is_alive(node)) and time.monotonic() < deadline:
             time.sleep(_LOOK_SECONDS)
         return reason(error) if alive else ""
