@@ -15,7 +15,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.errors import UserError
-from sweep.rows import KEY
 from sweep.storage.checksums import checksums_of
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import STUDY_KEY, RowFile, decoded, read_whole
@@ -36,10 +35,9 @@ def sound_files(
     """The row files that can be trusted, with plain strings; what is wrong is added to `faults`.
 
     `wanted` is the schema that the study's files have, by default the first file's. Corrupt,
-    truncated and empty files, those of another study or job, of a newer schema, with other columns
-    or with rows that have no key are left out; so are rows of jobs that lie in an earlier file as
-    well. Named are, too, files without a checksum, checksums without a file, and whatever else is
-    in the folder.
+    truncated and empty files, those of another study or job, of a newer schema or with other
+    columns are left out; so are rows of jobs that lie in an earlier file as well. Named are, too,
+    files without a checksum, checksums without a file, and whatever else is in the folder.
     """
     lost = _without_file(layout)
     counted: dict[str, str] = {}
@@ -55,9 +53,6 @@ def sound_files(
         wanted = wanted or file.schema
         if not file.schema.equals(wanted):
             faults.append(Fault(path.name, "has other columns", "its study's are wanted"))
-            continue
-        if any(file.rows[name].null_count for name in (*KEY, "job")):
-            faults.append(Fault(path.name, "has rows without a key", "each is wanted whole"))
             continue
         doubled = sorted(job for job in jobs_in(path) if job in counted)
         if doubled:

@@ -102,7 +102,7 @@ def read_journal(layout: Layout) -> Journal:
     running: dict[str, Entry] = {}
     if in_store(layout.root):
         return Journal((), {})
-    for path in sorted(layout.journal.glob("*.jsonl")):
+    for path in sorted(filter(Path.is_file, layout.journal.glob("*.jsonl"))):
         # Looked at before it is read: a job that ends in between is no longer said to run.
         held = _held(path)
         own = [entry for line in _lines(path) if (entry := _parse(path.stem, line)) is not None]

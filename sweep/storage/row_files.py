@@ -228,6 +228,8 @@ def _read(path: Path, columns: Columns, filters: Any) -> RowFile:
             page_checksum_verification=True,
         )
         rows.validate(full=True)
+        if any(rows[name].null_count for name in {*KEY, "job"}.intersection(rows.column_names)):
+            raise ValueError("rows lack a part of their key")
         return RowFile(path, schema, rows)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise no_row_file(path, error) from error

@@ -238,6 +238,9 @@ def _parse(layout: Layout, text: str) -> StudyFile:
         if any(block.first < 0 or block.count < 1 for block in blocks):
             raise ValueError("a block of seeds is empty or negative")
         blocks = _union(blocks, ())
+        for name in ("config", "cells", "provenance"):
+            if not isinstance(found[name], dict):
+                raise ValueError(f"'{name}' is no mapping")
         return StudyFile(
             Header(
                 found["study"],

@@ -111,6 +111,10 @@ def test_without_its_checksum_no_changed_number_passes_and_the_file_is_named_any
             lambda s: s.checksum_file("cB").write_bytes(b"\xff" * 80),
             ("cB.parquet", "has no SHA-256"),
         ),
+        (
+            lambda s: (s.checksum_file("cB").unlink(), s.checksum_file("cB").mkdir()),
+            ("cB.parquet", "has no SHA-256"),
+        ),
         (lambda s: (s.rows / "notes.txt").write_text("mine"), ("notes.txt", "is no row file")),
         (lambda s: s.reference_file("rA").write_bytes(b"PAR1"), ("rA.parquet", "cannot be read")),
         (lambda s: s.reference_file("rA").unlink(), ("rA.parquet", "is not there")),
@@ -210,7 +214,9 @@ def test_rows_without_a_key_and_columns_of_another_type_are_left_out(stored, cel
     seeds = table.schema.get_field_index("seed")
     holes = table.set_column(seeds, "seed", pa.array([None, *range(3)], pa.int64()))
     replaced(stored, "cA", holes.replace_schema_metadata(table.schema.metadata))
-    assert named(stored) == [("cA.parquet", "has rows without a key")]
+    assert named(stored) == [("cA.parquet", "cannot be read")]
+    with pytest.raises(UserError, match="rows lack a part of their key"):
+        read_rows(stored, ["seed"])
     words = table.set_column(seeds, "seed", pa.array(["0", "0", "1", "1"]))
     replaced(stored, "cA", words.replace_schema_metadata(table.schema.metadata))
     faults: list[Fault] = []

@@ -144,6 +144,7 @@ def test_a_folder_in_place_of_the_study_file_is_refused(layout):
         ('{"schema_version": 1}', "the key 'blocks' is missing"),
         ('{"schema_version": 1, "blocks": [[0, 20], [10, 30]]}', "blocks overlap"),
         ('{"schema_version": 1, "blocks": [[0, -5]]}', "empty or negative"),
+        ('{"schema_version": 1, "blocks": [], "config": null}', "'config' is no mapping"),
         ('{"schema_version": 2}', "has schema 2, this release reads up to 1"),
     ],
 )
