@@ -35,11 +35,8 @@ def row_paths(folder: Path) -> list[Path]:
 
     Raises `UserError` when the folder is there and must not be listed.
     """
-    return sorted(
-        folder / name
-        for name in _names(folder)
-        if name.endswith(".parquet") and not name.startswith(".")
-    )
+    names = (name for name in _names(folder) if not name.startswith("."))
+    return [folder / name for name in sorted(names) if name.endswith(".parquet")]
 
 
 def _names(folder: Path) -> list[str]:
@@ -104,7 +101,9 @@ def finished_in(folder: Path) -> set[str]:
 
 def merged_with(folder: Path, job: str) -> Path | None:
     """The merged file in a folder that holds the job's rows."""
-    merged = filter(is_merged, row_paths(folder))
+    # Every commit asks this, and may have to look past a hundred thousand jobs' own files.
+    names = sorted(name for name in _names(folder) if name.startswith(MERGED))
+    merged = (folder / name for name in names if name.endswith(".parquet"))
     return next((path for path in merged if job in jobs_in(path)), None)
 
 
