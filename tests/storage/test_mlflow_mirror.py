@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import UserError
+from sweep.storage import tracking_server
 from sweep.storage.mlflow_mirror import Mirror
 from sweep.storage.mlflow_names import arm_metrics
 from sweep.storage.mlflow_view import View
