@@ -80,7 +80,8 @@ class Study:
         self.store = store
         self._runs: list[Run] = []
         place = ["compute=local"] if address is None else ["compute=cluster"]
-        place += [] if address is None else [f"compute.address={address}"]
+        if address is not None:
+            place += [f"compute.address={address}", "compute.insecure=true"]
         self._words = [
             *("study=quick", "tracking=none", f"store.root={store}", "compute.retries=5"),
             *(*place, "compute.workers=2", "compute.memory_per_job_gb=0.3"),

@@ -6,14 +6,15 @@ stderr · 130 interrupted, and the same command resumes.
 
 from __future__ import annotations
 
+import contextlib
 import errno
-import os
 import signal
 import sys
 import threading
 from collections.abc import Sequence
 
 from sweep.cli.commands import COMMANDS
+from sweep.cli.streams import prepare_streams, reader_is_gone
 from sweep.errors import CheckError, UserError, redacted, unknown
 from sweep.execution.interrupts import interrupt_once
 
@@ -49,15 +50,18 @@ _REFUSED = {
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of one command; `argv` is without the program's name."""
     words = list(sys.argv[1:] if argv is None else argv)
+    prepare_streams()
     if threading.current_thread() is threading.main_thread():
-        # A batch system's SIGTERM is an interruption like Ctrl-C: the same command resumes.
+        # A batch system's SIGTERM is an interruption like Ctrl-C: the same command resumes. So is
+        # the end of a terminal, unless nohup says otherwise.
         signal.signal(signal.SIGTERM, interrupt_once)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            signal.signal(signal.SIGHUP, interrupt_once)
     try:
         status = _dispatch(words)
-        sys.stdout.flush()  # here, where it is known what a reader who has gone means
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where a lost reader is understood
         return status
-    except BrokenPipeError:
-        return _unread(words)
     except UserError as error:
         print(f"sweep: {redacted(str(error))}", file=sys.stderr)
         return 2
@@ -65,8 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sweep: {redacted(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(INTERRUPTED if words[0] in _RESUMING else "sweep: interrupted.", file=sys.stderr)
-        return 130
+        return _interrupted(words)
+    except (BrokenPipeError, SystemExit) as error:
+        if not reader_is_gone(error):
+            raise
+        return _interrupted(words) if words and words[0] in _RESUMING else 130
     except OSError as error:
         if error.errno not in _REFUSED or error.filename is None:
             raise
@@ -74,12 +81,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 2
 
 
-def _unread(words: list[str]) -> int:
-    """130: whoever read what is printed ('| head', say) has gone, which is an interruption."""
-    # The interpreter's own last flush must not fail again.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    if words[0] in _RESUMING:
-        print(INTERRUPTED, file=sys.stderr)
+def _interrupted(words: Sequence[str]) -> int:
+    said = INTERRUPTED if words and words[0] in _RESUMING else "sweep: interrupted."
+    with contextlib.suppress(OSError):  # of a terminal that is gone
+        print(said, file=sys.stderr, flush=True)
     return 130
 
 

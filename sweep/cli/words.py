@@ -49,6 +49,9 @@ def study_words(command: str, words: list[str]) -> tuple[list[str], Path | None]
     parser.add_argument("--cfg", "-c")
     parser.add_argument("--config-dir", type=Path)
     found, overrides = parser.parse_known_args(words)
+    for word in overrides:
+        if not word.isascii() and any("\ud800" <= letter <= "\udfff" for letter in word):
+            raise UserError(f"{word!r} is no UTF-8 text, which alone is accepted.")
     if found.help:
         from sweep.cli.help_text import study_help
 

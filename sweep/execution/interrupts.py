@@ -58,11 +58,11 @@ def own_sigterm() -> Iterator[None]:
 
 
 def interrupt_once(number: int, frame: object) -> None:
-    """A handler of SIGTERM that raises `KeyboardInterrupt`, the first time only.
+    """A handler of SIGTERM or SIGHUP that raises `KeyboardInterrupt`, the first time only.
 
     Batch systems ask twice, the second time into the middle of cleaning up.
     """
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,11 @@ from sweep.execution.sameness import Installation, installation
 from sweep.spec import Compute
 
 PROBE_SECONDS = 120.0  # a cold worker on a network disk takes tens of seconds to import
+
+# Ray takes a node for dead that has missed five checks in a row: some 15 to 60 seconds.
+LOSS_SECONDS = 60.0
+_LOOK_SECONDS = 0.5
+_NOT_OF_A_LOST_NODE = (ray.exceptions.RayTaskError, ray.exceptions.RuntimeEnvSetupError)
 
 _GB = 1e9
 
@@ -57,26 +63,50 @@ def probe_nodes(probe: Probe | None) -> None:
     """Call `probe` on every living node; `UserError` names the first one where it fails.
 
     Without a probe this still shows that each node starts a worker that can import this package,
-    and that its code and libraries are the driver's.
+    and that its code and libraries are the driver's. A node that is lost meanwhile is nothing to
+    refuse: the others are checked, with those that have come.
     """
     check = ray.remote(num_cpus=0, max_retries=0)(_call)
     ours, here = installation(), f"the driver's machine {socket.gethostname()}"
-    started = [
-        (
-            node,
-            check.options(
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
-            ).remote(probe, ours, here),
-        )
-        for node in _nodes()
-    ]
-    for node, answer in started:
-        try:
-            problem = ray.get(answer, timeout=PROBE_SECONDS)
-        except (ray.exceptions.RayError, TimeoutError) as error:
-            problem = reason(error)
-        if problem:
-            raise UserError(f"Node {_name(node)} cannot run jobs of this study: {problem}")
+    asked: set[str] = set()
+    while new := [node for node in _nodes() if node["NodeID"] not in asked]:
+        asked.update(node["NodeID"] for node in new)
+        started = [
+            (
+                node,
+                check.options(
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+                ).remote(probe, ours, here),
+            )
+            for node in new
+        ]
+        for node, answer in started:
+            problem = _problem(answer, node)
+            if problem:
+                raise UserError(f"Node {_name(node)} cannot run jobs of this study: {problem}")
+
+
+def _problem(answer: Any, node: Mapping[str, Any]) -> str:
+    """What a node answers; empty when all is well there, or when the node is lost."""
+    deadline = time.monotonic() + PROBE_SECONDS
+    while not ray.wait([answer], timeout=_LOOK_SECONDS)[0]:
+        if not _is_alive(node):
+            return ""
+        if time.monotonic() > deadline:
+            return f"it does not answer within {PROBE_SECONDS:g} s"
+    try:
+        return str(ray.get(answer))
+    except ray.exceptions.RayError as error:
+        # A worker's end is known at once, that of its node once it has missed some heartbeats.
+        patience = 0.0 if isinstance(error, _NOT_OF_A_LOST_NODE) else LOSS_SECONDS
+        deadline = time.monotonic() + patience
+        while (alive := _is_alive(node)) and time.monotonic() < deadline:
+            time.sleep(_LOOK_SECONDS)
+        return reason(error) if alive else ""
+
+
+def _is_alive(node: Mapping[str, Any]) -> bool:
+    return any(other["NodeID"] == node["NodeID"] for other in _nodes())
 
 
 def _call(probe: Probe | None, ours: Installation, here: str) -> str:

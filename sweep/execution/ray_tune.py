@@ -98,6 +98,7 @@ class RayExecutor:
             stack.enter_context(cluster_session(self._compute.address, self._compute.insecure))
             check_resources(self._compute)
             probe_nodes(self._probe)
+            check_resources(self._compute)  # a node may be lost meanwhile
 
     def _stop(self) -> None:
         if self._tuning is not None:

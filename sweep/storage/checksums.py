@@ -38,7 +38,7 @@ def checksums_of(layout: Layout, path: Path) -> set[str]:
     """
     try:
         text = layout.checksum_file(path.stem).read_text(errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return set()
     found = filter(None, map(_LINE.fullmatch, text.splitlines()))
     return {line[1] for line in found if line[2] == _name(path)}

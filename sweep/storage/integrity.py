@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from sweep.errors import UserError
@@ -28,17 +29,18 @@ class Fault(NamedTuple):
     details: str
 
 
-def sound_files(layout: Layout, study: str, faults: list[Fault]) -> Iterator[RowFile]:
+def sound_files(
+    layout: Layout, study: str, faults: list[Fault], wanted: pa.Schema | None = None
+) -> Iterator[RowFile]:
     """The row files that can be trusted, with plain strings; what is wrong is added to `faults`.
 
-    Corrupt, truncated and empty files, those of another study, of a newer schema or with other
-    columns than their neighbours are left out; so are rows of jobs that lie in an earlier file as
-    well. Named are, too, files without a checksum, checksums without a file, and whatever else is
-    in the folder.
+    `wanted` is the schema that the study's files have, by default the first file's. Corrupt,
+    truncated and empty files, those of another study or job, of a newer schema or with other
+    columns are left out; so are rows of jobs that lie in an earlier file as well. Named are, too,
+    files without a checksum, checksums without a file, and whatever else is in the folder.
     """
     lost = _without_file(layout)
     counted: dict[str, str] = {}
-    names: list[str] | None = None
     # Merged files first, as readers count them.
     for path in sorted(listing(layout.rows), key=lambda path: (not is_merged(path), path)):
         file = _sound(layout, path, faults)
@@ -48,9 +50,9 @@ def sound_files(layout: Layout, study: str, faults: list[Fault]) -> Iterator[Row
         if owner != study:
             faults.append(Fault(path.name, "is foreign", f"its rows are of study '{owner}'"))
             continue
-        names = names or file.schema.names
-        if file.schema.names != names:
-            faults.append(Fault(path.name, "has other columns", "its neighbours' are wanted"))
+        wanted = wanted or file.schema
+        if not file.schema.equals(wanted):
+            faults.append(Fault(path.name, "has other columns", "its study's are wanted"))
             continue
         doubled = sorted(job for job in jobs_in(path) if job in counted)
         if doubled:
@@ -77,6 +79,9 @@ def _sound(layout: Layout, path: Path, faults: list[Fault]) -> RowFile | None:
         return None
     except FileNotFoundError:
         return None  # merged meanwhile
+    except OSError as error:  # a failing disk is what this is asked about
+        faults.append(Fault(path.name, "cannot be read", str(error)))
+        return None
     if not checksums_of(layout, path):
         faults.append(Fault(path.name, "has no SHA-256", "one in checksums/ is wanted"))
     return file._replace(rows=decoded(file.rows))

@@ -16,15 +16,17 @@ import socket
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from io import FileIO
 from pathlib import Path
-from typing import TextIO
 
 from sweep.storage.durable import make_folder, writing
 from sweep.storage.layout import Layout
 from sweep.storage.objects import in_store
+
+_LOOK_SECONDS = 0.2  # far above the microseconds that a reader holds a lock
 
 STARTED, COMMITTED, RAISED, FAILED = "started", "committed", "raised", "failed"
 
@@ -73,14 +75,8 @@ def attempt(layout: Layout, job_id: str) -> Iterator[None]:
     if in_store(layout.root):
         yield
         return
-    with writing(layout.root):
-        make_folder(layout.journal)
-        file = _own_file(layout).open("a", encoding="utf-8")
-    with file:
-        # Without locks nothing is ever said to run. One that is held is held by a run around this
-        # one in the same process.
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with _opened(layout) as file:
+        _lock(file)
         with writing(layout.root):
             _append(file, job_id, STARTED)
         event = RAISED
@@ -96,10 +92,8 @@ def note_failure(layout: Layout, job_id: str, reason: str) -> None:
     """Keep why a job failed for good, for `read_journal`; `UserError` if it cannot be written."""
     if in_store(layout.root):
         return
-    with writing(layout.root):
-        make_folder(layout.journal)
-        with _own_file(layout).open("a", encoding="utf-8") as file:
-            _append(file, job_id, FAILED, reason)
+    with writing(layout.root), _opened(layout) as file:
+        _append(file, job_id, FAILED, reason)
 
 
 def read_journal(layout: Layout) -> Journal:
@@ -108,7 +102,7 @@ def read_journal(layout: Layout) -> Journal:
     running: dict[str, Entry] = {}
     if in_store(layout.root):
         return Journal((), {})
-    for path in sorted(layout.journal.glob("*.jsonl")):
+    for path in sorted(filter(Path.is_file, layout.journal.glob("*.jsonl"))):
         # Looked at before it is read: a job that ends in between is no longer said to run.
         held = _held(path)
         own = [entry for line in _lines(path) if (entry := _parse(path.stem, line)) is not None]
@@ -128,10 +122,40 @@ def _own_name(pid: int) -> str:
     return f"{socket.gethostname()}-{pid}-{uuid.uuid4().hex[:8]}"
 
 
-def _append(file: TextIO, job_id: str, event: str, reason: str = "") -> None:
+@contextmanager
+def _opened(layout: Layout) -> Iterator[FileIO]:
+    """The file of this process, unbuffered: closing it tries nothing again that was refused."""
+    with writing(layout.root):
+        make_folder(layout.journal)
+        file = FileIO(_own_file(layout), "a")
+    with file:
+        yield file
+
+
+def _lock(file: FileIO) -> None:
+    """Hold the file's lock until it is closed, as far as there are locks.
+
+    Without them nothing is ever said to run. A reader that looks whether it is held holds it for a
+    moment itself; who holds it for longer is a run around this one in the same process.
+    """
+    deadline = time.monotonic() + _LOOK_SECONDS
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return
+            time.sleep(_LOOK_SECONDS / 100)
+        except OSError:
+            return
+
+
+def _append(file: FileIO, job_id: str, event: str, reason: str = "") -> None:
     line = {"job": job_id, "event": event, "time": time.time()}
-    file.write(json.dumps(line | ({"reason": reason} if reason else {})) + "\n")
-    file.flush()
+    left = memoryview((json.dumps(line | ({"reason": reason} if reason else {})) + "\n").encode())
+    while left:
+        left = left[file.write(left) :]
 
 
 def _held(path: Path) -> bool:

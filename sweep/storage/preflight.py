@@ -44,6 +44,7 @@ def check_probe(layout: Layout, token: str, node: str = "this machine") -> None:
 
 def remove_probe(layout: Layout, token: str) -> None:
     """The folder without the token, or no folder if it held nothing else."""
-    layout.probe_file(token).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # of a folder that became read-only, a sentence says more
+        layout.probe_file(token).unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         layout.root.rmdir()  # refused, rightly, unless it is empty

@@ -25,6 +25,7 @@ from sweep.storage.locks import shared
 from sweep.storage.row_listing import (
     JOBS_KEY,
     finished_in,
+    is_merged,
     merged_with,
     no_row_file,
     parts,
@@ -201,7 +202,7 @@ def _except(asked: Any, jobs: frozenset[str]) -> Any:
 
 
 def _read(path: Path, columns: Columns, filters: Any) -> RowFile:
-    data = path.read_bytes()
+    data = _bytes(path)
     layout = Layout(path.parent.parent)
     # The second look: another attempt may have added its sum and won between file and record.
     if differs(layout, path, data) and differs(layout, path, data):
@@ -210,12 +211,14 @@ def _read(path: Path, columns: Columns, filters: Any) -> RowFile:
             "delete the file and run the study again."
         )
     try:
-        version = int(pq.read_metadata(pa.BufferReader(data)).metadata[VERSION_KEY])
+        footer = pq.read_metadata(pa.BufferReader(data)).metadata
+        version = int(footer[VERSION_KEY])
         if version > SCHEMA_VERSION:
             raise UserError(
                 f"'{path}' has schema {version}, this release reads up to {SCHEMA_VERSION}: "
                 "use a newer sweep."
             )
+        _require_own_name(path, footer[JOBS_KEY])
         schema = pq.read_schema(pa.BufferReader(data))
         chosen = columns(schema.names) if callable(columns) else columns
         rows = pq.read_table(
@@ -225,9 +228,35 @@ def _read(path: Path, columns: Columns, filters: Any) -> RowFile:
             page_checksum_verification=True,
         )
         rows.validate(full=True)
+        if any(rows[name].null_count for name in {*KEY, "job"}.intersection(rows.column_names)):
+            raise ValueError("rows lack a part of their key")
         return RowFile(path, schema, rows)
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise no_row_file(path, error) from error
+
+
+def _bytes(path: Path) -> bytes:
+    """The file; `FileNotFoundError` if it is gone, `UserError` if it cannot be read as a file."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        if path.is_symlink():  # no compaction leaves one behind
+            raise no_row_file(path, error) from error
+        raise
+    except IsADirectoryError as error:
+        raise no_row_file(path, error) from error
+    except PermissionError as error:
+        raise UserError(f"'{path}' cannot be read: permission is denied.") from error
+
+
+def _require_own_name(path: Path, listed: bytes) -> None:
+    """Refuse a file that says it holds another job than the one it is called after: a copy, say."""
+    jobs = json.loads(listed)
+    if not is_merged(path) and jobs != [path.stem]:
+        raise UserError(
+            f"'{path}' holds the rows of job {', '.join(map(str, jobs))}, whose name it does not "
+            "have: remove it and run the study again."
+        )
 
 
 def decoded(table: pa.Table) -> pa.Table:

@@ -8,6 +8,7 @@ from the merged file alone.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 
 from sweep.errors import UserError
 from sweep.storage.layout import MERGED
+from sweep.storage.objects import in_store
 
 JOBS_KEY = b"jobs"
 
@@ -29,8 +31,27 @@ class Part(NamedTuple):
 
 
 def row_paths(folder: Path) -> list[Path]:
-    """The row files in a folder, sorted; hidden names are never row files."""
-    return sorted(path for path in folder.glob("*.parquet") if not path.name.startswith("."))
+    """The row files in a folder, sorted; hidden names are never row files.
+
+    Raises `UserError` when the folder is there and must not be listed.
+    """
+    names = (name for name in _names(folder) if not name.startswith("."))
+    return [folder / name for name in sorted(names) if name.endswith(".parquet")]
+
+
+def _names(folder: Path) -> list[str]:
+    """What is in a folder; nothing where there is none."""
+    if (stored := in_store(folder)) is not None:
+        return [path.name for path in stored.glob("*")]
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.name for entry in entries]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except PermissionError as error:  # a look that sees nothing must not pass for an empty folder
+        raise UserError(
+            f"'{folder}' cannot be listed: permission is denied, so ask its owner for it."
+        ) from error
 
 
 def is_merged(path: Path) -> bool:
@@ -80,7 +101,9 @@ def finished_in(folder: Path) -> set[str]:
 
 def merged_with(folder: Path, job: str) -> Path | None:
     """The merged file in a folder that holds the job's rows."""
-    merged = filter(is_merged, row_paths(folder))
+    # Every commit asks this, and may have to look past a hundred thousand jobs' own files.
+    names = sorted(name for name in _names(folder) if name.startswith(MERGED))
+    merged = (folder / name for name in names if name.endswith(".parquet"))
     return next((path for path in merged if job in jobs_in(path)), None)
 
 

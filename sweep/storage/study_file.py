@@ -22,6 +22,7 @@ from sweep.storage.layout import Layout
 from sweep.storage.locks import locked
 from sweep.storage.objects import in_store
 from sweep.storage.provenance import provenance, without_credentials
+from sweep.storage.row_listing import row_paths
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,15 @@ def read_study(layout: Layout) -> StudyFile:
     return _parse(layout, text)
 
 
+def require_study(layout: Layout) -> None:
+    """Nothing, while the folder is a study's; `UserError` once it was moved away or deleted."""
+    if not layout.study_file.exists():
+        raise UserError(
+            f"'{layout.root}' has no {layout.study_file.name} any more: it was moved or deleted "
+            "while the study ran, so give the same command with the store.root where it is now."
+        )
+
+
 def agree_blocks(
     layout: Layout,
     header: Header,
@@ -102,7 +112,7 @@ def agree_blocks(
         make_folder(layout.root)
         with locked(layout.lock_file):
             known = read_study(layout) if layout.study_file.exists() else None
-            started = layout.rows.is_dir() and any(layout.rows.glob("*.parquet"))
+            started = bool(row_paths(layout.rows))
             if known is not None:
                 _require_same_study(layout, known.header, header, started)
             elif started:
@@ -232,6 +242,9 @@ def _parse(layout: Layout, text: str) -> StudyFile:
         if any(block.first < 0 or block.count < 1 for block in blocks):
             raise ValueError("a block of seeds is empty or negative")
         blocks = _union(blocks, ())
+        for name in ("config", "cells", "provenance"):
+            if not isinstance(found[name], dict):
+                raise ValueError(f"'{name}' is no mapping")
         return StudyFile(
             Header(
                 found["study"],

@@ -196,6 +196,8 @@ def reason(error: Exception) -> str:
     text = redacted(str(error)).strip() or type(error).__name__
     if "timed out" in text.lower():
         return "it does not answer in time"
+    if "error responses" in text:  # the HTTP library's way of saying that it gave up, too
+        return "it answers with errors"
     if "Max retries exceeded" in text:  # the HTTP library's long way of saying so
         return "no server answers there"
     first = text.splitlines()[0].split(". ")[0]

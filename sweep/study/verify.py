@@ -23,6 +23,7 @@ from sweep.registry import require
 from sweep.rows import KEY, as_kind, axis_columns, axis_values
 from sweep.seeds import stream
 from sweep.spec import Cell, Job, Store, Study
+from sweep.storage.arrow_schema import row_schema
 from sweep.storage.integrity import Fault, sound_files
 from sweep.storage.layout import Layout
 from sweep.storage.row_listing import jobs_in, row_paths
@@ -90,7 +91,7 @@ def _read(layout: Layout, study: Study, found: Audited) -> Columns:
     """All rows of all intact files, sorted by key; what is wrong with a file is noted."""
     parts: list[Columns] = []
     faults: list[Fault] = []
-    for file in sound_files(layout, study.id, faults):
+    for file in sound_files(layout, study.id, faults, row_schema(study.cells)):
         columns: Columns = file.rows.to_pydict()
         listed, there = jobs_in(file.path), set(columns["job"])
         for job in sorted(there - listed):

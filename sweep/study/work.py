@@ -15,6 +15,7 @@ from sweep.storage.journal import attempt
 from sweep.storage.layout import Layout
 from sweep.storage.preflight import check_probe
 from sweep.storage.row_files import commit, read_job
+from sweep.storage.study_file import require_study
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class CommitRows:
         """Run the job and commit its rows; repeating it changes nothing on disk.
 
         Rows that are there already (an attempt died after its commit, or another sweep was faster)
-        are reported as they are.
+        are reported as they are. Raises `UserError` when the results folder was moved away: rows
+        would go to a folder that nobody looks into.
         """
         found = self._on_disk(job)
         if found is not None:
             return report_of(JobResult(job, found, {}), {})
+        require_study(self.layout)
         with attempt(self.layout, job.id):
             if job.reference:
                 result = run_reference(job, self.device)
@@ -45,6 +48,7 @@ class CommitRows:
                 result = run_job(job, self.device, self.params)
             started = time.perf_counter()
             table = to_table(result.columns, self.cells)
+            require_study(self.layout)
             commit(self.layout, job.id, table, reference=job.reference)
             return report_of(result, {"commit": time.perf_counter() - started})
 

@@ -158,6 +158,7 @@ REFUSED = [
     ("problem=table problem.path=a(1).csv", ["/a(1).csv", "existing file"]),
     # folders and addresses
     ("store.root=", ["store.root", "''", "folder"]),
+    ("store.root=bad\udcff", ["'store.root=bad\\udcff'", "UTF-8"]),
     ("tracking.uri=foo", ["tracking.uri", "'foo'", "http://", "sqlite:///", "postgresql://"]),
     ("tracking.uri=sqlite:x.db", ["tracking.uri", "'sqlite:x.db'", "sqlite:///"]),
     ("tracking.uri=file:///x", ["tracking.uri", "'file:///x'", "sqlite:///"]),

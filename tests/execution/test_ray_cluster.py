@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 import time
@@ -24,6 +25,8 @@ from sweep.job_report import JobReport
 from sweep.spec import Compute, Job
 
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
+
+PATIENCE = 240.0  # seconds for what takes about ten on an idle machine
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,36 @@ def test_a_cluster_does_the_jobs_and_outlives_us(
         assert sum(node["Alive"] for node in ray.nodes()) == 2
     finally:
         ray.shutdown()
+
+
+@pytest.mark.slow  # Ray takes its time to believe that a node is lost
+def test_a_node_that_is_lost_during_the_probe_stops_nobody(jobs: list[Job], tmp_path: Path) -> None:
+    def probe() -> None:
+        node = ray.get_runtime_context().get_node_id()
+        (tmp_path / f"seen-by-{node}").touch()
+        if node == victim:
+            os.kill(os.getppid(), signal.SIGKILL)  # its raylet
+            time.sleep(PATIENCE)
+
+    def work(job: Job) -> JobReport:
+        return JobReport(job.id, "c0", job.block.first, 10, 10, {}, {}, {}, {})
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
+        try:
+            nodes = [cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20) for _ in "ab"]
+            victim = nodes[0].node_id
+            compute = Compute(
+                name="cluster", address=cluster.address, memory_per_job_gb=0.1, insecure=True
+            )
+            with open_executor(compute, probe) as executor:
+                ends = list(executor.run(jobs, work))
+        finally:
+            cluster.shutdown()
+    assert {type(end) for end in ends} == {JobReport}
+    assert sorted(end.job_id for end in ends) == [job.id for job in jobs]
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 def test_a_node_that_fails_the_probe_is_named(joined: Compute) -> None:

@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from sweep.errors import UserError
-from sweep.storage.arrow_schema import to_table
+from sweep.storage.arrow_schema import row_schema, to_table
 from sweep.storage.checksums import add_checksum, differs, sha256
 from sweep.storage.compaction import compact
 from sweep.storage.integrity import Fault, sound_files
 from sweep.storage.layout import Layout
-from sweep.storage.row_files import commit, read_file, read_rows, serialise
+from sweep.storage.row_files import commit, read_file, read_job, read_rows, serialise
 from sweep.storage.study_file import Header, agree_blocks
 
 STUDY = "0123456789ab"
@@ -111,6 +111,10 @@ def test_without_its_checksum_no_changed_number_passes_and_the_file_is_named_any
             lambda s: s.checksum_file("cB").write_bytes(b"\xff" * 80),
             ("cB.parquet", "has no SHA-256"),
         ),
+        (
+            lambda s: (s.checksum_file("cB").unlink(), s.checksum_file("cB").mkdir()),
+            ("cB.parquet", "has no SHA-256"),
+        ),
         (lambda s: (s.rows / "notes.txt").write_text("mine"), ("notes.txt", "is no row file")),
         (lambda s: s.reference_file("rA").write_bytes(b"PAR1"), ("rA.parquet", "cannot be read")),
         (lambda s: s.reference_file("rA").unlink(), ("rA.parquet", "is not there")),
@@ -164,7 +168,58 @@ def test_a_job_in_two_files_is_named_and_counted_once(stored):
 
 def test_a_copy_under_another_name_is_named(stored):
     shutil.copy(stored.row_file("cA"), stored.row_file("cZ"))
-    assert ("cZ.parquet", "has no SHA-256") in named(stored)
-    with pytest.raises(UserError, match="cannot be merged"):
+    assert named(stored) == [("cZ.parquet", "cannot be read")]
+    with pytest.raises(UserError, match=r"cZ\.parquet' holds the rows of job cA"):
         compact(stored)
     assert serialise(read_file(stored.row_file("cA")), ["cA"])
+
+
+def test_files_that_exchanged_their_names_are_refused_though_their_sums_fit(stored):
+    one, two = stored.row_file("cA"), stored.row_file("cB")
+    first, second = one.read_bytes(), two.read_bytes()
+    for path, data in ((one, second), (two, first)):
+        path.write_bytes(data)
+        stored.checksum_file(path.stem).unlink()
+        add_checksum(stored, path, sha256(data))
+    assert named(stored) == [("cA.parquet", "cannot be read"), ("cB.parquet", "cannot be read")]
+    for ask in (read_rows, compact, lambda place: read_job(place, "cA")):
+        with pytest.raises(UserError, match=r"cA\.parquet' holds the rows of job cB"):
+            ask(stored)
+
+
+def test_a_copy_that_a_file_synchroniser_made_is_in_no_count(stored):
+    path = stored.row_file("cA")
+    shutil.copy(path, path.with_name("cA (conflicted copy).parquet"))
+    with pytest.raises(UserError, match=r"conflicted copy.* holds the rows of job cA"):
+        read_rows(stored, ["verdict"])
+    assert check(stored)[0] == 8
+
+
+@pytest.mark.parametrize("kind", ["folder", "dangling link"])
+def test_what_is_no_file_at_all_is_named_like_a_damaged_one(stored, kind):
+    path = stored.row_file("cB")
+    path.unlink()
+    if kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(stored.root / "nowhere")
+    assert named(stored) == [("cB.parquet", "cannot be read")]
+    for ask in (read_rows, lambda place: read_job(place, "cB")):
+        with pytest.raises(UserError, match=r"cB\.parquet' is no intact row file"):
+            ask(stored)
+
+
+def test_rows_without_a_key_and_columns_of_another_type_are_left_out(stored, cells):
+    table = pq.read_table(stored.row_file("cA"))
+    seeds = table.schema.get_field_index("seed")
+    holes = table.set_column(seeds, "seed", pa.array([None, *range(3)], pa.int64()))
+    replaced(stored, "cA", holes.replace_schema_metadata(table.schema.metadata))
+    assert named(stored) == [("cA.parquet", "cannot be read")]
+    with pytest.raises(UserError, match="rows lack a part of their key"):
+        read_rows(stored, ["seed"])
+    words = table.set_column(seeds, "seed", pa.array(["0", "0", "1", "1"]))
+    replaced(stored, "cA", words.replace_schema_metadata(table.schema.metadata))
+    faults: list[Fault] = []
+    rest = list(sound_files(stored, STUDY, faults, row_schema(cells)))
+    assert [file.path.stem for file in rest] == ["cB"], "not the first file decides, but the study"
+    assert [(fault.file, fault.what) for fault in faults] == [("cA.parquet", "has other columns")]

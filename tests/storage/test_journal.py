@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -88,3 +90,26 @@ def test_a_journal_that_cannot_be_written_stops_before_the_work(tmp_path: Path) 
     (tmp_path / ".journal").write_text("a file is in the way")
     with pytest.raises(UserError, match="cannot be written"), attempt(Layout(tmp_path), "job0"):
         pytest.fail("the work began")
+
+
+def test_somebody_who_looks_does_not_keep_a_job_from_being_said_to_run(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    note_failure(layout, "job0", "no luck")
+    (own,) = layout.journal.iterdir()
+    with own.open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        threading.Timer(0.03, looking.close).start()
+        with attempt(layout, "job1"):
+            assert set(read_journal(layout).running) == {"job1"}
+
+
+def test_a_full_disk_is_one_sentence_also_for_the_journal(tmp_path: Path) -> None:
+    layout = Layout(tmp_path)
+    note_failure(layout, "job0", "no luck")
+    (own,) = layout.journal.iterdir()
+    own.unlink()
+    own.symlink_to("/dev/full")
+    with pytest.raises(UserError, match="the disk is full"), attempt(layout, "job1"):
+        pytest.fail("the work began")
+    with pytest.raises(UserError, match="the disk is full"):
+        note_failure(layout, "job0", "no luck")

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from sweep.errors import UserError
+from sweep.storage import tracking_server
 from sweep.storage.mlflow_mirror import Mirror
 from sweep.storage.mlflow_names import arm_metrics
 from sweep.storage.mlflow_view import View
@@ -293,3 +294,9 @@ def test_a_full_queue_refuses_and_says_so(local, identity, report, monkeypatch):
     assert mirror.finish({}) == 2
     assert len(warnings) == 1
     assert "slower than the sweep" in warnings[0]
+
+
+def test_a_server_that_answers_with_errors_is_not_said_to_be_absent():
+    said = "Max retries exceeded with url: /api (Caused by ResponseError('too many 500 error "
+    assert tracking_server.reason(OSError(f"{said}responses'))")) == "it answers with errors"
+    assert tracking_server.reason(OSError(f"{said[:40]})")) == "no server answers there"

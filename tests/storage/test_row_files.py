@@ -260,3 +260,13 @@ def test_an_attempt_with_other_bytes_does_not_spoil_the_winner(layout, cells, ro
     assert read_rows(layout)["params"].null_count == 0
     digest = hashlib.sha256(layout.row_file("cA").read_bytes()).hexdigest()
     assert digest in checksums_of(layout, layout.row_file("cA"))
+
+
+def test_a_folder_that_must_not_be_listed_is_not_taken_for_an_empty_one(stored, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    for ask in (finished_jobs, read_rows, lambda layout: row_paths(layout.rows)):
+        with pytest.raises(UserError, match="rows' cannot be listed: permission is denied"):
+            ask(stored)

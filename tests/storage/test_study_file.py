@@ -144,6 +144,7 @@ def test_a_folder_in_place_of_the_study_file_is_refused(layout):
         ('{"schema_version": 1}', "the key 'blocks' is missing"),
         ('{"schema_version": 1, "blocks": [[0, 20], [10, 30]]}', "blocks overlap"),
         ('{"schema_version": 1, "blocks": [[0, -5]]}', "empty or negative"),
+        ('{"schema_version": 1, "blocks": [], "config": null}', "'config' is no mapping"),
         ('{"schema_version": 2}', "has schema 2, this release reads up to 1"),
     ],
 )
@@ -241,3 +242,16 @@ def test_only_credentials_are_cut_from_addresses():
         "a": ["postgresql://h:1/d?x=y", "sqlite:////a/b.db", "me@example"],
         "n": 1,
     }
+
+
+def test_a_folder_that_became_read_only_lets_the_run_say_so_itself(layout, monkeypatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    token = probe(layout)
+    monkeypatch.setattr(Path, "unlink", refuse)
+    with pytest.raises(UserError, match="the true reason"):
+        try:
+            raise UserError("the true reason")
+        finally:
+            remove_probe(layout, token)

@@ -8,8 +8,10 @@ import pytest
 
 import sweep
 from sweep.cli.main import main
+from sweep.job import JobResult, run_job
 from sweep.job_report import JobReport
 from sweep.spec import Job
+from sweep.study import work
 from sweep.study.work import CommitRows
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -64,6 +66,26 @@ def test_jobs_that_fail_for_good_end_with_status_1_and_are_tried_again(
     rows = sweep.load_rows(path)
     assert set(rows["seed"]) == {0, 1, 2, 3}
     assert not rows.duplicated(["cell", "arm", "draw", "seed"]).any()
+
+
+def test_a_folder_that_is_moved_while_it_grows_is_not_begun_anew_in_its_old_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = tmp_path / "moved"
+
+    def moving(job: Job, *rest: str) -> JobResult:
+        if job.block.first == 1:
+            (tmp_path / "r").rename(moved)
+        return run_job(job, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(work, "run_job", moving)
+        assert run(tmp_path, "compute.block_size=1") == 2
+    assert "has no study.json any more: it was moved or deleted" in capsys.readouterr().err
+    assert not list((tmp_path / "r").rglob("*"))
+    assert main(["run", *SMALL, "compute.block_size=1", f"store.root={moved}"]) == 0
+    (path,) = moved.iterdir()
+    assert sorted(sweep.load_rows(path)["seed"].unique()) == [0, 1]
 
 
 def test_several_hidden_layers_make_rows(tmp_path: Path) -> None:
