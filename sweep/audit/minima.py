@@ -11,6 +11,7 @@ import torch
 
 from sweep.audit.coercive import check_coercive
 from sweep.audit.coercive_formula import CoerciveFormula
+from sweep.audit.convolution import check_convolution
 from sweep.audit.convolution_formula import ConvolutionFormula
 from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
 from sweep.audit.findings import Audited
@@ -44,10 +45,11 @@ def check_minima(points: Points, found: Audited) -> None:
     formula = points.formula
     if isinstance(formula, CoerciveFormula):
         check_coercive(points, formula, found)
-        _nothing_lower(points, False, np.zeros(len(points)), found)
-        return
-    regularised = isinstance(formula, ConvolutionFormula) and formula.strength is not None
-    if isinstance(formula, DataFormula) and not regularised:
+        return _nothing_lower(points, False, np.zeros(len(points)), found)
+    if isinstance(formula, ConvolutionFormula) and formula.strength is not None:
+        check_convolution(points, formula, found)
+        return _nothing_lower(points, False, np.zeros(len(points)), found)
+    if isinstance(formula, DataFormula):
         _possible(points, formula, found)
     for certificate in dict.fromkeys(points.certificate.tolist()):
         some = points.some(points.certificate == certificate)
@@ -60,6 +62,7 @@ def check_minima(points: Points, found: Audited) -> None:
         else:
             for where in some.where:
                 found.add(where, "certificate", certificate, "nothing: it has no second route")
+    return None
 
 
 def _possible(points: Points, formula: DataFormula, found: Audited) -> None:
