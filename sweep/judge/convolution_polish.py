@@ -115,9 +115,25 @@ def newton(
 def along(
     plain: Filtered, place: Place, step: np.ndarray, lam: np.ndarray, slope: float
 ) -> Place | None:
-    """The first of ever shorter steps (P,) on the face that lowers E, or at rounding halves ∇E."""
+    """The first of ever shorter steps (P,) on the face that lowers E, or at rounding halves ∇E.
+
+    Where the step leads past a kink, the point on that kink if E is lower there.
+    """
     k, n = place.active, place.Z.shape[1]
     dz, dv = step[: len(k) * n].reshape(len(k), n), place.face.B @ step[len(k) * n :]
+    noise = NOISE * abs(place.value)
+
+    def tried(share: float) -> Place | None:
+        Z = place.Z.copy()
+        Z[k] += share * dz
+        found = place_at(plain, Z, place.s, place.v + share * dv, lam, TOGETHER)
+        if found is None or found.value < place.value - noise:
+            return found
+        if found.value > place.value + noise or (found.face.held != place.face.held).any():
+            return None
+        flatter = float(np.linalg.norm(found.local(plain, lam).gradient()))
+        return found if flatter < 0.5 * slope else None
+
     limits = [
         LONGEST * min(1.0, float(np.linalg.norm(here))) / max(float(np.linalg.norm(move)), 1e-300)
         for here, move in ((place.Z, dz), (place.v, dv))
@@ -125,23 +141,10 @@ def along(
     ]
     share = min([1.0, *limits])
     kink = _first_kink(plain, place, dv)
-    shares = [kink] if kink < share else []
-    shares += [share * 0.5**halving for halving in range(HALVINGS)]
-    for one in shares:
-        Z = place.Z.copy()
-        Z[k] += one * dz
-        found = place_at(plain, Z, place.s, place.v + one * dv, lam, TOGETHER)
-        if found is None:
-            continue
-        noise = NOISE * abs(place.value)
-        lower = found.value < place.value - noise
-        level = found.value <= place.value + noise
-        if level and not lower and (found.face.held == place.face.held).all():
-            flatter = float(np.linalg.norm(found.local(plain, lam).gradient()))
-            lower = flatter < 0.5 * slope
-        if lower:
-            return _without_dead(plain, found, lam)
-    return None
+    at_kink = tried(kink) if kink < share else None
+    beyond = (tried(share * 0.5**halving) for halving in range(HALVINGS))
+    ends = [end for end in (at_kink, next((end for end in beyond if end), None)) if end]
+    return _without_dead(plain, min(ends, key=lambda end: end.value), lam) if ends else None
 
 
 def _first_kink(plain: Filtered, place: Place, dv: np.ndarray) -> float:
