@@ -134,7 +134,8 @@ class FaceCentre:
         total = float(np.linalg.norm(self.S.T @ g))
         total += float(still.dq @ (self.gamma + still.turned) + np.abs(at.q) @ still.turned)
         total += 2 * terms * UNIT * float(np.linalg.norm(size @ (at.gradient_sizes() + np.abs(g))))
-        return ROOM * (total + self._skewed(3.0) * float(np.linalg.norm(at.tau)) * self.S_tau)
+        total += self._skewed(3.0) * float(np.linalg.norm(at.tau)) * self.S_tau
+        return float(ROOM * total)
 
     def _skewed(self, factor: float) -> float:
         """What ‖B′ᵀB′ − I‖ does to the derivatives of (λ_c/4)(‖B′τ‖² − 1)²."""

@@ -95,7 +95,7 @@ class Filtered:
     @property
     def length(self) -> int:
         """The filter's length."""
-        return self.C.shape[2]
+        return int(self.C.shape[2])
 
     def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of θ (P,): the filter (s,), z (m, n) and the signs (m,)."""
