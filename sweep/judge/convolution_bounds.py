@@ -85,7 +85,9 @@ class FaceCentre:
         along = at.J @ S
         e_a = S_z[:, None] * e_g + lengths * (e_h + sums * own) * S_tau
         e_a = e_a + (P + 2) * UNIT * np.linalg.norm(np.abs(at.J) @ np.abs(S), axis=2)
+        alpha = ROOM * np.linalg.norm(along, axis=2)
         gamma = np.linalg.norm(np.einsum("j,ji,jip->ip", 2 * at.s, at.h, along), axis=1)
+        gamma += (k + 4) * UNIT * (2 * at.h * alpha).sum(axis=0)
         return cls(
             at=at,
             S=S,
@@ -94,7 +96,7 @@ class FaceCentre:
             e_h=e_h,
             e_t=ROOM * e_t,
             e_a=ROOM * e_a,
-            alpha=ROOM * np.linalg.norm(along, axis=2),
+            alpha=alpha,
             gamma=ROOM * gamma,
             m=ROOM * 2 * S_z[:, None] * (own + e_h) * S_tau,
         )

@@ -148,7 +148,9 @@ class Filtered:
             left += (size + 4) * UNIT * np.sqrt(rows.size)
             tilt = 2 * float(left / values[rank - 1])
         B, Q = basis[rank:].T.copy(), basis[:rank].T.copy()
-        slopes = np.where(held, 0.0, np.where(along > 0, 1.0, self.slope))
+        # Signs at the point of T: v itself may be as far from it as `near` lets it.
+        on_face = self.C @ (B @ (B.T @ v))
+        slopes = np.where(held, 0.0, np.where(on_face > 0, 1.0, self.slope))
         A = slopes[:, :, None] * (self.C @ B)
         off = float(np.linalg.norm(B.T @ B - np.eye(B.shape[1]))) + size * size * UNIT
         return Face(held, B, Q, A, tilt, off + 2 * tilt * (1 + tilt) if rank else 0.0)
