@@ -27,6 +27,7 @@ from sweep.controls.base import Batch, Family, at_and_near
 from sweep.controls.coercive import BESIDE, DESCENDS, MINIMUM, NEIGHBOURS, SEPARATES, STARTS
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.convolution import Convolution, ConvolutionRegularizer
+from sweep.models.lanes import one_thread
 from sweep.models.losses import HingePower, Logistic
 from sweep.models.objective import Objective, build_objective
 from sweep.models.strengths import epsilon_of
@@ -36,8 +37,8 @@ from sweep.problems.base import Data
 #: a margin of 0.01232; and (D + ls)N + 1 neurons.
 MARGIN, WIDTH = 0.0123, 25
 CORNERS = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
-#: Points on T that are looked for, and tries at one.
-WANTED, TRIES = 2, 12
+#: Points on T that are looked for, and tries at them.
+WANTED, TRIES = 1, 12
 #: A neuron this small is on its way to zero; ∇F on T as BFGS leaves it, relative to 1 + F.
 LIVE, AT_REST = 0.05, 1e-6
 #: A step off T, and the least change of F there that tells first order from rounding.
@@ -116,7 +117,9 @@ def _least_on(
         g = slope[:, 0].numpy()
         return float(F[0]), np.concatenate([[g[:2] @ way], g[2:]])
 
-    end = minimize(value, start, jac=True, method="BFGS", options={"gtol": 1e-11, "maxiter": 500})
+    with one_thread():
+        options = {"gtol": 1e-8, "maxiter": 200}
+        end = minimize(value, start, jac=True, method="BFGS", options=options)
     out = end.x[-len(lam) :]
     small = float(np.abs(end.jac).max()) <= AT_REST * (1 + float(end.fun))
     return point(end.x) if small and float(np.abs(out).min()) > LIVE else None
