@@ -11,6 +11,7 @@ import torch
 
 from sweep.audit.coercive import check_coercive
 from sweep.audit.coercive_formula import CoerciveFormula
+from sweep.audit.convolution import check_convolution
 from sweep.audit.convolution_formula import ConvolutionFormula
 from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
 from sweep.audit.findings import Audited
@@ -25,7 +26,7 @@ from sweep.audit.rounding import ROUTES, trace
 from sweep.seeds import stream
 from sweep.verdicts import Certificate
 
-BY_UNIT = (Certificate.CELL.value, Certificate.KINK.value, Certificate.VALLEY.value)
+BY_UNIT = (Certificate.CELL, Certificate.KINK, Certificate.VALLEY)
 # The least subgradient, relative to Σ|q|‖x̃‖, below which a point counts as stationary. The judge's
 # polish ends at 1e-12 or better, and what stalls above 1e-8 has not been shown to be anything.
 STATIONARY = 1e-8
@@ -44,22 +45,22 @@ def check_minima(points: Points, found: Audited) -> None:
     formula = points.formula
     if isinstance(formula, CoerciveFormula):
         check_coercive(points, formula, found)
-        _nothing_lower(points, False, np.zeros(len(points)), found)
-        return
-    regularised = isinstance(formula, ConvolutionFormula) and formula.strength is not None
-    if isinstance(formula, DataFormula) and not regularised:
+        return _nothing_lower(points, False, np.zeros(len(points)), found)
+    if isinstance(formula, ConvolutionFormula) and formula.strength is not None:
+        check_convolution(points, formula, found)
+        return _nothing_lower(points, False, np.zeros(len(points)), found)
+    if isinstance(formula, DataFormula):
         _possible(points, formula, found)
+    routes = {name.value: _check_by_unit for name in BY_UNIT}
+    routes |= {Certificate.AFFINE.value: _check_affine, Certificate.STRICT.value: _check_strict}
     for certificate in dict.fromkeys(points.certificate.tolist()):
         some = points.some(points.certificate == certificate)
-        if certificate in BY_UNIT:
-            _check_by_unit(some, found)
-        elif certificate == Certificate.AFFINE:
-            _check_affine(some, found)
-        elif certificate == Certificate.STRICT:
-            _check_strict(some, found)
+        if certificate in routes:
+            routes[certificate](some, found)
         else:
             for where in some.where:
                 found.add(where, "certificate", certificate, "nothing: it has no second route")
+    return None
 
 
 def _possible(points: Points, formula: DataFormula, found: Audited) -> None:

@@ -14,6 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from sweep.controls import (
     coercive,
+    convolution,
     endless,
     equal_strengths,
     neurons,
@@ -33,6 +34,7 @@ FAMILIES: tuple[Family, ...] = (
     *endless.FAMILIES,
     *coercive.FAMILIES,
     *equal_strengths.FAMILIES,
+    *convolution.FAMILIES,
     *neurons.FAMILIES,
 )
 #: So many rounds give more than 10,000 points.

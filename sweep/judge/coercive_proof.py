@@ -20,7 +20,7 @@ Where every neuron is active, the first half alone is `strict`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -57,8 +57,39 @@ class Ball:
     rise: float
     kinks: bool
 
+    def evidence(self) -> dict[str, Any]:
+        """The numbers for the row, JSON-ready."""
+        return {
+            "gradient": self.gradient,
+            "curvature_proven": self.least,
+            "curvature_within": self.curvature,
+            "rise": self.rise,
+            "rise_radius": self.outer,
+            "kinks_within": self.kinks,
+        }
 
-def minimum_around(centre: Centre) -> Ball | None:
+
+class Surroundings(Protocol):
+    """What is known around a centre; see `coercive_bounds.Centre` for the four bounds."""
+
+    def gradient(self) -> float:
+        """An upper bound of ‖∇E‖ at the centre."""
+        ...
+
+    def on(self, r: float) -> tuple[np.ndarray, bool]:
+        """The pattern of second derivatives that makes ∇²E least within r; whether kinks are."""
+        ...
+
+    def least(self, on: np.ndarray) -> float:
+        """A lower bound of the curvature at the centre with that pattern."""
+        ...
+
+    def curvature_change(self, r: float) -> float:
+        """How far below that the curvature can be within r."""
+        ...
+
+
+def minimum_around(centre: Surroundings) -> Ball | None:
     """The largest of the tried neighbourhoods in which E has its minimum; None if there is none."""
     g = centre.gradient()
     known: dict[bytes, float] = {}
@@ -97,14 +128,7 @@ class Proof:
         """The numbers for the row, JSON-ready."""
         found: dict[str, Any] = {"keeps_signs": self.keeps_signs}
         if self.ball is not None:
-            found |= {
-                "gradient": self.ball.gradient,
-                "curvature_proven": self.ball.least,
-                "curvature_within": self.ball.curvature,
-                "rise": self.ball.rise,
-                "rise_radius": self.ball.outer,
-                "kinks_within": self.ball.kinks,
-            }
+            found |= self.ball.evidence()
         if self.inactive:
             found["sphere_below"] = self.level
         return found
@@ -142,18 +166,24 @@ def prove(plain: Coordinates, theta: np.ndarray, lam: np.ndarray) -> Proof | Non
 
 
 def _in_theta(plain: Coordinates, theta: np.ndarray, centre: Centre, inner: float) -> float | None:
-    """How far the balanced θ* can be from θ; None if a neuron might vanish on the way.
+    """How far the balanced θ* can be from θ; None if a neuron might vanish on the way."""
+    moved = stretched(centre.Z, inner * float(np.linalg.norm(centre.S)))
+    if moved is None:
+        return None
+    away = float(np.linalg.norm(plain.balanced(*plain.reduced(theta)) - theta))
+    away += 16 * UNIT * float(np.linalg.norm(theta))
+    return float(away + moved)
+
+
+def stretched(Z: np.ndarray, moved: float) -> float | None:
+    """How far balanced neurons can move when their z (k, n) do so by `moved`; None to zero.
 
     z ↦ ‖z‖^{−1/3}z and its length have derivatives up to ‖z‖^{−1/3}·(1, ⅔) across and along z:
     together they stretch by at most ‖z‖^{−1/3}.
     """
-    inner = inner * float(np.linalg.norm(centre.S)) / SLACK
-    shortest = float(np.linalg.norm(centre.Z, axis=1).min()) * SLACK - inner
-    if not shortest > 0:
-        return None
-    away = float(np.linalg.norm(plain.balanced(*plain.reduced(theta)) - theta))
-    away += 16 * UNIT * float(np.linalg.norm(theta))
-    return float(away + inner / np.cbrt(shortest) / SLACK)
+    moved = moved / SLACK
+    shortest = float(np.linalg.norm(Z, axis=1).min()) * SLACK - moved
+    return float(moved / np.cbrt(shortest) / SLACK) if shortest > 0 else None
 
 
 def settle_coercive(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:

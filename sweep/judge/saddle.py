@@ -14,6 +14,7 @@ import numpy as np
 
 from sweep.judge.base import Judgement
 from sweep.judge.coercive_plain import coordinates_of
+from sweep.judge.convolution_plain import Filtered
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
@@ -44,8 +45,9 @@ DIRECTIONS = 3
 def handles(objective: Objective) -> bool:
     """Whether this route is meant: landscapes, modules, smooth MLPs without a compiled route.
 
-    The teacher-student objective has a polish of its own, and so have coercive networks and those
-    of one hidden layer with the exponential neuron, a monomial one, or exponential ones inside.
+    The teacher-student objective has a polish of its own, and so have the networks of [B] with
+    their regularizer and those of one hidden layer with the exponential neuron, a monomial one, or
+    exponential ones inside.
     """
     if isinstance(objective, VectorObjective):
         return not objective.network.activation.piecewise_linear
@@ -54,7 +56,7 @@ def handles(objective: Objective) -> bool:
     shallow = Shallow.of(objective)
     if shallow is not None and shallow.exponential:
         return False
-    if coordinates_of(objective) is not None:
+    if coordinates_of(objective) is not None or Filtered.of(objective) is not None:
         return False
     if isinstance(objective.augmentation, Monomial | ExpLayers):
         return False

@@ -24,6 +24,8 @@ from sweep.judge.coercive_polish import polish_coercive
 from sweep.judge.coercive_proof import settle_coercive
 from sweep.judge.coercive_residuals import add_balance
 from sweep.judge.coercive_valley import settle_valley
+from sweep.judge.convolution_polish import polish_convolution
+from sweep.judge.convolution_proof import settle_convolution
 from sweep.judge.deep_kinks import polish_deep
 from sweep.judge.escapes_scaling import settle_scaling
 from sweep.judge.escapes_smooth import settle_saturating
@@ -49,6 +51,7 @@ Stage = Callable[[Judgement, Objective, np.ndarray | None], None]
 
 POLISHES: tuple[Stage, ...] = (
     polish_coercive,
+    polish_convolution,
     polish_kinks,
     polish_deep,
     polish_affine,
@@ -60,6 +63,7 @@ POLISHES: tuple[Stage, ...] = (
 
 CERTIFICATES: tuple[Stage, ...] = (
     settle_coercive,
+    settle_convolution,
     settle_exponential,
     settle_monomial,
     settle_per_layer,

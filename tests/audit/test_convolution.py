@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from sweep.audit import audit_arm
+from sweep.audit.coercive_formula import any_formula
+from sweep.audit.convolution import Beside
+from sweep.controls.convolution import released
 from sweep.job import arm_lambdas, arm_objective
+from sweep.judge import StandardJudge
 from sweep.problems import Data
 from sweep.registry import Choice
 from sweep.spec import Arm
+from sweep.verdicts import Certificate, Stop, Verdict
 
 REGULARISED = Arm(
     "convolution",
@@ -72,6 +77,79 @@ def test_no_global_minimum_or_escape_of_regularised_convolutions_is_believed(mak
         rows = make_rows(cell, data, theta, verdict, certificate, **vector)
         found = audit_arm(rows, data, root=0).findings
         assert any("nothing" in finding.recomputed for finding in found)
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    params: np.ndarray
+    stop: np.ndarray
+
+
+@pytest.fixture
+def corners(make_cell):
+    """Judged minima of turned corners: (data, points, λ, judgement), some under a kink."""
+    flat = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
+    turn = np.array([[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]])
+    data = Data(flat @ turn.T, -flat.prod(axis=1))
+    cell = convolution(make_cell, REGULARISED, 2, 2, "logistic")
+    objective = arm_objective(cell, REGULARISED, data)
+    params = 0.7 * np.random.default_rng(3).normal(size=(24, objective.n_params))
+    lam = np.tile(_strengths(REGULARISED, objective.n_lambda), (len(params), 1))
+    stop = np.full(len(params), Stop.STEPS.value, dtype=object)
+    return data, cell, lam, StandardJudge().judge(objective, Ended(params, stop), lam)
+
+
+def audited(corners, make_rows, theta, k: int, **changes):
+    """Findings at one point, claimed to be what member k is."""
+    data, cell, lam, found = corners
+    claims = {
+        "lam_vector": [lam[k].tolist()],
+        "lam": [float(lam[k].mean())],
+        "certificate_radius": [float(found.certificate_radius[k])],
+        **changes,
+    }
+    certificate = claims.pop("certificate", found.certificate[k])
+    rows = make_rows(cell, data, theta[None], "local_minimum", certificate, **claims)
+    return audit_arm(rows, data, root=0).findings
+
+
+def test_minima_of_convolutions_are_confirmed_and_their_neighbours_refused(corners, make_rows):
+    found = corners[3]
+    assert (found.verdict == Verdict.LOCAL_MINIMUM.value).all()
+    rng = np.random.default_rng(4)
+    for certificate in (Certificate.KINK, Certificate.INACTIVE):
+        k = int(np.flatnonzero(found.certificate == certificate.value)[0])
+        theta = found.params[k]
+        assert audited(corners, make_rows, theta, k) == []
+        moved = theta + 1e-4 * rng.normal(size=len(theta)) * (theta != 0)
+        assert audited(corners, make_rows, moved, k)
+        off = theta.copy()
+        off[:2] += 1e-6 * np.array([-theta[1], theta[0]])
+        assert audited(corners, make_rows, off, k)
+        assert audited(corners, make_rows, theta, k, certificate="strict")
+        assert audited(corners, make_rows, theta, k, certificate_radius=[None])
+        assert audited(corners, make_rows, theta, k, judged_min_eig=[0.1])
+        low = corners[2][k].copy()
+        idle = np.flatnonzero(theta[-len(low) :] == 0)
+        if len(idle):
+            low[idle] = 1e-6
+            assert audited(corners, make_rows, theta, k, lam_vector=[low.tolist()])
+
+
+def test_a_kink_that_hides_a_descent_is_not_believed(make_cell):
+    """At rest on the kink's line, a step off it lowers F to first order."""
+    arm = Arm("c", regularizer=Choice("convolution"), lam=REGULARISED.lam)
+    for batch in released(np.random.default_rng(0)):
+        settings = {"width": batch.lam.shape[1], "layers": 2, "filter": 2, "negative_slope": 0.1}
+        cell = replace(make_cell(arm, "logistic"), model=Choice("convolution", settings))
+        data = Data(batch.objective.x.numpy(), batch.objective.y.numpy())
+        beside = Beside.of(any_formula(cell, arm, data), batch.points[0], batch.lam[0])
+        assert int(beside.kinks.sum()) == 2
+        assert beside.least_across()[0] < 0
+        off = np.zeros((2, batch.points.shape[1]))
+        off[:, :2] = 1e-7 * np.outer([1, -1], beside.across.T[0])
+        F = batch.objective.measure(batch.points[0] + off, batch.lam[:2]).objective
+        assert F.min() < batch.objective.measure(batch.points[:1], batch.lam[:1]).objective[0]
 
 
 @pytest.mark.parametrize("activation", ["requ", "square"])

@@ -1,0 +1,175 @@
+"""`kink`, `inactive` and `strict` for one convolution below ReQU neurons ([B] Theorem 2).
+
+Theorem. Let p* = (z*, v*) have every active neuron ≠ 0, let T be the face of v*, and
+
+1. E, restricted to the active neurons and to T near v*, have a strict minimum at p*;
+2. D(u) > 0 for every u ≠ 0 in T⊥, D the one-sided derivative of E along u at p*;
+3. max_{‖u‖=1} |Σᵢ qᵢ max(u·gᵢ, 0)²| < λⱼ for every inactive neuron j.
+
+Then θ* is a local minimum of F. Proof. D is positively homogeneous and continuous, so D ≥ κ‖u‖ with
+κ > 0. E is C¹ on every closed cell of the held rows: at (z, v_T + u) near p* its derivative along u
+is at least (κ − o(1))‖u‖ all the way from (z, v_T), so E(z, v_T + u) ≥ E(z, v_T) ≥ E(p*). With
+other neurons on, convexity of ℓ gives E ≥ E_active + Σⱼ [λⱼ‖zⱼ‖² ± Σᵢ qᵢ max(zⱼ·gᵢ, 0)²] at every
+nearby (z, v), where the brackets are not negative by 3. and continuity. F ≥ E, with equality at θ*.
+
+1. is proved as in `coercive_proof`: a bound g of ‖∇E‖ and μ > 0 of the curvature in a ball of the
+face around the computed point give one minimum p*, within ρ = g/μ. 2. and 3. must hold *there*:
+they are computed at the centre, and what they can change within ρ is taken off. D is linear on each
+cell, so its values at the cells' rays decide (`Filtered.rays`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sweep.judge.base import Judgement
+from sweep.judge.coercive_bounds import ROOM
+from sweep.judge.coercive_inactive import against
+from sweep.judge.coercive_polish import all_positive, per_neuron
+from sweep.judge.coercive_proof import SLACK, TINY, Ball, minimum_around, stretched
+from sweep.judge.convolution_bounds import FaceCentre
+from sweep.judge.convolution_local import Local
+from sweep.judge.convolution_plain import UNIT, Filtered
+from sweep.models.objective import Objective
+from sweep.verdicts import Certificate, Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class FaceProof:
+    """A local minimum of F within `radius` of θ, with `held` rows of the filter at zero.
+
+    `across` is the proven least slope off the face (inf if nothing is held), `inactive` the number
+    of neurons at zero, `level` what the sphere stays below, `keeps_signs` whether no output changes
+    its sign on the way to the minimum.
+    """
+
+    ball: Ball
+    radius: float
+    held: int
+    across: float
+    inactive: int
+    level: float
+    keeps_signs: bool
+
+    @property
+    def certificate(self) -> Certificate:
+        """The kind of proof."""
+        if self.held:
+            return Certificate.KINK
+        return Certificate.INACTIVE if self.inactive else Certificate.STRICT
+
+    def evidence(self) -> dict[str, Any]:
+        """The numbers for the row, JSON-ready."""
+        found = self.ball.evidence() | {
+            "keeps_signs": self.keeps_signs,
+            "filter_kinks": self.held,
+            "inactive": self.inactive,
+        }
+        if self.held:
+            found["slope_across"] = self.across
+        if self.inactive:
+            found["sphere_below"] = self.level
+        return found
+
+
+def prove(plain: Filtered, theta: np.ndarray, lam: np.ndarray) -> FaceProof | None:
+    """The proof at θ (P,) with λ (m,), or None."""
+    v, Z, s = plain.split(theta)
+    a, inner = plain.last.split(theta[plain.length :])
+    idle = (a == 0) & (inner == 0).all(axis=1)
+    active, face = np.flatnonzero(~idle), plain.face(v)
+    if face is None or not len(active) or not (Z[active] != 0).any(axis=1).all():
+        return None
+    at = Local.at(plain, face, Z[active], s[active], lam[active], face.B.T @ v)
+    centre = FaceCentre.of(at)
+    ball = None if centre is None else minimum_around(centre)
+    if centre is None or ball is None:
+        return None
+    radius = _in_theta(plain, theta, centre, ball.inner)
+    across = slope_across(centre, ball.inner)
+    if radius is None or not across > 0:
+        return None
+    level = np.inf
+    if idle.any():
+        level = SLACK * float(lam[idle].min()) - idle_change(centre, ball.inner)
+        if not against(at.q, at.task, level).below:
+            return None
+    keeps = bool((np.abs(at.f) > centre.reach(ball.inner).phi).all())
+    return FaceProof(ball, radius, int(face.held.sum()), across, int(idle.sum()), level, keeps)
+
+
+def slope_across(centre: FaceCentre, inner: float) -> float:
+    """A lower bound of D(u)/‖u‖ off the face within `inner`; inf without held rows, 0 unknown.
+
+    D is Lipschitz in u with Σ‖pᵢ‖‖Cᵢ‖, p = ∂E/∂h, for errors of the rays, and in p with Σ‖Cᵢ‖.
+    """
+    at, plain = centre.at, centre.at.plain
+    rays = plain.rays(at.face)
+    if rays is None:
+        return 0.0
+    if not len(rays):
+        return np.inf
+    slopes = plain.slopes_across(at.face, at.Z, at.s, at.tau, rays)
+    far, lengths = centre.reach(inner), np.linalg.norm(at.Z, axis=1)[:, None]
+    moved = ROOM * centre.S_z[:, None] * inner
+    q, dq = np.abs(at.q), far.dq
+    change = (dq * at.h + (q + dq) * far.dt) * lengths + (q + dq) * (at.h + far.dt) * moved
+    rows = np.linalg.norm(plain.C, axis=(1, 2))
+    sizes = (q * at.h * lengths).sum(axis=0)
+    terms = 8 * (at.face.tilt + (plain.C.size + at.Z.size + 16) * UNIT)
+    doubt = ROOM * 2 * float(rows @ (change.sum(axis=0) + terms * sizes))
+    return SLACK * float(slopes.min()) - doubt
+
+
+def idle_change(centre: FaceCentre, inner: float) -> float:
+    """By how much |Σᵢ qᵢ max(u·gᵢ, 0)²|, u of length one, can be larger within `inner`."""
+    at, far = centre.at, centre.reach(inner)
+    sizes = np.linalg.norm(at.task.X, axis=1)
+    own, tau = np.linalg.norm(at.face.A, axis=(1, 2)), float(np.linalg.norm(at.tau))
+    rounding = (at.plain.length + 8) * UNIT * own * tau
+    dg = ROOM * ((own + centre.e_h) * centre.S_tau * inner + centre.e_h * tau + rounding)
+    bound = far.dq * (sizes + dg) ** 2 + np.abs(at.q) * dg * (2 * sizes + dg)
+    return float(ROOM * bound.sum())
+
+
+def _in_theta(plain: Filtered, theta: np.ndarray, centre: FaceCentre, inner: float) -> float | None:
+    """How far the balanced θ* can be from θ; None if a neuron might vanish on the way."""
+    at, tau = centre.at, float(np.linalg.norm(centre.at.tau))
+    moved = stretched(at.Z, inner * float(np.linalg.norm(centre.S)))
+    if moved is None:
+        return None
+    v, Z, s = plain.split(theta)
+    away = float(np.linalg.norm(plain.balanced(v, Z, s) - theta))
+    away += float(np.linalg.norm(v - at.face.B @ at.tau)) + 2 * at.face.tilt * tau
+    away += centre.S_tau * inner + 16 * UNIT * float(np.linalg.norm(theta))
+    return (away + moved) / SLACK
+
+
+def settle_convolution(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
+    """Write `local_minimum` for open members of such networks that are proved to be one.
+
+    `certificate_radius` is the distance in θ within which the minimum lies, `certificate_margin`
+    the proven rise of E on the face to the sphere of `rise_radius`, relative to F. F has no Hessian
+    at a kink: `judged_min_eig` stays null.
+    """
+    plain = Filtered.of(objective)
+    if plain is None or lam is None:
+        return
+    for member in np.flatnonzero(found.open & all_positive(lam, len(lam))).tolist():
+        theta, strengths = found.params[member], per_neuron(lam[member], plain.last)
+        proof = prove(plain, theta, strengths)
+        if proof is None:
+            continue
+        v, Z, s = plain.split(theta)
+        F = plain.energy(Z, s, v, strengths)
+        found.settle(
+            member,
+            Verdict.LOCAL_MINIMUM,
+            proof.certificate,
+            proof.evidence() | {"objective": F},
+            radius=proof.radius,
+            margin=proof.ball.rise / max(F, TINY),
+        )
