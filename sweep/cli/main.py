@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 from sweep.cli.commands import COMMANDS
 from sweep.cli.streams import prepare_streams, reader_is_gone
 from sweep.errors import CheckError, UserError, redacted, unknown
-from sweep.execution.interrupts import interrupt_once
+from sweep.execution.interrupts import interruptible
 
 USAGE = """\
 How often does training end in a bad local minimum? Distributed seed sweeps with certified verdicts.
@@ -51,17 +49,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of one command; `argv` is without the program's name."""
     words = list(sys.argv[1:] if argv is None else argv)
     prepare_streams()
-    if threading.current_thread() is threading.main_thread():
-        # A batch system's SIGTERM is an interruption like Ctrl-C: the same command resumes. So is
-        # the end of a terminal, unless nohup says otherwise.
-        signal.signal(signal.SIGTERM, interrupt_once)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            signal.signal(signal.SIGHUP, interrupt_once)
     try:
-        status = _dispatch(words)
-        if sys.stdout is not None:
-            sys.stdout.flush()  # here, where a lost reader is understood
-        return status
+        with interruptible():
+            status = _dispatch(words)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # here, where a lost reader is understood
+            return status
     except UserError as error:
         print(f"sweep: {redacted(str(error))}", file=sys.stderr)
         return 2

@@ -57,11 +57,30 @@ def own_sigterm() -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def interrupt_once(number: int, frame: object) -> None:
-    """A handler of SIGTERM or SIGHUP that raises `KeyboardInterrupt`, the first time only.
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and the end of a terminal, unless nohup says otherwise, are Ctrl-C inside.
 
-    Batch systems ask twice, the second time into the middle of cleaning up.
+    Once one has come it is ignored for good: batch systems ask twice, the second time into the
+    middle of cleaning up.
     """
+    if not _in_main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] is signal.SIG_IGN:
+        del before[signal.SIGHUP]
+    for number in before:
+        signal.signal(number, _interrupt_once)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if signal.getsignal(number) is _interrupt_once:
+                signal.signal(number, handler)
+
+
+def _interrupt_once(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -132,6 +133,13 @@ def test_a_bug_is_no_bad_input(bug: Exception, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(door, "COMMANDS", _raises(bug))
     with pytest.raises(type(bug)):
         main(["run"])
+
+
+def test_the_handlers_of_signals_are_the_callers_again() -> None:
+    numbers = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in numbers]
+    assert main(["--help"]) == 0
+    assert [signal.getsignal(number) for number in numbers] == before
 
 
 def test_a_reader_who_has_gone_is_an_interruption() -> None:
