@@ -185,7 +185,7 @@ def judged(asked: State, submission: Submission) -> State:
     if not asked.ended:
         return asked
     marker = read_marker(submission.results, submission.id)
-    if marker is not None:
+    if marker is not None and marker.study == submission.label:
         phase = {0: Phase.SUCCEEDED, 130: Phase.CANCELLED}.get(marker.exit_status, Phase.FAILED)
         detail = f"the run ended with exit status {marker.exit_status} at {marker.finished_at}"
         return State(phase, detail, marker.exit_status)

@@ -206,7 +206,7 @@ def test_the_marker_decides_how_it_ended(
 ) -> None:
     given = replace(GIVEN, results=str(tmp_path))
     if marker is not None:
-        write_marker(marker_file(tmp_path, given.id), marker, "mine")
+        write_marker(marker_file(tmp_path, given.id), marker, given.label)
     found = judged(asked, given)
     assert (found.phase, found.status) == (phase, status)
 

@@ -107,8 +107,9 @@ def exit_status(submission: Submission) -> str:
 
 
 def leftovers() -> set[str]:
-    """Private folders of nodes and scripts, which hold a token."""
-    return {str(path.parent) for path in Path("/tmp").glob("sweep-*/token")}
+    """Private folders of nodes and scripts, which hold a token; a local Ray's has an owner."""
+    folders = {path.parent for path in Path("/tmp").glob("sweep-*/token")}
+    return {str(folder) for folder in folders if not (folder / "owner").exists()}
 
 
 def test_a_study_is_submitted_followed_and_waited_for(
@@ -172,6 +173,43 @@ def test_requeued_and_out_of_time_in_the_middle_it_is_complete(
     assert exit_status(first) == "0:0"
     assert seeds_on_disk(first.results) == list(range(60000))
     assert log(first).count("on disk already") == 2  # it was started three times
+
+
+def test_preempted_in_the_middle_it_goes_back_into_the_queue_and_is_complete(
+    words: list[str], tmp_path: Path
+) -> None:
+    """Told to end, by a signal to its script, to its Ray alone, or because others need the nodes.
+
+    The last two are the same to a job: ahead of a pre-emption SLURM warns the steps only.
+    """
+    assert main([*words, *LONG, "seeds.count=20000", "compute.batch.time_limit=00:30:00"]) == 0
+    found = submitted(tmp_path)
+    job = str(found.job)
+    submitter = open_submitter("slurm")
+
+    def state() -> Phase:
+        return submitter.state(found).phase
+
+    kept = 0
+    urgent = ("sbatch", "--partition=urgent", "--nodes=2", "--exclusive", f"--chdir={tmp_path}")
+    for warning in (
+        ("scancel", "--signal=TERM", "--batch", job),
+        ("scancel", "--signal=TERM", job),
+        (*urgent, "--output=/dev/null", "--wrap=exit 0"),
+    ):
+        until(lambda kept=kept: files(found) >= kept + 3)
+        assert state() is Phase.RUNNING, log(found)
+        asked(*warning)
+        until(lambda: state() is not Phase.RUNNING)
+        assert state() is Phase.PENDING, log(found)
+        until(lambda: state() is Phase.RUNNING)
+        kept = files(found)
+        assert kept < 100
+    until(lambda: submitter.state(found).ended)
+    assert (state(), exit_status(found)) == (Phase.SUCCEEDED, "0:0"), log(found)
+    assert seeds_on_disk(found.results) == list(range(20000))
+    assert log(found).count("on disk already") == 3  # it was started four times
+    assert not leftovers()
 
 
 def test_cancelled_in_the_middle_and_submitted_again_it_is_complete(
