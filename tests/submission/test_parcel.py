@@ -16,14 +16,15 @@ import pytest
 
 from sweep.cli.compose import compose
 from sweep.cli.main import main
-from sweep.cli.submit import marking
+from sweep.cli.submit import _remember, marking
 from sweep.errors import CheckError, UserError
 from sweep.execution.sameness import installation
 from sweep.registry import build
 from sweep.spec import Compute
+from sweep.storage.provenance import git_state
 from sweep.study.resolve import resolve
 from sweep.submission import base, records
-from sweep.submission.base import Phase, State, Submission, judged, wait
+from sweep.submission.base import Parcel, Phase, State, Submission, judged, wait
 from sweep.submission.credentials import refuse_credentials
 from sweep.submission.marker import latest_attempt, marker_file, read_marker, write_marker
 from sweep.submission.parcel import COMPOSED, MANIFEST, packed, read_composed
@@ -52,13 +53,18 @@ def test_a_parcel_runs_by_itself_and_is_the_same_code(
         unpacked = tmp_path / "elsewhere"
         shutil.copytree(parcel.folder, unpacked)
     assert parcel.results == str(tmp_path / "results" / f"quick-{study.id}")
-    assert json.loads((unpacked / MANIFEST).read_text()) == installation().to_json()
+    said = json.loads((unpacked / MANIFEST).read_text())
+    assert said == {**installation().to_json(), **git_state()}
+    assert sorted(path.name for path in unpacked.iterdir()) == sorted((COMPOSED, MANIFEST, "sweep"))
     (tmp_path / "far").mkdir()
     monkeypatch.chdir(tmp_path / "far")
     again, there, stored, _ = resolve(read_composed(unpacked / COMPOSED))
     assert (again.id, there.name, there.address) == (study.id, "cluster", "auto")
     assert Path(stored.root) == tmp_path / "results"
-    script = "from sweep.execution.sameness import code_hash; print(code_hash())"
+    script = (
+        "from sweep.execution.sameness import code_hash; from sweep.storage.provenance import"
+        " git_state; import json; print(code_hash(), json.dumps(git_state()))"
+    )
     run = subprocess.run(
         [sys.executable, "-c", script],
         cwd=unpacked,
@@ -67,9 +73,10 @@ def test_a_parcel_runs_by_itself_and_is_the_same_code(
         text=True,
         check=True,
     )
-    assert run.stdout.strip() == installation().code
+    code, _, packed_from = run.stdout.partition(" ")
+    assert code == installation().code
+    assert json.loads(packed_from) == git_state()
 
-    said = json.loads((unpacked / MANIFEST).read_text())
     (unpacked / MANIFEST).write_text(json.dumps({**said, "code": "0" * 64}))
     with pytest.raises(UserError, match=r"holds code with hash 000000000000, but .* is running"):
         read_composed(unpacked / COMPOSED)
@@ -224,6 +231,30 @@ def test_every_end_leaves_its_marker(
     found = read_marker(tmp_path / "mine-0123456789ab", "sweep-1")
     assert found is not None
     assert (found.exit_status, found.study) == (status, "mine-0123456789ab")
+
+
+def test_a_marker_lies_beside_its_results_in_an_object_store_too(tmp_path: Path) -> None:
+    results = "memory://markers/mine-0123456789ab"
+    given = replace(GIVEN, results=results)
+    parcel = Parcel(given.study_id, given.name, results, {}, Compute(name="cluster"), tmp_path)
+    word = parcel.command(given.id)[-1]
+    assert word == f"{results}/.submission/{given.id}.json"
+    assert judged(State(Phase.LOST), given).phase is Phase.LOST
+    with marking(word) as statuses:
+        statuses.append(0)
+    assert judged(State(Phase.LOST), given).phase is Phase.SUCCEEDED
+    assert latest_attempt(results, given.study_id) == 1
+
+
+def test_a_submission_that_cannot_be_remembered_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records, "replace", full)
+    _remember(GIVEN)
+    assert f"{GIVEN.id} goes on, but cannot be remembered" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
