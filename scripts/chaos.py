@@ -26,12 +26,12 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-from chaos_runs import TICK, Nodes, Run, kill, strike, wait
+from chaos_runs import TICK, Nodes, Run, strike, wait
 
 from sweep.rows import KEY
 from sweep.seeds import stream
@@ -78,7 +78,7 @@ class Study:
 
     def __init__(self, store: Path, jobs: int, block: int, address: str | None) -> None:
         self.store = store
-        self.orphans: list[str] = []
+        self._runs: list[Run] = []
         place = ["compute=local"] if address is None else ["compute=cluster"]
         place += [] if address is None else [f"compute.address={address}"]
         self._words = [
@@ -94,14 +94,19 @@ class Study:
 
     @contextmanager
     def running(self) -> Iterator[Run]:
-        """The command at work; what does not end with it is ended and counted."""
+        """The command at work; killed when the context ends, if it has not ended before."""
         run = Run(self._words)
+        self._runs.append(run)
         try:
             yield run
         finally:
-            kill(run.process.pid)
-            run.process.wait()
-            self.orphans += run.close()
+            run.end()
+
+    def orphans(self) -> list[str]:
+        """The commands of processes that outlived their runs by too long; they are ended."""
+        commands = [command for run in self._runs for command in run.close()]
+        self._runs.clear()
+        return commands
 
     def to_the_end(self) -> float:
         """The seconds of the command, undisturbed; exits unless its status is 0."""
@@ -144,19 +149,19 @@ def disturb(
 
 def judged(study: Study, whole: dict[str, str], usual: float, disturbed: Record) -> Record:
     """What a disturbed study shows, held against the undisturbed row files `whole`."""
-    found, folder = digests(study.layout.root), study.layout.root
+    found, folder, orphans = digests(study.layout.root), study.layout.root, study.orphans()
     again, lost = account(read_journal(study.layout))
     record: Record = {
         "missing": len(whole.keys() - found.keys()),
         "double": double_keys(folder),
         "other_bits": sum(whole.get(name) != digest for name, digest in found.items()),
-        "orphans": len(study.orphans),
+        "orphans": len(orphans),
     }
     holds = not any(record.values()) and again <= lost
     timed = usual >= 60 and len(disturbed["kills"]) == 1
     in_time = disturbed["ratio"] <= SLOWER if timed else None
     return {**disturbed, **record, "in_flight": lost, "again": again} | {
-        "orphan_commands": study.orphans,
+        "orphan_commands": orphans,
         "holds": holds,
         "in_time": in_time,
     }
@@ -179,23 +184,29 @@ def shown(record: Record) -> str:
 
 def chase(victim: str, asked: argparse.Namespace, jobs: int, place: Path) -> list[Record]:
     """Studies disturbed until as many of these processes were killed as asked."""
-    nodes = Nodes(2) if victim == "node" else None
-    address = None if nodes is None else nodes.address
     records: list[Record] = []
-    try:
-        still = Study(place / f"{victim}-still", jobs, asked.block, address)
+    with ExitStack() as ending:
+        nodes = None
+        if victim == "node":
+            nodes = Nodes(2)
+            ending.callback(nodes.close)
+        address = None if nodes is None else nodes.address
+
+        def study(name: object) -> Study:
+            made = Study(place / f"{victim}-{name}", jobs, asked.block, address)
+            ending.callback(made.orphans)
+            return made
+
+        still = study("still")
         usual = still.to_the_end()
         whole = digests(still.layout.root)
         print(f"{victim}: {jobs} jobs, undisturbed {usual:.1f} s\n  {' '.join(HEAD)}", flush=True)
         while (left := asked.kills - sum(len(r["kills"]) for r in records)) > 0:
             key = asked.root, len(records)
-            study = Study(place / f"{victim}-{len(records)}", jobs, asked.block, address)
-            disturbed = disturb(study, victim, key, min(left, asked.per_run), usual, nodes)
-            records.append(judged(study, whole, usual, disturbed))
+            one = study(len(records))
+            disturbed = disturb(one, victim, key, min(left, asked.per_run), usual, nodes)
+            records.append(judged(one, whole, usual, disturbed))
             print(f"  {shown(records[-1])}", flush=True)
-    finally:
-        if nodes is not None:
-            nodes.close()
     return [{"victim": victim, "undisturbed": usual, **record} for record in records]
 
 
@@ -217,6 +228,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sweep-chaos-") as scratch:
         warm = Study(Path(scratch) / "warm", 4, asked.block, None)
         warm.to_the_end()  # compiles what is not compiled yet
+        warm.orphans()
         each = job_seconds(read_journal(warm.layout))
         jobs = max(4, math.ceil(2 * asked.seconds / each))
         records = [r for victim in victims for r in chase(victim, asked, jobs, Path(scratch))]

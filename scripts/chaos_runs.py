@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 TICK = 0.02  # seconds between two looks
-PATIENCE = 30.0  # seconds that processes of a killed run have to end by themselves
+# Seconds that processes of a killed run have to end by themselves: Ray's agents first try for 60 s
+# to tell a head that is gone that their raylet is.
+PATIENCE = 90.0
 
 
 class Run:
@@ -25,7 +27,7 @@ class Run:
         self.log = self.temporary / "log"
         environment = {**os.environ, "TMPDIR": str(self.temporary), "RAY_AUTH_MODE": "disabled"}
         command = [sys.executable, "-m", "sweep.cli.main", "run", *words]
-        self.began = time.monotonic()
+        self.began = self.ended = time.monotonic()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -40,9 +42,15 @@ class Run:
         """Living processes of its session but the command itself."""
         return [pid for pid in session(self.process.pid) if pid != self.process.pid]
 
+    def end(self) -> None:
+        """Kill the command if it is still running; what it started has `PATIENCE` from now on."""
+        kill(self.process.pid)
+        self.process.wait()
+        self.ended = time.monotonic()
+
     def close(self) -> list[str]:
         """The commands of its processes that did not end by themselves; they are ended here."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = self.ended + PATIENCE
         while (left := self.others()) and time.monotonic() < deadline:
             time.sleep(0.1)
         commands = [words_of(pid)[:300] for pid in left]

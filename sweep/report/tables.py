@@ -65,18 +65,8 @@ def frequencies_latex(summary: Summary) -> str:
     """A booktabs table with one line per cell and arm, all λ draws pooled."""
     pooled = summary.frequencies.loc[summary.frequencies["level"] == "cell"]
     named = pooled.merge(summary.cells[["study", "cell", "setting"]], on=["study", "cell"])
-    lines = [
-        f"% Bad minima with {100 * summary.confidence:g} % intervals ({summary.method}); "
-        "needs \\usepackage{booktabs}.",
-        r"\begin{tabular}{llrrrrrr}",
-        r"\toprule",
-        " & ".join(_LATEX_HEAD) + r" \\",
-        r"\midrule",
-        *(_latex_line(row) for row in named.to_dict("records")),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
+    title = f"Bad minima with {100 * summary.confidence:g} % intervals ({summary.method})"
+    return _booktabs(title, _LATEX_HEAD, [_latex_cells(row) for row in named.to_dict("records")])
 
 
 def contrasts_latex(summary: Summary) -> str:
@@ -84,35 +74,31 @@ def contrasts_latex(summary: Summary) -> str:
     pooled = summary.contrasts.loc[summary.contrasts["level"] == "cell"]
     named = pooled.merge(summary.cells[["study", "cell", "setting"]], on=["study", "cell"])
     family = dict.fromkeys(family_words(row) for row in named.to_dict("records"))
-    lines = [
-        f"% Each arm minus {_escaped(summary.baseline)}, by seed, in percentage points with "
+    title = (
+        f"Each arm minus {_escaped(summary.baseline)}, by seed, in percentage points with "
         f"{100 * summary.confidence:g} % intervals; exact McNemar, "
-        f"{', '.join(family) or 'no contrasts'}; needs \\usepackage{{booktabs}}.",
-        r"\begin{tabular}{llrrrrrrr}",
-        r"\toprule",
-        " & ".join(_CONTRAST_HEAD) + r" \\",
-        r"\midrule",
-        *(_contrast_line(row) for row in named.to_dict("records")),
-        r"\bottomrule",
-        r"\end{tabular}",
-    ]
-    return "\n".join(lines) + "\n"
+        f"{', '.join(family) or 'no contrasts'}"
+    )
+    lines = [_contrast_cells(row) for row in named.to_dict("records")]
+    return _booktabs(title, _CONTRAST_HEAD, lines)
 
 
 def latex_table(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
     """A booktabs table of words, every one escaped; the first two columns flush left."""
+    escaped = [[_escaped(cell) for cell in line] for line in (head, *lines)]
+    return _booktabs(_escaped(title), escaped[0], escaped[1:])
+
+
+def _booktabs(title: str, head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """A booktabs table of cells in LaTeX."""
+    rows = [" & ".join(line) + r" \\" for line in (head, *lines)]
     columns = "ll" + "r" * (len(head) - 2)
-    rows = [" & ".join(map(_escaped, line)) + r" \\" for line in (head, *lines)]
-    top = [
-        f"% {_escaped(title)}; needs \\usepackage{{booktabs}}.",
-        rf"\begin{{tabular}}{{{columns}}}",
-    ]
-    return "\n".join(
-        [*top, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}", ""]
-    )
+    top = [f"% {title}; needs \\usepackage{{booktabs}}.", rf"\begin{{tabular}}{{{columns}}}"]
+    frame = [*top, r"\toprule", rows[0], r"\midrule", *rows[1:], r"\bottomrule", r"\end{tabular}"]
+    return "\n".join(frame) + "\n"
 
 
-def _contrast_line(row: Row) -> str:
+def _contrast_cells(row: Row) -> list[str]:
     counts = [str(row["n_pairs"]), *(count(row[name]) for name in ("only_arm", "only_baseline"))]
     ratio = number(row["odds_ratio"])
     cells = [
@@ -124,16 +110,16 @@ def _contrast_line(row: Row) -> str:
     ]
     escaped = [_escaped(cell) for cell in cells]
     escaped[-2] = escaped[-2].replace("<", "$<$")  # the p-value: names keep what they were given
-    return " & ".join(escaped) + r" \\"
+    return escaped
 
 
-def _latex_line(row: Row) -> str:
+def _latex_cells(row: Row) -> list[str]:
     ends = [percent(row[f"bad_minimum_frequency{end}"]) for end in ("", "_upper")]
     frequency = ends[0] if ends[0] == ends[1] else " – ".join(ends)
     interval = f"{percent(row['interval_low'])} – {percent(row['interval_high'])}"
     counts = [str(row[name]) for name in ("n", "bad_minimum", "unresolved", "failed")]
     cells = [str(row["setting"]), str(row["arm"]), *counts, frequency, interval]
-    return " & ".join(_escaped(cell) for cell in cells) + r" \\"
+    return [_escaped(cell) for cell in cells]
 
 
 def _escaped(text: str) -> str:
