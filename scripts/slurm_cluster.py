@@ -51,8 +51,14 @@ SlurmdParameters=config_overrides
 AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 {nodes}
-PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP OverSubscribe=NO
+# A job in 'urgent' takes the nodes of those in 'main', which are warned and put back in the queue.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=DEFAULT Nodes=ALL MaxTime=INFINITE State=UP OverSubscribe=NO
+PartitionName=main Default=YES PriorityTier=1 GraceTime={grace}
+PartitionName=urgent PriorityTier=2 PreemptMode=OFF
 """
+_GRACE_SECONDS = 60
 _NODE = (
     "NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port}"
     " CPUs={cpus} RealMemory=4000 State=UNKNOWN"
@@ -76,7 +82,9 @@ def start(folder: Path, nodes: int, cpus: int) -> None:
         _NODE.format(number=number, host=host, port=port, cpus=cpus)
         for number, port in enumerate(ports, 1)
     ]
-    conf = _CONF.format(host=host, port=first, folder=folder, nodes="\n".join(lines))
+    conf = _CONF.format(
+        host=host, port=first, folder=folder, nodes="\n".join(lines), grace=_GRACE_SECONDS
+    )
     (folder / "slurm.conf").write_text(conf)
     _daemon(folder, "slurmctld", ["slurmctld", "-D"])
     for number in range(1, nodes + 1):
@@ -142,7 +150,7 @@ def _ask(folder: Path, command: list[str]) -> str:
 
 def _idle(folder: Path) -> int:
     with contextlib.suppress(subprocess.SubprocessError):
-        states = _ask(folder, ["sinfo", "--noheader", "--Node", "--format=%T"])
+        states = _ask(folder, ["sinfo", "--noheader", "--Node", "--partition=main", "--format=%T"])
         return states.split().count("idle")
     return 0
 

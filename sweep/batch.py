@@ -99,10 +99,10 @@ class Batch:
 
 def _one_word(key: str, value: str | None) -> None:
     """Refuse what would become several words, or another command, in a script."""
-    if value is not None and re.fullmatch(r"[\w./:@%+~-]+", value) is None:
+    if value is not None and re.fullmatch(r"[\w./:@%+][\w./:@%+-]*", value) is None:
         raise UserError(
-            f"compute.batch.{key} is {value!r}: one word of letters, digits and . / : @ % + ~ - is"
-            " accepted."
+            f"compute.batch.{key} is {value!r}: one word of letters, digits and . / : @ % + - is"
+            " accepted, in which nothing stands for a home folder."
         )
 
 

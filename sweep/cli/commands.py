@@ -17,7 +17,7 @@ def _run(words: list[str]) -> int:
     """`sweep run`: the whole study; on a cluster from a parcel, with a marker at its end."""
     parser = Parser("run")
     parser.add_argument("--composed", type=Path)
-    parser.add_argument("--marker", type=Path)
+    parser.add_argument("--marker")  # a path or a URL
     found, rest = parser.parse_known_args(words)
     if found.composed is None and found.marker is None:
         return _run_study(rest)

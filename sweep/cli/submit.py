@@ -12,6 +12,7 @@ from sweep.cli.words import Parser
 from sweep.errors import UserError, unknown
 from sweep.execution.interrupts import interrupted_afterwards
 from sweep.storage.layout import Layout
+from sweep.storage.objects import place
 from sweep.study.composed import Composed
 from sweep.submission import records
 from sweep.submission.base import (
@@ -88,8 +89,8 @@ def submit(words: list[str]) -> int:
         # Once it is taken it is kept and named: nobody could end what nobody knows.
         with interrupted_afterwards():
             submission = submitter.submit(parcel)
-            records.keep(submission)
             _announce(submission)
+            _remember(submission)
     return _waited(submitter, submission) if found.wait else 0
 
 
@@ -168,12 +169,13 @@ def given_composed(composed: Path, overrides: Sequence[str]) -> Composed:
 
 
 @contextmanager
-def marking(path: Path | None) -> Iterator[list[int]]:
+def marking(marker: str | Path | None) -> Iterator[list[int]]:
     """A block whose end is written to a completion marker: the exit status appended to the list.
 
     Whatever is raised passes through, and counts with the exit status that `main` gives it. A
-    marker of an earlier attempt is taken away first. Without a path nothing is written.
+    marker of an earlier attempt is taken away first. Without a path or URL nothing is written.
     """
+    path = None if marker is None else place(str(marker))
     if path is not None:
         path.unlink(missing_ok=True)
     statuses: list[int] = []
@@ -190,7 +192,7 @@ def marking(path: Path | None) -> Iterator[list[int]]:
     finally:
         if path is not None:
             try:
-                write_marker(path, status, path.parents[1].name)
+                write_marker(path, status, path.parent.parent.name)
             except OSError as error:
                 print(f"sweep: the marker '{path}' cannot be written: {error}.", file=sys.stderr)
 
@@ -214,6 +216,18 @@ def _refuse_running(study_id: str) -> None:
         raise UserError(
             f"This study is {state.phase} already as {known.id}: wait for it, or end it with"
             f" 'sweep cancel {known.label}'."
+        )
+
+
+def _remember(submission: Submission) -> None:
+    """Keep the record; what has been submitted goes on, whatever becomes of that."""
+    try:
+        records.keep(submission)
+    except OSError as error:
+        print(
+            f"sweep: {submission.id} goes on, but cannot be remembered here ({error}): status, logs"
+            f" and cancel are {submission.to}'s own for it.",
+            file=sys.stderr,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import socket
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from threading import Thread
 from typing import Any
 
 import ray
@@ -22,6 +24,7 @@ from sweep.execution.session_folder import session_folder
 from sweep.execution.tokens import own_token, read_settings_again
 
 REACH_SECONDS = 5.0  # a head node in the same building answers within milliseconds
+LEAVE_SECONDS = 30.0  # a busy machine takes up to ten
 CONNECT_SECONDS = 30.0  # Ray itself gives up a wrong token after 20, a wrong server after minutes
 
 _OBJECT_STORE_BYTES = 200 * 2**20  # holds the job list only; Ray's least is 75 MiB
@@ -78,8 +81,7 @@ def local_session(workers: int | None) -> Iterator[None]:
                 )
             yield
         finally:
-            with uninterrupted():
-                ray.shutdown()
+            _leave()
 
 
 @contextmanager
@@ -109,8 +111,27 @@ def cluster_session(address: str | None, insecure: bool = False) -> Iterator[Non
     try:
         yield
     finally:
-        with uninterrupted():
-            ray.shutdown()
+        _leave()
+
+
+def _leave() -> None:
+    """Disconnect, and end the Ray that is ours; one that no longer answers cannot hold us up.
+
+    Ray itself waits without an end for servers that hang. So ours are killed then, and those of
+    others are left, also when the interpreter ends, where Ray would try once more.
+    """
+    leaving = Thread(target=ray.shutdown, name="ray-shutdown", daemon=True)
+    with uninterrupted():
+        leaving.start()
+        leaving.join(LEAVE_SECONDS)
+        if not leaving.is_alive():
+            return
+        worker: Any = ray._private.worker
+        if (node := worker._global_node) is not None:  # which has started nothing on a cluster
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+        leaving.join(LEAVE_SECONDS)
+        if leaving.is_alive():
+            atexit.unregister(ray.shutdown)
 
 
 def _refuse_connected() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import platform
 import subprocess
@@ -24,12 +25,15 @@ _PACKAGES = (
 )
 _GIT_SECONDS = 5.0
 
+#: Beside the package in a parcel: where it comes from, which a cluster cannot find out.
+PARCEL_MANIFEST = "manifest.json"
+
 
 def provenance() -> dict[str, Any]:
     """Versions, git commit and machine, as plain data that fits into JSON."""
     return {
         "sweep": _version("sweep"),
-        **_git(),
+        **git_state(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "host": platform.node(),
@@ -56,18 +60,31 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _git() -> dict[str, Any]:
-    """The commit of the checkout this very file is tracked in, and whether code was changed."""
+def git_state() -> dict[str, Any]:
+    """The commit of the checkout this very file is tracked in, and whether code was changed.
+
+    In a parcel those are of the checkout that it was packed from.
+    """
     here = Path(__file__).resolve()
     package = here.parents[1]
     # An installed package may lie inside somebody else's repository: its commit says nothing.
     if _ask_git(package, "ls-files", "--error-unmatch", str(here)) is None:
-        return {"git_commit": None, "git_changed": None}
+        return _packed(package.parent / PARCEL_MANIFEST)
     changes = _ask_git(package, "status", "--porcelain", "--", ".")
     return {
         "git_commit": _ask_git(package, "rev-parse", "HEAD"),
         "git_changed": None if changes is None else bool(changes),
     }
+
+
+def _packed(manifest: Path) -> dict[str, Any]:
+    """What a parcel's manifest says of the checkout that it was packed from; None beside none."""
+    unknown: dict[str, Any] = {"git_commit": None, "git_changed": None}
+    try:
+        said = json.loads(manifest.read_text(encoding="utf-8"))
+        return {key: said[key] for key in unknown}
+    except (OSError, ValueError, KeyError, TypeError):
+        return unknown
 
 
 def _ask_git(folder: Path, *words: str) -> str | None:

@@ -212,15 +212,23 @@ def judged(asked: State, submission: Submission) -> State:
     if not asked.ended:
         return asked
     marker = read_marker(submission.results, submission.id)
-    if marker is not None:
+    if marker is not None and marker.study == submission.label:
         phase = {0: Phase.SUCCEEDED, 130: Phase.CANCELLED}.get(marker.exit_status, Phase.FAILED)
         detail = f"the run ended with exit status {marker.exit_status} at {marker.finished_at}"
         return State(phase, detail, marker.exit_status)
-    if asked.phase is Phase.SUCCEEDED and Layout.at(submission.results).root.is_dir():
+    if asked.phase is Phase.SUCCEEDED and _seen(submission.results):
         return State(
             Phase.FAILED, "it ended without its completion marker in the results folder", None
         )
     return asked
+
+
+def _seen(results: str) -> bool:
+    """Whether a results folder is there for us; one that we may not read is not."""
+    try:
+        return Layout.at(results).root.is_dir()
+    except Exception:  # object stores have errors of their own
+        return False
 
 
 def wait(submitter: Submitter, submission: Submission, poll: float = POLL_SECONDS) -> State:

@@ -12,15 +12,18 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from sweep.errors import UserError
-from sweep.storage.provenance import without_credentials
 
 #: Where credentials are given instead: what a refusal names.
 VARIABLES = "RAY_AUTH_TOKEN_PATH, MLFLOW_TRACKING_USERNAME and _PASSWORD, AWS_*"
 
-# Variables whose values are secrets, and parts of an address's query that are.
+# Variables whose values are secrets, settings of such variables, and parts of an address's query.
 _SECRET_VARIABLE = re.compile(
-    r"RAY_AUTH_TOKEN|.*(PASSWORD|PASSWD|SECRET|ACCESS_KEY|API_KEY|CREDENTIAL|TOKEN)"
+    r"\w*(?:PASSWORD|PASSWD|PASSPHRASE|SECRET|ACCESS_KEY|ACCESS_KEY_ID|API_KEY|PRIVATE_KEY"
+    r"|CONNECTION_STRING|CREDENTIAL|TOKEN)"
 )
+_SECRET_SETTING = re.compile(rf"({_SECRET_VARIABLE.pattern})=[^\s,]")
+# A user, a password or both; one with a slash in it, which ends the host for a parser, too.
+_USER = re.compile(r"://[^/\s]*@|://[^/@\s:]*:(?!\d+/)[^@\s]*@")
 _SECRET_QUERY = re.compile(r"(?i).*(password|passwd|pwd|token|secret|signature|credential|key)")
 _SHORTEST_SECRET = 8  # shorter values may well be words of the configuration
 
@@ -28,8 +31,8 @@ _SHORTEST_SECRET = 8  # shorter values may well be words of the configuration
 def refuse_credentials(value: Any, where: str) -> None:
     """Nothing, if plain data holds no credential; else a `UserError` that does not repeat it.
 
-    Refused are a user name or password in an address, a secret in an address's query, and any text
-    that holds the value of a secret environment variable.
+    Refused are a user name or password in an address, a secret in an address's query, any text that
+    sets a secret environment variable, and any that holds the value of one.
     """
     secrets = _secret_values()
     for place, text in _texts(value, where):
@@ -37,6 +40,11 @@ def refuse_credentials(value: Any, where: str) -> None:
             raise UserError(
                 f"{place} holds a credential in '{_hidden(text)}': give the bare address, and"
                 f" the credential in the environment ({VARIABLES})."
+            )
+        if (setting := _SECRET_SETTING.search(text)) is not None:
+            raise UserError(
+                f"{place} sets {setting[1]}: leave it out, the cluster reads it from its own"
+                " environment."
             )
         for name, secret in secrets.items():
             if secret in text:
@@ -71,12 +79,14 @@ def _address_with_credentials(text: str) -> bool:
     if "://" not in text:
         return False
     try:
-        parts = urlsplit(text)
+        query = urlsplit(text).query
     except ValueError:
         return True  # what cannot be read cannot be cleared
-    return "@" in parts.netloc or any(_SECRET_QUERY.fullmatch(k) for k, _ in parse_qsl(parts.query))
+    return _USER.search(text) is not None or any(
+        _SECRET_QUERY.fullmatch(key) for key, _ in parse_qsl(query)
+    )
 
 
 def _hidden(text: str) -> str:
     """An address without user name, password and query."""
-    return str(without_credentials(text.partition("?")[0]))
+    return re.sub(r"://\S*@", "://", text.partition("?")[0])

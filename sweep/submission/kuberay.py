@@ -25,6 +25,7 @@ from sweep.submission.base import (
 )
 from sweep.submission.credentials import refuse_credentials
 from sweep.submission.kuberay_manifest import render
+from sweep.submission.marker import latest_attempt
 
 ANSWER_SECONDS = 60.0
 
@@ -80,7 +81,7 @@ class KubeRaySubmitter:
     def state(self, submission: Submission) -> State:
         """KubeRay's word while the job runs, the marker's, where it is seen, once it has ended."""
         words = ["get", "rayjob", submission.id, "--ignore-not-found", "--output=json"]
-        answer = self._ask(words, submission.details["namespace"])
+        answer = self._ask(words, _namespace(submission))
         if not answer.strip():
             return judged(State(Phase.LOST, "Kubernetes has no such RayJob"), submission)
         return judged(_state(json.loads(answer).get("status", {})), submission)
@@ -91,12 +92,12 @@ class KubeRaySubmitter:
         while follow and self.state(submission).phase is Phase.PENDING:
             time.sleep(POLL_SECONDS)
         words += ["--follow"] if follow else []
-        command = self._command(words, submission.details["namespace"])
+        command = self._command(words, _namespace(submission))
         with tempfile.TemporaryFile("w+") as said:
             try:
                 process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
             except FileNotFoundError:
-                raise _not_there() from None
+                raise _no_kubectl() from None
             with process:
                 assert process.stdout is not None
                 yield from process.stdout
@@ -106,23 +107,29 @@ class KubeRaySubmitter:
 
     def cancel(self, submission: Submission) -> None:
         """Delete the RayJob, and its cluster with it; rows on the volume stay."""
-        namespace = submission.details["namespace"]
+        namespace = _namespace(submission)
         for kind in ("rayjob", "configmap"):
             words = ["delete", kind, submission.id, "--ignore-not-found", "--wait=false"]
             self._ask(words, namespace)
 
     def _next_attempt(self, parcel: Parcel, namespace: str) -> str:
-        """The first free name; `UserError` while an earlier attempt has not ended."""
-        words = ["get", "rayjobs", f"--selector=sweep/study={parcel.study_id}", "--output=json"]
-        latest = 0
+        """The first free name; `UserError` while an earlier attempt has not ended.
+
+        A name counts as taken, too, when only its study or its marker is left: a marker is
+        believed for one attempt.
+        """
+        what = "rayjobs,configmaps"
+        words = ["get", what, f"--selector=sweep/study={parcel.study_id}", "--output=json"]
+        latest = latest_attempt(parcel.results, parcel.study_id)
         for item in json.loads(self._ask(words, namespace))["items"]:
             name = item["metadata"]["name"]
-            if not _state(item.get("status", {})).ended:
+            if item["kind"] == "RayJob" and not _state(item.get("status", {})).ended:
                 raise UserError(
                     f"This study runs already as {name}: wait for it, or end it with 'sweep cancel"
                     f" {parcel.label}'."
                 )
-            latest = max(latest, int(name.rpartition("-")[2]))
+            number = name.rpartition("-")[2]
+            latest = max(latest, int(number) if number.isdecimal() else 0)
         return submission_id(parcel.study_id, latest + 1)
 
     def _command(self, words: list[str], namespace: str) -> list[str]:
@@ -143,7 +150,7 @@ class KubeRaySubmitter:
                 process_group=None if given is None else 0,
             )
         except FileNotFoundError:
-            raise _not_there() from None
+            raise _no_kubectl() from None
         except subprocess.TimeoutExpired:
             raise UserError(f"kubectl does not answer for {ANSWER_SECONDS:g} s.") from None
         if answer.returncode == 0:
@@ -151,16 +158,20 @@ class KubeRaySubmitter:
         raise _refused(words[0], answer.returncode, answer.stderr)
 
 
-def _not_there() -> UserError:
+def _refused(verb: str, status: int, stderr: str) -> UserError:
+    said = (stderr.strip().splitlines() or [f"exit status {status}"])[-1]
+    return UserError(f"kubectl refuses '{verb}': {said.strip(' .')}.")
+
+
+def _namespace(submission: Submission) -> str:
+    return submission.details.get("namespace", "default")
+
+
+def _no_kubectl() -> UserError:
     return UserError(
         "'kubectl' is not there: install it, or print the manifest with --dry-run and have it"
         " applied."
     )
-
-
-def _refused(verb: str, status: int, stderr: str) -> UserError:
-    said = (stderr.strip().splitlines() or [f"exit status {status}"])[-1]
-    return UserError(f"kubectl refuses '{verb}': {said.strip(' .')}.")
 
 
 def _state(status: dict[str, Any]) -> State:

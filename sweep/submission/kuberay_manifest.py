@@ -7,6 +7,7 @@ Kubernetes Secrets, which whoever runs the namespace creates.
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from sweep.batch import Batch
 from sweep.errors import UserError
 from sweep.submission.base import Parcel, require_fitting
-from sweep.submission.parcel import COMPOSED
+from sweep.submission.parcel import COMPOSED, MANIFEST
 
 #: The release whose RayJob this is; its operator takes token authentication from Ray 2.52 on.
 KUBERAY_VERSION = "1.6.2"
@@ -87,7 +88,7 @@ def render(parcel: Parcel, submission_id: str) -> str:
 
 
 def config_map(parcel: Parcel, submission_id: str) -> dict[str, Any]:
-    """The composed study as a ConfigMap; the code is the image's own."""
+    """The composed study as a ConfigMap, and which code it is for; the image holds that code."""
     text = json.dumps(parcel.composed, ensure_ascii=False, allow_nan=False)
     if len(text.encode()) > _LARGEST_CONFIG_MAP:
         raise UserError(
@@ -98,7 +99,7 @@ def config_map(parcel: Parcel, submission_id: str) -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": _metadata(parcel, submission_id),
-        "data": {COMPOSED: text},
+        "data": {COMPOSED: text, MANIFEST: (parcel.folder / MANIFEST).read_text("utf-8")},
     }
 
 
@@ -182,6 +183,11 @@ def _refuse_unusable(batch: Batch, results: str) -> None:
         raise UserError(
             "compute.batch.image is null: KubeRay needs a container image with this sweep and Ray"
             f" {RAY_VERSION}."
+        )
+    if re.fullmatch(r"[\w./:@%+,=-]+", results, re.ASCII) is None:
+        raise UserError(
+            f"store.root leads to {results!r}: on its way into a pod's shell no other signs than"
+            " letters, digits and . / : @ % + , = - are safe."
         )
     inside = results.startswith(batch.mount_path.rstrip("/") + "/")
     if "://" not in results and (batch.volume_claim is None or not inside):

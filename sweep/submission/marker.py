@@ -14,10 +14,12 @@ from pathlib import Path
 from sweep.storage.durable import make_folder, replace
 from sweep.storage.layout import Layout
 
+_STATUSES = (0, 1, 2, 130)
+
 
 @dataclass(frozen=True)
 class Marker:
-    """How a run ended: its exit status (0, 1, 2 or 130), its study and when, in UTC (ISO 8601)."""
+    """How a run ended: exit status (0, 1, 2 or 130), results folder's name, UTC time (ISO 8601)."""
 
     exit_status: int
     study: str
@@ -34,8 +36,11 @@ def latest_attempt(results: str | Path, study_id: str) -> int:
 
     A cluster that was started anew has forgotten its attempts, but a marker counts for one only.
     """
-    found = marker_file(results, "any").parent.glob(f"sweep-{study_id}-*.json")
-    numbers = [file.stem.rpartition("-")[2] for file in found]
+    folder = marker_file(results, "any").parent
+    try:
+        numbers = [file.stem.rpartition("-")[2] for file in folder.glob(f"sweep-{study_id}-*.json")]
+    except Exception:  # as above: what cannot be seen here is not believed here either
+        return 0
     return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
@@ -51,9 +56,15 @@ def write_marker(path: Path, exit_status: int, study: str) -> None:
 
 
 def read_marker(results: str | Path, submission_id: str) -> Marker | None:
-    """The marker of a submission; None while there is none, or where it is none of ours."""
+    """The marker of a submission; None while there is none, or where it is none of ours.
+
+    A number that only looks like an exit status of `sweep run` is none.
+    """
     try:
         found = json.loads(marker_file(results, submission_id).read_text(encoding="utf-8"))
-        return Marker(int(found["exit_status"]), str(found["study"]), str(found["finished_at"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        status = found["exit_status"]
+        if type(status) is not int or status not in _STATUSES:
+            return None
+        return Marker(status, str(found["study"]), str(found["finished_at"]))
+    except Exception:  # a store that we may not read has errors of its own
         return None

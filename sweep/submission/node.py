@@ -23,6 +23,8 @@ from typing import Any
 from sweep.execution.tokens import write_token
 from sweep.submission.marker import read_marker, write_marker
 
+#: What a node's Ray prints when it is told to end: srun's own exit status does not tell.
+TOLD = "sweep: told to end"
 STOP_SECONDS = 5.0  # Ray ends within one or two; there is nothing that it has to save
 
 _POLL_SECONDS = 1.0
@@ -91,6 +93,7 @@ def start(head: str, cpus: int, gpus: int, memory: int, token: str) -> int:
         while started.poll() is None and not asked:
             time.sleep(_POLL_SECONDS / 4)
         if asked:
+            print(TOLD, flush=True)
             _end(started)
         return 0 if asked else started.returncode
     finally:

@@ -16,12 +16,13 @@ from sweep.errors import UserError
 from sweep.execution.sameness import code_hash, installation
 from sweep.spec import Compute, Store, Study
 from sweep.storage.layout import Layout
+from sweep.storage.provenance import PARCEL_MANIFEST, git_state
 from sweep.study.composed import Composed
 from sweep.submission.base import Parcel
 from sweep.submission.credentials import refuse_credentials
 
 COMPOSED = "composed.json"
-MANIFEST = "manifest.json"
+MANIFEST = PARCEL_MANIFEST
 
 _PACKAGE = Path(__file__).parents[1]
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
@@ -31,8 +32,8 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", ".*")
 def packed(composed: Composed, study: Study, compute: Compute, store: Store) -> Iterator[Parcel]:
     """A parcel of the study in a temporary folder, which is gone when the context ends.
 
-    The folder holds the package, its config files, `composed.json` and `manifest.json` (code hash
-    and package versions). Relative paths in the configuration become absolute: the cluster has
+    The folder holds the package, `composed.json` and `manifest.json` (code hash, commit and package
+    versions). Relative paths in the configuration become absolute: the cluster has
     another working directory. Raises `UserError` for a configuration that is not meant for a
     cluster or holds a credential.
     """
@@ -100,13 +101,17 @@ def _absolute(settings: Any, key: str = "path") -> None:
 
 
 def _fill(folder: Path, travelling: Mapping[str, Any]) -> None:
-    package = _PACKAGE
-    shutil.copytree(package, folder / "sweep", ignore=_LEFT_OUT)
-    beside = package.parent / "conf"
-    if not (package / "conf").is_dir() and beside.is_dir():
-        shutil.copytree(beside, folder / "conf", ignore=_LEFT_OUT)
+    shutil.copytree(_PACKAGE, folder / "sweep", ignore=_left_out)
     (folder / COMPOSED).write_text(_json(travelling), encoding="utf-8")
-    (folder / MANIFEST).write_text(_json(installation().to_json()), encoding="utf-8")
+    (folder / MANIFEST).write_text(
+        _json({**installation().to_json(), **git_state()}), encoding="utf-8"
+    )
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """What no run needs: caches, hidden files, and config files, whose words travel composed."""
+    config = {"conf"} if Path(folder) == _PACKAGE else set()
+    return _LEFT_OUT(folder, names) | config
 
 
 def _json(found: Mapping[str, Any]) -> str:

@@ -56,7 +56,7 @@ def find(target: str | Path) -> Submission | None:
     """The latest submission of a study, by its id, its `<name>-<id>` or its results folder.
 
     None when this user has submitted no such study, or when `target` is another folder of it;
-    `UserError` when the record is damaged.
+    `UserError` when the record is damaged, or another user's.
     """
     root = Layout.at(target).root
     matched = _STUDY_ID.fullmatch(root.name)
@@ -64,12 +64,9 @@ def find(target: str | Path) -> Submission | None:
         return None
     path = records_folder() / f"{matched[1]}.json"
     try:
-        text = path.read_text(encoding="utf-8")
+        found = _parse(path)
     except OSError:
         return None
-    except UnicodeDecodeError as error:
-        raise _damaged(path, error) from error
-    found = _parse(path, text)
     if root.name not in (found.study_id, found.label):
         return None
     elsewhere = root.is_dir() and root.resolve() != Path(found.results).resolve()
@@ -105,20 +102,40 @@ def _labels() -> list[str]:
     """The name-ids of all studies that this user has submitted."""
     labels = []
     for path in sorted(records_folder().glob("*.json")):
-        with suppress(UserError, OSError, UnicodeDecodeError):
-            labels.append(_parse(path, path.read_text(encoding="utf-8")).label)
+        with suppress(UserError, OSError):
+            labels.append(_parse(path).label)
     return labels
 
 
-def _parse(path: Path, text: str) -> Submission:
+def _parse(path: Path) -> Submission:
+    """The record at `path`; keys that only a newer sweep knows are passed over.
+
+    What it says ends up in commands and addresses that are given our token, so nobody else's is
+    read, and nothing odd in it is taken.
+    """
     try:
-        found = Submission(**json.loads(text))
-        if found.to not in typing.get_args(To):
-            raise ValueError(f"'{found.to}' is no place to submit to")
-    except (ValueError, TypeError) as error:
-        raise _damaged(path, error) from error
+        if path.stat().st_uid != os.geteuid():
+            raise ValueError("it belongs to another user")
+        given = json.loads(path.read_text(encoding="utf-8"))
+        known = {key.name for key in dataclasses.fields(Submission)}
+        found = Submission(**{key: value for key, value in given.items() if key in known})
+        _require_sound(found, path.stem)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"'{path}' is damaged ({error}): remove it; the study itself is not harmed."
+        ) from error
     return found
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
-    return UserError(f"'{path}' is damaged ({error}): remove it; the study itself is not harmed.")
+def _require_sound(found: Submission, study_id: str) -> None:
+    """Nothing for a record as `keep` writes it; else a `ValueError`."""
+    if found.to not in typing.get_args(To):
+        raise ValueError(f"'{found.to}' is no place to submit to")
+    texts = (found.id, found.study_id, found.name, found.results, found.submitted_at)
+    perhaps = [text for text in (found.address, found.job) if text is not None]
+    if not all(isinstance(text, str) for text in (*texts, *perhaps, *found.details.values())):
+        raise ValueError("not every value is a text")
+    if found.study_id != study_id or not re.fullmatch(rf"sweep-{study_id}-\d+", found.id):
+        raise ValueError("it is another study's")
+    if found.job is not None and not re.fullmatch(r"\w[\w.-]*", found.job):
+        raise ValueError(f"{found.job!r} is no job")

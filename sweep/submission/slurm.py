@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -34,8 +35,13 @@ _PENDING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD",
 _RUNNING = ("RUNNING", "COMPLETING", "SUSPENDED", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING")
 _ENDED = {"COMPLETED": Phase.SUCCEEDED, "CANCELLED": Phase.CANCELLED}  # all others: failed
 _CHUNK = 2**16  # bytes of a log read at once
-# Secrets of another Ray, which this job's own has no use for.
-_LEFT_HERE = ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE", "RAY_ADDRESS")
+# Secrets of another Ray, which this job's own has no use for; what would change the questions and
+# overrule the script; and, where we are inside a job already, that job's own shape.
+_LEFT_HERE = re.compile(
+    r"RAY_AUTH_TOKEN|RAY_AUTH_TOKEN_PATH|RAY_AUTH_MODE|RAY_ADDRESS|(SQUEUE|SACCT|SCANCEL)_\w+"
+    r"|SBATCH_(JOB_NAME|OUTPUT|ERROR|OPEN_MODE|SIGNAL|REQUEUE|NO_REQUEUE|WAIT|ARRAY_INX|TIMELIMIT)"
+    r"|SLURM_(?!CONF$|CLUSTERS$|JWT$)\w+"
+)
 
 
 class SlurmSubmitter:
@@ -44,7 +50,7 @@ class SlurmSubmitter:
     def submit(self, parcel: Parcel) -> Submission:
         """The job that SLURM has taken, under the study's next attempt."""
         self.preview(parcel)  # what no script can hold is refused before anything is written
-        self._refuse_running(parcel.study_id, parcel.label)
+        self._refuse_running(parcel.study_id)
         name = _claim_attempt(parcel)
         places = Places.of(parcel, name)
         shutil.copytree(parcel.folder, places.parcel, dirs_exist_ok=True)
@@ -65,7 +71,7 @@ class SlurmSubmitter:
             job=job,
         )
         try:
-            self._refuse_running(parcel.study_id, parcel.label, than=int(job))
+            self._refuse_running(parcel.study_id, than=int(job))
         except UserError:  # somebody submitted at the same moment, and was first
             self.cancel(submission)
             raise
@@ -77,7 +83,7 @@ class SlurmSubmitter:
 
     def state(self, submission: Submission) -> State:
         """SLURM's word while the job is in its queue, the marker's once it has left it."""
-        return judged(_state(submission.job or ""), submission)
+        return judged(_state(submission), submission)
 
     def logs(self, submission: Submission, follow: bool) -> Iterator[str]:
         """The job's output, all attempts that SLURM made of it one after the other."""
@@ -98,12 +104,12 @@ class SlurmSubmitter:
 
     def cancel(self, submission: Submission) -> None:
         """Ask SLURM to end the job, which is interrupted, and killed when it takes too long."""
-        _ask(["scancel", submission.job or ""])
+        _ask(["scancel", *_only(submission)])
 
     def _abandon(self, parcel: Parcel, places: Places) -> None:
         """Take away what a refused submission left, unless it is in the queue after all."""
         try:
-            self._refuse_running(parcel.study_id, parcel.label)
+            self._refuse_running(parcel.study_id)
         except UserError:
             return
         shutil.rmtree(places.parcel, ignore_errors=True)
@@ -111,16 +117,17 @@ class SlurmSubmitter:
             with suppress(OSError):  # refused, rightly, unless it is empty
                 folder.rmdir()
 
-    def _refuse_running(self, study_id: str, label: str, than: int | None = None) -> None:
-        """Refuse a study with a job in the queue: any, or one with a lower number `than` ours."""
-        for line in _ask(["squeue", "--noheader", "--format=%A %j"]).splitlines():
+    def _refuse_running(self, study_id: str, than: int | None = None) -> None:
+        """Refuse a study of which we have a job in the queue, or one with a lower number `than`."""
+        words = ["squeue", "--noheader", f"--user={os.geteuid()}", "--format=%A %j"]
+        for line in _ask(words).splitlines():
             job, _, name = line.strip().partition(" ")
             if not name.startswith(f"sweep-{study_id}-"):
                 continue
             if than is None or int(job) < than:
                 raise UserError(
                     f"This study is in SLURM's queue already as {name}, job {job}: wait for it, or"
-                    f" end it with 'sweep cancel {label}'."
+                    f" end it with 'scancel {job}'."
                 )
 
 
@@ -144,10 +151,11 @@ def _claim_attempt(parcel: Parcel) -> str:
     raise AssertionError
 
 
-def _state(job: str) -> State:
+def _state(submission: Submission) -> State:
     """SLURM's own word: from the queue, from its accounting, or that it has forgotten the job."""
+    job = submission.job
     for ask in (_queue, _accounting):
-        word, detail = ask(job)
+        word, detail = ask(submission)
         if word in _PENDING:
             return State(Phase.PENDING, detail)
         if word in _RUNNING:
@@ -157,17 +165,24 @@ def _state(job: str) -> State:
     return State(Phase.LOST, f"SLURM has no job {job} any more")
 
 
-def _queue(job: str) -> tuple[str, str]:
+def _only(submission: Submission) -> list[str]:
+    """The job, by number and name: a controller that begins anew gives a number to another job."""
+    return [f"--name={submission.id}", submission.job or ""]
+
+
+def _queue(submission: Submission) -> tuple[str, str]:
     """State and reason of a job that has not ended, or not long ago; empty words otherwise."""
-    words = ["squeue", "--noheader", "--states=all", "--format=%T %r", f"--jobs={job}"]
+    name, job = _only(submission)
+    words = ["squeue", "--noheader", "--states=all", "--format=%T %r", name, f"--jobs={job}"]
     answer = _ask(words, unless="Invalid job id")
     state, _, why = answer.strip().partition(" ")
     return state, "" if why == "None" else why
 
 
-def _accounting(job: str) -> tuple[str, str]:
+def _accounting(submission: Submission) -> tuple[str, str]:
     """The state of a job of any age; an empty word where no accounts are kept."""
-    words = ["sacct", "--noheader", "--allocations", "--parsable2", "--format=State"]
+    name, job = _only(submission)
+    words = ["sacct", "--noheader", "--allocations", "--parsable2", "--format=State", name]
     try:
         answer = _ask([*words, f"--jobs={job}"])
     except UserError:  # none, none that we may read, or not now: the marker knows as much
@@ -177,11 +192,12 @@ def _accounting(job: str) -> tuple[str, str]:
 
 def _ask(command: list[str], unless: str | None = None) -> str:
     """What a command of SLURM's prints; `UserError` when it fails, `unless` it says that."""
-    kept = {name: value for name, value in os.environ.items() if name not in _LEFT_HERE}
+    kept = {name: value for name, value in os.environ.items() if not _LEFT_HERE.fullmatch(name)}
     try:
         answer = subprocess.run(
             command,
             env=kept,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=ANSWER_SECONDS,

@@ -14,6 +14,7 @@ from pathlib import Path
 from sweep.batch import Batch
 from sweep.errors import UserError
 from sweep.submission.base import Parcel, require_fitting
+from sweep.submission.node import TOLD
 
 LONGEST_LEAD = 120  # seconds before the time limit at which the run is asked to end
 
@@ -52,6 +53,7 @@ def render(parcel: Parcel, submission_id: str) -> str:
         f" --megabytes={_megabytes(batch)}",
         "join_seconds": str(batch.join_seconds),
         "limit": str(seconds(batch.time_limit)),
+        "told": TOLD,
     }
     body = re.sub(r"@(\w+)@", lambda found: values[found[1]], _BODY)
     return "\n".join(["#!/bin/bash", *_header(batch, places, submission_id), "", body])
@@ -95,14 +97,15 @@ def _extra(line: str) -> str:
 
 
 def _quoted(path: Path) -> str:
-    """A path as sbatch reads it, which gives a meaning to %."""
+    """A path as sbatch reads it, which gives a meaning to %, to # and to spaces."""
     text = str(path)
-    if re.search(r"[\"'\\\n]", text):
+    if not text.isprintable() or re.search(r"[\"'\\]", text):
         raise UserError(
-            f"store.root leads to '{text}': sbatch takes no path with quotes or a backslash."
+            f"store.root leads to {text!r}: sbatch takes no path with quotes, a backslash or a line"
+            " break."
         )
     text = text.replace("%", "%%")
-    return f'"{text}"' if " " in text else text
+    return text if re.fullmatch(r"[\w./%+:@=,~-]+", text) else f'"{text}"'
 
 
 def _step(batch: Batch) -> list[str]:
@@ -119,8 +122,9 @@ def _megabytes(batch: Batch) -> int:
 
 _BODY = """\
 # @label@, submitted by 'sweep submit --to slurm'.
-# SLURM sends USR1 ahead of the time limit or a pre-emption: jobs in flight are dropped whole, this
-# job goes back into the queue, and the next attempt resumes. How it ended is in $marker.
+# SLURM sends USR1 ahead of the time limit, and TERM to the script, to Ray, or to both, ahead of a
+# pre-emption: jobs in flight are dropped whole, this job goes back into the queue, and the next
+# attempt resumes. How it ended is in $marker.
 set -u
 
 results=@results@
@@ -139,20 +143,22 @@ rows_before=$(rows)
 # Whatever is waited for hears of the end that somebody asks for.
 asked='' current='' ray='' private=''
 # shellcheck disable=SC2317 # the traps call it
-asked_to() { asked=$1; if [ -n "$current" ]; then kill -TERM "$current" 2>/dev/null; fi; }
-trap 'asked_to requeue' USR1
-trap 'rm -rf "$private"; asked_to end' TERM # SLURM may kill before there is time for it
+asked_by() { asked=${asked:-$1}; if [ -n "$current" ]; then kill -TERM "$current" 2>/dev/null; fi; }
+trap 'asked_by limit' USR1
+trap 'rm -rf "$private"; asked_by slurm' TERM # it may kill before there is time for it
+trap 'if [ -n "$ray" ]; then asked_by ray; fi' USR2 # Ray is gone, and not because of us
 until_ended() { while kill -0 "$1" 2>/dev/null; do wait "$1"; done; }
 
 # The token stays on this node, in a folder closed to others, and Ray stops with this script.
 private=$(mktemp -d /tmp/sweep-XXXXXX) || exit 1
 clean_up() {
-  rm -f "$private/token"
-  if [ -n "$ray" ]; then # asked through SLURM: srun itself would kill at once
-    scancel --signal=TERM "$SLURM_JOB_ID.0" 2>/dev/null
-    until_ended "$ray"
-  fi
+  local running=$ray
   ray=''
+  rm -f "$private/token"
+  if [ -n "$running" ]; then # asked through SLURM: srun itself would kill at once
+    scancel --signal=TERM "$SLURM_JOB_ID.0" 2>/dev/null
+    until_ended "$running"
+  fi
   rm -rf "$private"
 }
 trap clean_up EXIT
@@ -161,37 +167,54 @@ export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$private/token"
 "${node[@]}" token "$RAY_AUTH_TOKEN_PATH" && head=$("${node[@]}" address) || exit 1
 
 # Ray: the first task is the head, the others join it.
-@srun@ \\
-  "${node[@]}" start "$head" @shape@ \\
-  <"$private/token" >"$private/ray.log" 2>&1 &
+(
+  trap : TERM
+  @srun@ \\
+    "${node[@]}" start "$head" @shape@ \\
+    <"$private/token" >"$private/ray.log" 2>&1
+  kill -USR2 $$
+) &
 ray=$!
 
 "${node[@]}" wait "$head" --nodes=@nodes@ --seconds=@join_seconds@ &
 current=$!
+if [ -n "$asked" ]; then kill -TERM "$current"; fi # it came in between
+until_ended "$current"
 wait "$current"
 joined=$?
 
-if [ -n "$asked" ]; then
-  until_ended "$current"
-elif [ "$joined" -ne 0 ]; then
-  tail -n 20 "$private/ray.log"
-else
+if [ -z "$asked" ] && [ "$joined" -eq 0 ]; then
   export RAY_ADDRESS="$head"
   @run@ &
   current=$!
-  if [ -n "$asked" ]; then kill -TERM "$current"; fi # it came in between
+  if [ -n "$asked" ]; then kill -TERM "$current"; fi
   until_ended "$current"
 fi
 current=''
+# A run dies with its Ray, often before that has said that it was told to end.
+told() { grep -qs '^@told@' "$private/ray.log"; }
+if [ -z "$asked" ] && [ ! -e "$marker" ]; then
+  for _ in {1..5}; do if told; then break; else sleep 1; fi; done
+fi
+crashed=''
+if told; then asked=${asked:-ray}; elif [ "$asked" = ray ]; then asked='' crashed=1; fi
+if [ -n "$crashed" ] || { [ -z "$asked" ] && [ "$joined" -ne 0 ]; }; then
+  tail -n 20 "$private/ray.log"
+fi
 clean_up
 
 # The marker is the truth; without one, the run has failed.
-"${node[@]}" verdict "$marker" ${asked:+--interrupted}
+"${node[@]}" verdict "$marker" ${asked:+--interrupted} ${crashed:+--failed}
 status=$?
-if [ "$asked" != requeue ] || [ "$status" -eq 0 ]; then
+if [ -z "$asked" ] || [ "$status" -eq 0 ]; then
   exit "$status"
 fi
-if [ "$(rows)" = "$rows_before" ] && [ $((2 * SECONDS)) -gt "$limit" ]; then
+# A job that somebody has cancelled no longer counts as running.
+if [ "$asked" != limit ] &&
+  [ "$(squeue --noheader --jobs="$SLURM_JOB_ID" --format=%T)" != RUNNING ]; then
+  exit "$status"
+fi
+if [ "$asked" = limit ] && [ "$(rows)" = "$rows_before" ] && [ $((2 * SECONDS)) -gt "$limit" ]; then
   echo "sweep: no job ended within the time limit: raise compute.batch.time_limit, or lower" \\
     "compute.block_size." >&2
 elif scontrol requeue "$SLURM_JOB_ID"; then

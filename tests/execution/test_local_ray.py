@@ -13,9 +13,12 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
 
+from sweep.execution import session
 from sweep.execution import session_folder as session_folder_module
 from sweep.execution.base import open_executor
 from sweep.execution.session_folder import ABANDONED_SECONDS, OWNER, PREFIX, session_folder
@@ -186,3 +189,20 @@ def test_short_jobs_reach_every_worker(tmp_path: Path) -> None:
     with open_executor(compute) as executor:
         assert len(list(executor.run(jobs, work))) == len(jobs)
     assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("server", ["gcs_server", "raylet"])
+def test_a_ray_that_hangs_does_not_hold_up_the_end(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's own way out would wait for it without an end."""
+    monkeypatch.setattr(session, "LEAVE_SECONDS", 15.0)
+    with session.local_session(1):
+        worker: Any = ray._private.worker
+        (hanging,) = worker._global_node.all_processes[server]
+        os.kill(hanging.process.pid, signal.SIGSTOP)
+        began = time.monotonic()
+    assert time.monotonic() - began < LIMIT
+    assert hanging.process.poll() is not None
+    assert not ray.is_initialized()

@@ -16,14 +16,15 @@ import pytest
 
 from sweep.cli.compose import compose
 from sweep.cli.main import main
-from sweep.cli.submit import marking
+from sweep.cli.submit import _remember, marking
 from sweep.errors import CheckError, UserError
 from sweep.execution.sameness import installation
 from sweep.registry import build
 from sweep.spec import Compute
+from sweep.storage.provenance import git_state
 from sweep.study.resolve import resolve
 from sweep.submission import base, records
-from sweep.submission.base import Phase, State, Submission, judged, wait
+from sweep.submission.base import Parcel, Phase, State, Submission, judged, wait
 from sweep.submission.credentials import refuse_credentials
 from sweep.submission.marker import latest_attempt, marker_file, read_marker, write_marker
 from sweep.submission.parcel import COMPOSED, MANIFEST, packed, read_composed
@@ -52,13 +53,18 @@ def test_a_parcel_runs_by_itself_and_is_the_same_code(
         unpacked = tmp_path / "elsewhere"
         shutil.copytree(parcel.folder, unpacked)
     assert parcel.results == str(tmp_path / "results" / f"quick-{study.id}")
-    assert json.loads((unpacked / MANIFEST).read_text()) == installation().to_json()
+    said = json.loads((unpacked / MANIFEST).read_text())
+    assert said == {**installation().to_json(), **git_state()}
+    assert sorted(path.name for path in unpacked.iterdir()) == sorted((COMPOSED, MANIFEST, "sweep"))
     (tmp_path / "far").mkdir()
     monkeypatch.chdir(tmp_path / "far")
     again, there, stored, _ = resolve(read_composed(unpacked / COMPOSED))
     assert (again.id, there.name, there.address) == (study.id, "cluster", "auto")
     assert Path(stored.root) == tmp_path / "results"
-    script = "from sweep.execution.sameness import code_hash; print(code_hash())"
+    script = (
+        "from sweep.execution.sameness import code_hash; from sweep.storage.provenance import"
+        " git_state; import json; print(code_hash(), json.dumps(git_state()))"
+    )
     run = subprocess.run(
         [sys.executable, "-c", script],
         cwd=unpacked,
@@ -67,9 +73,10 @@ def test_a_parcel_runs_by_itself_and_is_the_same_code(
         text=True,
         check=True,
     )
-    assert run.stdout.strip() == installation().code
+    code, _, packed_from = run.stdout.partition(" ")
+    assert code == installation().code
+    assert json.loads(packed_from) == git_state()
 
-    said = json.loads((unpacked / MANIFEST).read_text())
     (unpacked / MANIFEST).write_text(json.dumps({**said, "code": "0" * 64}))
     with pytest.raises(UserError, match=r"holds code with hash 000000000000, but .* is running"):
         read_composed(unpacked / COMPOSED)
@@ -86,6 +93,9 @@ def test_a_parcel_runs_by_itself_and_is_the_same_code(
             "compute.batch.extra",
         ),
         ({"cells": [{"axes": {SECRET: 1}}]}, "cells[0].axes"),
+        ({"store": {"root": "s3://me:hunter2/hunter2@bucket/x"}}, "store.root"),
+        ({"note": "--export=URI=https://me:hunter2@ml.example"}, "note"),
+        ({"extra": ["--export=ALL,AWS_SECRET_ACCESS_KEY=hunter2"]}, "extra[0]"),
     ],
 )
 def test_a_credential_does_not_travel(
@@ -95,13 +105,15 @@ def test_a_credential_does_not_travel(
     with pytest.raises(UserError) as refused:
         refuse_credentials(value, "")
     assert str(refused.value).startswith(place)
-    assert SECRET not in str(refused.value)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_plain_settings_are_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_TOKEN", "gd")  # too short to be a secret, and a word of the config
     refuse_credentials(compose(["study=default"]).resolved, "")
     refuse_credentials({"uri": "postgresql://ml.example/runs?sslmode=require"}, "")
+    refuse_credentials({"root": "s3://bucket/a@b", "uri": "http://ml.example:8080/a@b"}, "")
+    refuse_credentials({"extra": ["--export=ALL,RAY_AUTH_TOKEN_PATH=/home/me/token"]}, "")
 
 
 def test_a_dry_run_prints_the_request_and_no_secret(
@@ -150,12 +162,47 @@ def test_a_record_is_found_by_everything_that_names_its_study(tmp_path: Path) ->
         records.require("mine")
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"to": "moon"}'])
+@pytest.mark.parametrize("text", ["", "{}", "[1]", '{"to": "moon"}', "\udcff"])
 def test_a_damaged_record_is_said(text: str) -> None:
     path = records.keep(GIVEN)
-    path.write_text(text)
+    path.write_bytes(os.fsencode(text))
     with pytest.raises(UserError, match="is damaged"):
         records.find(GIVEN.study_id)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("id", "sweep-0123456789ac-1"),
+        ("id", "sweep-0123456789ab-1/../../x"),
+        ("study_id", "0123456789ac"),
+        ("job", "--user=somebody"),
+        ("job", 7),
+        ("results", ["/none"]),
+        ("details", {"namespace": 1}),
+        ("details", "x"),
+    ],
+)
+def test_a_record_that_could_mislead_a_command_is_refused(key: str, value: object) -> None:
+    path = records.keep(GIVEN)
+    path.write_text(json.dumps({**json.loads(path.read_text()), key: value}))
+    with pytest.raises(UserError, match="is damaged"):
+        records.find(GIVEN.study_id)
+
+
+def test_a_record_of_another_user_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names the address that our token would be sent to."""
+    records.keep(GIVEN)
+    somebody = os.geteuid() + 1
+    monkeypatch.setattr(os, "geteuid", lambda: somebody)
+    with pytest.raises(UserError, match="belongs to another user"):
+        records.find(GIVEN.study_id)
+
+
+def test_a_record_of_a_newer_sweep_is_read() -> None:
+    path = records.keep(GIVEN)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "colour": "blue"}))
+    assert records.find(GIVEN.study_id) == GIVEN
 
 
 @pytest.mark.parametrize(
@@ -186,6 +233,30 @@ def test_every_end_leaves_its_marker(
     assert (found.exit_status, found.study) == (status, "mine-0123456789ab")
 
 
+def test_a_marker_lies_beside_its_results_in_an_object_store_too(tmp_path: Path) -> None:
+    results = "memory://markers/mine-0123456789ab"
+    given = replace(GIVEN, results=results)
+    parcel = Parcel(given.study_id, given.name, results, {}, Compute(name="cluster"), tmp_path)
+    word = parcel.command(given.id)[-1]
+    assert word == f"{results}/.submission/{given.id}.json"
+    assert judged(State(Phase.LOST), given).phase is Phase.LOST
+    with marking(word) as statuses:
+        statuses.append(0)
+    assert judged(State(Phase.LOST), given).phase is Phase.SUCCEEDED
+    assert latest_attempt(results, given.study_id) == 1
+
+
+def test_a_submission_that_cannot_be_remembered_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(records, "replace", full)
+    _remember(GIVEN)
+    assert f"{GIVEN.id} goes on, but cannot be remembered" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("asked", "marker", "phase", "status"),
     [
@@ -206,9 +277,16 @@ def test_the_marker_decides_how_it_ended(
 ) -> None:
     given = replace(GIVEN, results=str(tmp_path))
     if marker is not None:
-        write_marker(marker_file(tmp_path, given.id), marker, "mine")
+        write_marker(marker_file(tmp_path, given.id), marker, given.label)
     found = judged(asked, given)
     assert (found.phase, found.status) == (phase, status)
+
+
+def test_a_marker_of_another_study_is_not_believed(tmp_path: Path) -> None:
+    given = replace(GIVEN, results=str(tmp_path))
+    write_marker(marker_file(tmp_path, given.id), 0, "yours-0123456789ab")
+    assert judged(State(Phase.SUCCEEDED), given).phase is Phase.FAILED
+    assert judged(State(Phase.LOST), given).phase is Phase.LOST
 
 
 def test_results_that_cannot_be_seen_from_here_leave_the_cluster_its_word(tmp_path: Path) -> None:
@@ -245,12 +323,14 @@ def test_waiting_outlasts_a_network_that_fails_for_a_while(monkeypatch: pytest.M
         wait(submitter, GIVEN, poll=0.01)
 
 
-@pytest.mark.parametrize("text", ["", "{}", '{"exit_status": "x"}', "[]"])
-def test_what_is_no_marker_counts_for_nothing(text: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("status", ['"x"', '"0"', "0.5", "false", "7", "-1", "null", "{}"])
+def test_what_is_no_exit_status_is_no_success(status: str, tmp_path: Path) -> None:
     path = marker_file(tmp_path, "s")
     path.parent.mkdir()
-    path.write_text(text)
-    assert read_marker(tmp_path, "s") is None
+    whole = f'{{"exit_status": {status}, "study": "mine", "finished_at": "now"}}'
+    for text in (whole, whole[:-1], "", "{}", "[]"):
+        path.write_text(text)
+        assert read_marker(tmp_path, "s") is None
 
 
 @pytest.mark.parametrize(
@@ -262,6 +342,7 @@ def test_what_is_no_marker_counts_for_nothing(text: str, tmp_path: Path) -> None
         (["submit", "--to", "ray", "--dry-run", "compute.batch.nodes=0"], "compute.batch.nodes is"),
         (["submit", "--to", "ray", "--dry-run", "compute.batch.time_limit=4h"], "'04:00:00'"),
         (["submit", "--to", "ray", "--dry-run", "compute.batch.account='a; b'"], "one word"),
+        (["submit", "--to", "ray", "--dry-run", "compute.batch.python='~/bin/python'"], "home"),
         (["logs"], "needs one study"),
         (["cancel", "0123456789ab"], "no study that you submitted"),
         (["run", "--composed", "nowhere.json"], "cannot be read"),

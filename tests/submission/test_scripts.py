@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,11 @@ import pytest
 
 from sweep.batch import Batch
 from sweep.cli.main import main
-from sweep.submission import node
-from sweep.submission.base import Phase, Submission, open_submitter
+from sweep.execution.sameness import code_hash
+from sweep.spec import Compute
+from sweep.submission import node, records
+from sweep.submission.base import Parcel, Phase, Submission, open_submitter
+from sweep.submission.kuberay import KubeRaySubmitter
 from sweep.submission.kuberay_manifest import FIELDS, KUBERAY_VERSION, RAY_VERSION
 from sweep.submission.marker import read_marker, write_marker
 from sweep.submission.slurm_script import seconds
@@ -73,7 +77,7 @@ def test_the_script_passes_shellcheck(
 
 
 def test_what_sbatch_would_not_read_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    for word in ("compute.batch.extra=['rm -r /']", "store.root='/a\"b'"):
+    for word in ("compute.batch.extra=['rm -r /']", "store.root='/a\"b'", "store.root='/a\tb'"):
         assert main(["submit", "--to", "slurm", "--dry-run", *STUDY, word]) == 2
         error = capsys.readouterr().err
         assert error.count("\n") == 1
@@ -130,6 +134,84 @@ def test_states_come_from_the_queue_then_the_accounts_then_the_marker(
     assert submitter.state(given).phase is (Phase.SUCCEEDED if ended else phase)
 
 
+ASKED = """\
+import json, os, sys
+said = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
+open({log!r}, "a").write(json.dumps([said, sorted(os.environ)]) + "\\n")
+print({prints!r})
+"""
+
+
+def fake(folder: Path, name: str, prints: str) -> None:
+    """A command that notes how it was called."""
+    body = ASKED.format(log=str(folder / "called"), prints=prints)
+    (folder / name).write_text(f"#!{sys.executable}\n{body}")
+    (folder / name).chmod(0o755)
+
+
+def called(folder: Path) -> list[tuple[list[str], list[str]]]:
+    return [json.loads(line) for line in (folder / "called").read_text().splitlines()]
+
+
+def test_slurm_is_asked_about_our_own_job_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By name, too: a number may be another job's by now. The environment does not interfere."""
+    for name in ("squeue", "sacct", "scancel"):
+        fake(tmp_path, name, "")
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    kept = {"SLURM_CONF": "/x", "SBATCH_PARTITION": "gpu"}
+    dropped = ("SQUEUE_PARTITION", "SCANCEL_INTERACTIVE", "SBATCH_WAIT", "SLURM_MEM_PER_CPU")
+    for variable in (*kept, *dropped, "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(variable, kept.get(variable, "1"))
+    given = Submission("slurm", "sweep-0123456789ab-1", "0123456789ab", "q", "/no", "now", job="7")
+    submitter = open_submitter("slurm")
+    assert submitter.state(given).phase is Phase.LOST
+    submitter.cancel(given)
+    calls = called(tmp_path)
+    assert [words[0] for words, _ in calls] == ["squeue", "sacct", "scancel"]
+    for words, variables in calls:
+        assert f"--name={given.id}" in words
+        assert not {*dropped, "RAY_AUTH_TOKEN"} & set(variables)
+        assert set(kept) <= set(variables)
+
+
+@pytest.mark.parametrize(
+    ("there", "marker", "attempt"),
+    [([], None, 1), ([("ConfigMap", 2)], None, 3), ([], 4, 5), ([("RayJob", 2)], 1, 3)],
+)
+def test_a_manifest_takes_a_name_of_which_nothing_is_left(
+    there: list[tuple[str, int]],
+    marker: int | None,
+    attempt: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not even a marker, which would be believed for the new attempt."""
+    root = tmp_path / "quick-0123456789ab"
+    ended = {"jobDeploymentStatus": "Complete"}
+    items = [
+        {"kind": kind, "metadata": {"name": f"sweep-x-{k}"}, "status": ended} for kind, k in there
+    ]
+    fake(tmp_path, "kubectl", json.dumps({"items": items}))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    if marker is not None:
+        write_marker(root / ".submission" / f"sweep-0123456789ab-{marker}.json", 0, root.name)
+    parcel = Parcel("0123456789ab", "quick", str(root), {}, Compute(name="cluster"), tmp_path)
+    found = KubeRaySubmitter()._next_attempt(parcel, "default")
+    assert found == f"sweep-0123456789ab-{attempt}"
+
+
+def test_without_kubectl_a_log_is_refused_in_one_sentence(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    given = Submission("kuberay", "sweep-0123456789ab-1", "0123456789ab", "q", "/no", "now")
+    records.keep(given)
+    assert main(["logs", given.study_id]) == 2
+    assert "'kubectl' is not there" in capsys.readouterr().err
+
+
 def leaves(found: Any, place: str = "") -> Iterator[tuple[str, Any]]:
     """Every value of plain data with its dotted path, list items as `[]`."""
     if isinstance(found, dict):
@@ -166,6 +248,7 @@ def test_every_field_of_the_manifest_is_one_of_the_schema(
     assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert study["metadata"]["name"] == job["metadata"]["name"]
     assert json.loads(study["data"]["composed.json"])["name"] == "quick"
+    assert json.loads(study["data"]["manifest.json"])["code"] == code_hash()
 
 
 @pytest.mark.parametrize(
@@ -174,6 +257,7 @@ def test_every_field_of_the_manifest_is_one_of_the_schema(
         (("store.root=/results",), "compute.batch.image"),
         ((KUBE[0], "store.root=/results"), "compute.batch.volume_claim"),
         ((*KUBE[:2], "store.root=/elsewhere"), "compute.batch.mount_path"),
+        ((*KUBE[:2], "store.root='/results/\\\\$(touch x)'"), "store.root leads to"),
     ],
 )
 def test_what_no_pod_could_run_or_keep_is_refused(
