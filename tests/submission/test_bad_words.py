@@ -33,7 +33,7 @@ SETTINGS: list[tuple[str, object, list[str]]] = [
     ("partition", "gpu;id", ["'gpu;id'", "one word"]),
     ("account", "$(id)", ["'$(id)'", "one word"]),
     ("image", "me/my sweep:1", ["'me/my sweep:1'", "one word"]),
-    ("python", "~/venv/bin/python", ["'~/venv/bin/python'", "absolute path"]),
+    ("python", "~/venv/bin/python", ["'~/venv/bin/python'", "home folder"]),
     ("python", ".venv/bin/python", ["'.venv/bin/python'", "absolute path"]),
     ("namespace", "My_Team", ["'My_Team'", "small letters, digits, -,"]),
     ("namespace", "a.b", ["'a.b'", "small letters, digits, -,"]),
