@@ -1,8 +1,10 @@
 """How long a seed takes on this machine, and how many seeds make a job of a good length.
 
 Starting a job and reporting its end cost about a tenth of a second; a job that is lost with its
-machine is lost whole. So jobs last some seconds where the study is long enough. The size is chosen
-once, when the blocks enter study.json: it never changes a row, and a later run keeps it.
+machine is lost whole. So jobs last some seconds where the study is long enough. They last longer
+where a step costs nearly the same for few members as for many, as in torch: dividing such a study
+finely would pay for the same steps again and again. The size is chosen once, when the blocks enter
+study.json: it never changes a row, and a later run keeps it.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,16 +34,28 @@ MEMBERS_PER_JOB = 2000
 MOST_MEMBERS_PER_JOB = 20_000
 #: A job lasts so long at most, if its study is long enough, and so long at least.
 LONG, SHORT = 20.0, 2.0
+#: What a job takes however few its seeds is at most so large a share of what its seeds take.
+LEAST_GAIN = 0.25
 #: Jobs that a worker has at least, so that the last ones end at about the same time.
 JOBS_PER_WORKER = 4
 #: Studies of so few jobs, each forecast to be so short, are not measured: it would not pay.
 FEW_JOBS, FORECAST_SECONDS = 32, 60.0
-#: Members whose training and judging is timed: lanes are full, judges are met.
-TRAINED, JUDGED = 64, 8
+#: Members whose training is timed, many (lanes are full) and few, and whose judging.
+TRAINED, FEW, JUDGED = 64, 8, 8
 #: Training is timed for at least so many steps and, unless it ends before, so many seconds.
 STEPS, SECONDS = 200, 0.3
 
 _SECONDS_PER_NUMBER = 1e-8  # and step, roughly: measured shapes lie within a factor of three
+
+
+class Cost(NamedTuple):
+    """Seconds on one thread: of a job of a cell however few its seeds, and of each of its seeds.
+
+    A seed is all its arms and draws, trained and judged.
+    """
+
+    job: float
+    seed: float
 
 
 def block_size(study: Study, compute: Compute) -> int:
@@ -51,9 +66,9 @@ def block_size(study: Study, compute: Compute) -> int:
 
 
 def measured_block_size(
-    study: Study, compute: Compute, rates: Mapping[str, float] | None = None
+    study: Study, compute: Compute, costs: Mapping[str, Cost] | None = None
 ) -> int:
-    """The same from `rates` (default: a calibration), if the study is long enough for one to pay.
+    """The same from `costs` (default: a calibration), if the study is long enough for one to pay.
 
     Not for seeds until a precision is reached: where they end depends on the blocks, and must not
     depend on a clock. Not for a GPU: this machine may have none.
@@ -63,7 +78,7 @@ def measured_block_size(
     fixed = compute.block_size is not None or study.seeds.half_width is not None
     if fixed or compute.device != "cpu" or (few and _forecast(study, plain) < FORECAST_SECONDS):
         return plain
-    return size_for(rates or seconds_per_seed(study), study, worker_count(compute))
+    return size_for(costs or cell_costs(study), study, worker_count(compute))
 
 
 def worker_count(compute: Compute) -> int:
@@ -71,24 +86,27 @@ def worker_count(compute: Compute) -> int:
     return compute.workers or (1 if compute.name == "serial" else os.cpu_count() or 1)
 
 
-def size_for(rates: Mapping[str, float], study: Study, workers: int) -> int:
-    """Seeds per block when a seed of each cell (id) takes so many seconds, alone on a worker."""
-    seeds, mean = study.seeds.most, max(sum(rates.values()) / len(rates), 1e-9)
-    share = mean * len(rates) * seeds / workers / JOBS_PER_WORKER
-    size = round(min(LONG, max(SHORT, share)) / mean)
+def size_for(costs: Mapping[str, Cost], study: Study, workers: int) -> int:
+    """Seeds per block when jobs and seeds of each cell (id) cost so much, alone on a worker."""
+    seeds, cells = study.seeds.most, len(costs)
+    job = sum(cost.job for cost in costs.values()) / cells
+    seed = max(sum(cost.seed for cost in costs.values()) / cells, 1e-9)
+    each = seeds * cells / workers  # seeds that a worker has
+    span = min(LONG, max(SHORT, seed * each / JOBS_PER_WORKER))
+    size = round(max(span / seed, min(job / seed / LEAST_GAIN, each)))
     most = max(1, MOST_MEMBERS_PER_JOB // _members_per_seed(study))
-    least = -(-seeds * len(rates) // MOST_JOBS)
+    least = -(-seeds * cells // MOST_JOBS)
     return min(seeds, max(least, min(size, most), 1))
 
 
-def seconds_per_seed(study: Study) -> dict[str, float]:
-    """Seconds of a seed (all arms and draws) of each cell: trained and judged, on one thread.
+def cell_costs(study: Study) -> dict[str, Cost]:
+    """What jobs of each cell (id) cost.
 
     Measured with machine code at hand, from a few members: what takes longer than a moment is
     trained for some of its steps only, as if those that have not stopped used all the others.
     """
     with one_core():
-        return {cell.id: _cell_seconds(study, cell) for cell in study.cells}
+        return {cell.id: _cell_cost(study, cell) for cell in study.cells}
 
 
 def _members_per_seed(study: Study) -> int:
@@ -105,23 +123,28 @@ def _forecast(study: Study, seeds: int) -> float:
     return found
 
 
-def _cell_seconds(study: Study, cell: Cell) -> float:
+def _cell_cost(study: Study, cell: Cell) -> Cost:
     source = PROBLEMS.build(cell.problem).load()
-    return sum(arm.draws * _member_seconds(study, cell, arm, source) for arm in cell.arms)
+    arms = [(arm, _arm_cost(study, cell, arm, source)) for arm in cell.arms]
+    # A job trains all draws of an arm together.
+    return Cost(sum(cost.job for _, cost in arms), sum(arm.draws * cost.seed for arm, cost in arms))
 
 
-def _member_seconds(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> float:
+def _arm_cost(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> Cost:
+    """What an arm costs with a single draw."""
     objective, judge = arm_objective(cell, arm, source), JUDGES.build(cell.judge)
     seeds, root = list(range(TRAINED)), study.seeds.root
     lambdas = arm_lambdas(arm, root, objective.n_lambda)
     lam = None if lambdas is None else np.repeat(lambdas[:1], TRAINED, axis=0)
     start = objective.initial(INITIALISERS.build(cell.init), root, seeds, lam)
-    optimizer, order = OPTIMIZERS.build(cell.optimizer), BatchOrder(root, seeds)
+    optimizer = OPTIMIZERS.build(cell.optimizer)
 
-    def training(steps: int) -> tuple[Ending, float]:
+    def training(steps: int, members: int = TRAINED) -> tuple[Ending, float]:
         limit = Choice(cell.stopping.name, {**cell.stopping.settings, "max_steps": steps})
+        some = None if lam is None else lam[:members]
+        order = BatchOrder(root, seeds[:members])
         began = time.perf_counter()
-        ending = train(objective, start, lam, optimizer, STOPPING.build(limit), order)
+        ending = train(objective, start[:members], some, optimizer, STOPPING.build(limit), order)
         return ending, time.perf_counter() - began
 
     def judging(ending: Ending) -> float:
@@ -138,5 +161,8 @@ def _member_seconds(study: Study, cell: Cell, arm: Arm, source: Data | Landscape
     while (left := np.mean(ending.stop == Stop.STEPS)) and steps < most and seconds < SECONDS:
         steps = min(4 * steps, most)
         ending, seconds = training(steps)
-    whole = seconds * (1 + float(left) * (most / max(steps, 1) - 1))
-    return whole / TRAINED + judging(ending) / JUDGED
+    _, fewer = training(steps, FEW)
+    # A line through both; what stops early is measured, the rest is as if it went on like this.
+    alone = min(max((TRAINED * fewer - FEW * seconds) / (TRAINED - FEW), 0.0), seconds)
+    whole = 1 + float(left) * (most / max(steps, 1) - 1)
+    return Cost(whole * alone, whole * (seconds - alone) / TRAINED + judging(ending) / JUDGED)

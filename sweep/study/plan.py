@@ -12,8 +12,8 @@ from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs
 from sweep.study.calibration import (
     block_size,
+    cell_costs,
     measured_block_size,
-    seconds_per_seed,
     worker_count,
 )
 from sweep.study.run import planned_jobs
@@ -60,10 +60,10 @@ def plan_study(study: Study, compute: Compute, store: Store, calibrated: bool = 
     planned = tuple(planned_jobs(study, block_size(study, compute), layout))
     seconds = None
     if calibrated and any(job.id not in done for job in planned):
-        rates = seconds_per_seed(study)
-        planned = tuple(planned_jobs(study, measured_block_size(study, compute, rates), layout))
-        todo = [job for job in planned if job.id not in done]
-        seconds = sum(rates[job.cell.id] * job.block.count for job in todo) / workers
+        costs = cell_costs(study)
+        planned = tuple(planned_jobs(study, measured_block_size(study, compute, costs), layout))
+        todo = [(costs[job.cell.id], job.block.count) for job in planned if job.id not in done]
+        seconds = sum(cost.job + cost.seed * count for cost, count in todo) / workers
     return Plan(
         study=study,
         jobs=planned,

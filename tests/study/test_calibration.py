@@ -11,12 +11,14 @@ from sweep.spec import Compute, Study
 from sweep.study import calibration
 from sweep.study.calibration import (
     JOBS_PER_WORKER,
+    LEAST_GAIN,
     LONG,
     MEMBERS_PER_JOB,
     MOST_MEMBERS_PER_JOB,
     SHORT,
+    Cost,
+    cell_costs,
     measured_block_size,
-    seconds_per_seed,
     size_for,
 )
 from sweep.study.resolve import resolve
@@ -36,7 +38,7 @@ def test_jobs_last_long_enough_wherever_the_study_allows(
 ) -> None:
     study = study_of(f"seeds.count={seeds}")
     (cell,) = study.cells
-    size = size_for({cell.id: rate}, study, workers)
+    size = size_for({cell.id: Cost(0.0, rate)}, study, workers)
     assert 1 <= size <= seeds
     assert size * cell.members_per_seed <= MOST_MEMBERS_PER_JOB
     held = size in (1, seeds, MOST_MEMBERS_PER_JOB // cell.members_per_seed)
@@ -45,13 +47,27 @@ def test_jobs_last_long_enough_wherever_the_study_allows(
         assert seeds / size >= 0.9 * JOBS_PER_WORKER * workers
 
 
+@pytest.mark.parametrize("job", [0.1, 30.0, 3000.0])
+@pytest.mark.parametrize("workers", [2, 16])
+def test_steps_that_cost_the_same_for_few_members_are_not_paid_again_and_again(
+    job: float, workers: int
+) -> None:
+    study = study_of("seeds.count=2000")
+    (cell,) = study.cells
+    size = size_for({cell.id: Cost(job, 0.05)}, study, workers)
+    assert size >= min(job / 0.05 / LEAST_GAIN, 2000 / workers) - 1
+    assert 2000 / size >= workers - 1  # and no worker idles
+    if job == 0.1:  # little enough: as if it were nothing
+        assert size == size_for({cell.id: Cost(0.0, 0.05)}, study, workers)
+
+
 def test_short_studies_precisions_and_gpus_are_not_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def never(study: Study) -> Any:
         pytest.fail("it was measured")
 
-    monkeypatch.setattr(calibration, "seconds_per_seed", never)
+    monkeypatch.setattr(calibration, "cell_costs", never)
     local = Compute(workers=2)
     assert measured_block_size(study_of(), local) == 64
     many = study_of("seeds.count=1000000")
@@ -66,7 +82,7 @@ def test_short_studies_precisions_and_gpus_are_not_measured(
 def test_training_and_judging_are_timed_after_they_were_compiled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By a clock that moves only as told: 64 members train and 8 are judged."""
+    """By a clock that moves only as told: 64 and 8 members train, and 8 are judged."""
     study = study_of("stopping.max_steps=1000")
     now, calls = [0.0], {"train": 0, "judge": 0}
     running = [0.5]  # the share of members that have not stopped
@@ -75,7 +91,7 @@ def test_training_and_judging_are_timed_after_they_were_compiled(
         objective: Any, start: Any, lam: Any, optimizer: Any, rule: Any, order: Any
     ) -> Ending:
         calls["train"] += 1
-        now[0] += 0.001 * rule.max_steps
+        now[0] += (0.00036 + 0.00001 * len(start)) * rule.max_steps  # 0.001 for 64
         ending = Ending(start, start[:, 0], start[:, 0].astype(object))
         ending.stop[:] = Stop.GRADIENT
         ending.stop[: int(running[0] * len(start))] = Stop.STEPS
@@ -91,8 +107,14 @@ def test_training_and_judging_are_timed_after_they_were_compiled(
     monkeypatch.setattr(calibration, "prepare", lambda *_: None)
     monkeypatch.setattr(calibration.JUDGES, "build", lambda _: Judge())
     # 200 steps take 0.2 s, so 800 are tried: 0.8 s; half of the members have 200 steps to go.
-    member = 0.8 * (1 + 0.5 * 0.25) / 64 + 0.08 / 8
-    assert list(seconds_per_seed(study).values()) == [pytest.approx(4 * member)]
-    assert calls == {"train": 6, "judge": 6}
+    (cell,) = study.cells
+    arms, draws = len(cell.arms), cell.members_per_seed
+    whole = 800 * (1 + 0.5 * 0.25)
+    (cost,) = cell_costs(study).values()
+    assert cost.job == pytest.approx(arms * 0.00036 * whole)
+    assert cost.seed == pytest.approx(draws * (0.00001 * whole + 0.08 / 8))
+    assert calls == {"train": 3 * arms, "judge": 2 * arms}
     running[0] = 0.0
-    assert list(seconds_per_seed(study).values()) == [pytest.approx(4 * (0.2 / 64 + 0.08 / 8))]
+    (cost,) = cell_costs(study).values()
+    assert cost.job == pytest.approx(arms * 0.00036 * 200)
+    assert cost.seed == pytest.approx(draws * (0.00001 * 200 + 0.08 / 8))
