@@ -34,6 +34,8 @@ MEMBERS_PER_JOB = 2000
 MOST_MEMBERS_PER_JOB = 20_000
 #: A job lasts so long at most, if its study is long enough, and so long at least.
 LONG, SHORT = 20.0, 2.0
+#: So long at most, or twice what it takes with the fewest seeds, where that pays.
+LONGEST = 300.0
 #: What a job takes however few its seeds is at most so large a share of what its seeds take.
 LEAST_GAIN = 0.25
 #: Jobs that a worker has at least, so that the last ones end at about the same time.
@@ -41,7 +43,7 @@ JOBS_PER_WORKER = 4
 #: Studies of so few jobs, each forecast to be so short, are not measured: it would not pay.
 FEW_JOBS, FORECAST_SECONDS = 32, 60.0
 #: Members whose training is timed, many (lanes are full) and few, and whose judging.
-TRAINED, FEW, JUDGED = 64, 8, 8
+TRAINED, JUDGED = (64, 8), (8, 2)
 #: Training is timed for at least so many steps and, unless it ends before, so many seconds.
 STEPS, SECONDS = 200, 0.3
 
@@ -93,7 +95,8 @@ def size_for(costs: Mapping[str, Cost], study: Study, workers: int) -> int:
     seed = max(sum(cost.seed for cost in costs.values()) / cells, 1e-9)
     each = seeds * cells / workers  # seeds that a worker has
     span = min(LONG, max(SHORT, seed * each / JOBS_PER_WORKER))
-    size = round(max(span / seed, min(job / seed / LEAST_GAIN, each)))
+    paying = min(job / LEAST_GAIN, max(LONGEST, 2 * job) - job) / seed
+    size = round(max(span / seed, min(paying, each)))
     most = max(1, MOST_MEMBERS_PER_JOB // _members_per_seed(study))
     least = -(-seeds * cells // MOST_JOBS)
     return min(seeds, max(least, min(size, most), 1))
@@ -133,13 +136,13 @@ def _cell_cost(study: Study, cell: Cell) -> Cost:
 def _arm_cost(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> Cost:
     """What an arm costs with a single draw."""
     objective, judge = arm_objective(cell, arm, source), JUDGES.build(cell.judge)
-    seeds, root = list(range(TRAINED)), study.seeds.root
+    seeds, root = list(range(max(TRAINED))), study.seeds.root
     lambdas = arm_lambdas(arm, root, objective.n_lambda)
-    lam = None if lambdas is None else np.repeat(lambdas[:1], TRAINED, axis=0)
+    lam = None if lambdas is None else np.repeat(lambdas[:1], len(seeds), axis=0)
     start = objective.initial(INITIALISERS.build(cell.init), root, seeds, lam)
     optimizer = OPTIMIZERS.build(cell.optimizer)
 
-    def training(steps: int, members: int = TRAINED) -> tuple[Ending, float]:
+    def training(steps: int, members: int) -> tuple[Ending, float]:
         limit = Choice(cell.stopping.name, {**cell.stopping.settings, "max_steps": steps})
         some = None if lam is None else lam[:members]
         order = BatchOrder(root, seeds[:members])
@@ -147,22 +150,29 @@ def _arm_cost(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> C
         ending = train(objective, start[:members], some, optimizer, STOPPING.build(limit), order)
         return ending, time.perf_counter() - began
 
-    def judging(ending: Ending) -> float:
-        some = Ending(ending.params[:JUDGED], ending.steps[:JUDGED], ending.stop[:JUDGED])
+    def judging(ending: Ending, members: int) -> float:
+        some = Ending(ending.params[:members], ending.steps[:members], ending.stop[:members])
         began = time.perf_counter()
-        judge.judge(objective, some, None if lam is None else lam[:JUDGED])
+        judge.judge(objective, some, None if lam is None else lam[:members])
         return time.perf_counter() - began
 
     prepare(objective, optimizer)
     most = int(cell.stopping.settings["max_steps"])
     steps = min(STEPS, most)
-    ending, seconds = training(steps)
-    judging(ending)  # makes or loads machine code
+    ending, seconds = training(steps, max(TRAINED))
+    judging(ending, min(JUDGED))  # makes or loads machine code
     while (left := np.mean(ending.stop == Stop.STEPS)) and steps < most and seconds < SECONDS:
         steps = min(4 * steps, most)
-        ending, seconds = training(steps)
-    _, fewer = training(steps, FEW)
-    # A line through both; what stops early is measured, the rest is as if it went on like this.
-    alone = min(max((TRAINED * fewer - FEW * seconds) / (TRAINED - FEW), 0.0), seconds)
+        ending, seconds = training(steps, max(TRAINED))
+    trained = _line(TRAINED, seconds, training(steps, min(TRAINED))[1])
+    judged = _line(JUDGED, *(judging(ending, members) for members in JUDGED))
+    # What has not stopped goes on as before.
     whole = 1 + float(left) * (most / max(steps, 1) - 1)
-    return Cost(whole * alone, whole * (seconds - alone) / TRAINED + judging(ending) / JUDGED)
+    return Cost(whole * trained.job + judged.job, whole * trained.seed + judged.seed)
+
+
+def _line(members: tuple[int, int], many: float, few: float) -> Cost:
+    """The cost of a job and of a member that explain the seconds of many and of few of them."""
+    most, least = members
+    job = min(max((most * few - least * many) / (most - least), 0.0), many)
+    return Cost(job, (many - job) / most)

@@ -13,6 +13,7 @@ from sweep.study.calibration import (
     JOBS_PER_WORKER,
     LEAST_GAIN,
     LONG,
+    LONGEST,
     MEMBERS_PER_JOB,
     MOST_MEMBERS_PER_JOB,
     SHORT,
@@ -55,7 +56,8 @@ def test_steps_that_cost_the_same_for_few_members_are_not_paid_again_and_again(
     study = study_of("seeds.count=2000")
     (cell,) = study.cells
     size = size_for({cell.id: Cost(job, 0.05)}, study, workers)
-    assert size >= min(job / 0.05 / LEAST_GAIN, 2000 / workers) - 1
+    longest = (max(LONGEST, 2 * job) - job) / 0.05
+    assert size >= min(job / 0.05 / LEAST_GAIN, longest, 2000 / workers) - 1
     assert 2000 / size >= workers - 1  # and no worker idles
     if job == 0.1:  # little enough: as if it were nothing
         assert size == size_for({cell.id: Cost(0.0, 0.05)}, study, workers)
@@ -82,7 +84,7 @@ def test_short_studies_precisions_and_gpus_are_not_measured(
 def test_training_and_judging_are_timed_after_they_were_compiled(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """By a clock that moves only as told: 64 and 8 members train, and 8 are judged."""
+    """By a clock that moves only as told: 64 and 8 members train, 8 and 2 are judged."""
     study = study_of("stopping.max_steps=1000")
     now, calls = [0.0], {"train": 0, "judge": 0}
     running = [0.5]  # the share of members that have not stopped
@@ -100,7 +102,8 @@ def test_training_and_judging_are_timed_after_they_were_compiled(
     class Judge:
         def judge(self, objective: Any, ending: Ending, lam: Any) -> None:
             calls["judge"] += 1
-            now[0] += 100.0 if calls["judge"] % 2 else 0.08  # compiling, then judging
+            compiles = calls["judge"] % 3 == 1  # once an arm, before it is timed
+            now[0] += 100.0 if compiles else 0.03 + 0.01 * len(ending.params)
 
     monkeypatch.setattr(calibration.time, "perf_counter", lambda: now[0])
     monkeypatch.setattr(calibration, "train", train)
@@ -111,10 +114,10 @@ def test_training_and_judging_are_timed_after_they_were_compiled(
     arms, draws = len(cell.arms), cell.members_per_seed
     whole = 800 * (1 + 0.5 * 0.25)
     (cost,) = cell_costs(study).values()
-    assert cost.job == pytest.approx(arms * 0.00036 * whole)
-    assert cost.seed == pytest.approx(draws * (0.00001 * whole + 0.08 / 8))
-    assert calls == {"train": 3 * arms, "judge": 2 * arms}
+    assert cost.job == pytest.approx(arms * (0.00036 * whole + 0.03))
+    assert cost.seed == pytest.approx(draws * (0.00001 * whole + 0.01))
+    assert calls == {"train": 3 * arms, "judge": 3 * arms}
     running[0] = 0.0
     (cost,) = cell_costs(study).values()
-    assert cost.job == pytest.approx(arms * 0.00036 * 200)
-    assert cost.seed == pytest.approx(draws * (0.00001 * 200 + 0.08 / 8))
+    assert cost.job == pytest.approx(arms * (0.00036 * 200 + 0.03))
+    assert cost.seed == pytest.approx(draws * (0.00001 * 200 + 0.01))
