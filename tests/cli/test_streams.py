@@ -61,10 +61,10 @@ def test_a_lost_reader_is_an_interruption_and_no_failure(body: str) -> None:
 def test_the_end_of_a_terminal_interrupts_unless_it_is_to_be_ignored(
     ignored: bool, status: int
 ) -> None:
-    def nohup() -> None:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    def begin() -> None:  # the tests may themselves run below nohup
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
 
-    with command(WAITS, nohup if ignored else None) as run:
+    with command(WAITS, begin) as run:
         assert run.stdout is not None
         assert run.stdout.readline() == "ready\n"
         run.send_signal(signal.SIGHUP)
