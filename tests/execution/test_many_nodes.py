@@ -165,7 +165,8 @@ def test_four_nodes_with_four_gpus_each_are_all_used(jobs: list[Job], tmp_path: 
     spans = work.spans()
     assert len(work.met()) == 5
     assert work.begun() <= len(many) + 8
-    assert most_at_once(spans) == 32
+    # More, where what a killed node left behind ends beside jobs on the node in its place.
+    assert most_at_once(spans) >= 32
     for node in {span.node for span in spans}:
         own = [span for span in spans if span.node == node]
         assert most_at_once(own) == 8
