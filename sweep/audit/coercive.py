@@ -28,7 +28,7 @@ from sweep.audit.dual import lifted, not_at_local_bound, slopes
 from sweep.audit.findings import Audited
 from sweep.audit.measures import values
 from sweep.audit.points import Points
-from sweep.audit.precise import DIGITS, Number, Precise
+from sweep.audit.precise import DIGITS, Number, Precise, cubes, loss_at
 from sweep.audit.rounding import ROUTES
 from sweep.audit.sphere import below, greatest
 from sweep.seeds import stream
@@ -188,20 +188,8 @@ class CoercivePrecise(Precise):
             for x, y in zip(self.x, self.y, strict=True):
                 t = [mpmath.fdot(w[j], x) + b[j] for j in range(m)]
                 f = sum(a[j] * t[j] ** 2 for j in range(m) if t[j] > 0 or not formula.rectified)
-                total += self.loss(-y * f)
-            for j, strength in enumerate(self.strengths):
-                length = mpmath.sqrt(sum(k * k for k in w[j]) + b[j] ** 2)
-                total += mpmath.mpf(strength) * (abs(a[j]) ** 3 + 2 * length**3) / 3
-            return total
-
-    def loss(self, z: Number) -> Number:
-        """ℓ(z)."""
-        loss = self.formula_of_squares.loss
-        if loss.name == "hinge_power":
-            return (z + 1) ** loss.power if z > -1 else mpmath.mpf(0)
-        if loss.name == "logistic":
-            return mpmath.log1p(mpmath.exp(z)) / mpmath.log(2)
-        return (1 + z) ** 2
+                total += loss_at(formula.loss, -y * f)
+            return total + cubes(self.strengths, w, b, a)
 
 
 def _check_precisely(

@@ -30,7 +30,7 @@ from sweep.audit.curvature import EIGEN_ROOM
 from sweep.audit.findings import Audited
 from sweep.audit.measures import values
 from sweep.audit.points import Points
-from sweep.audit.precise import DIGITS, Number, Precise
+from sweep.audit.precise import DIGITS, Number, Precise, cubes, loss_at
 from sweep.audit.rounding import ROUTES
 from sweep.audit.sphere import below, greatest
 from sweep.seeds import stream
@@ -228,19 +228,8 @@ class ConvolutionPrecise(Precise):
                 z = [mpmath.fdot(v, padded[p : p + s]) for p in range(seen)]
                 h = [t if t > 0 else mpmath.mpf(formula.slope) * t for t in z]
                 t = [(j, mpmath.fdot(w[j], h) + b[j]) for j in live]
-                total += self._loss_at(-y * sum(a[j] * up**2 for j, up in t if up > 0))
-            for j, strength in enumerate(self.strengths):
-                length = mpmath.sqrt(sum(t * t for t in w[j]) + b[j] ** 2)
-                total += mpmath.mpf(strength) * (abs(a[j]) ** 3 + 2 * length**3) / 3
-            return total
-
-    def _loss_at(self, z: Number) -> Number:
-        loss = self.of_filter.loss
-        if loss.name == "hinge_power":
-            return (z + 1) ** loss.power if z > -1 else mpmath.mpf(0)
-        if loss.name == "logistic":
-            return mpmath.log1p(mpmath.exp(z)) / mpmath.log(2)
-        return (1 + z) ** 2
+                total += loss_at(formula.loss, -y * sum(a[j] * up**2 for j, up in t if up > 0))
+            return total + cubes(self.strengths, w, b, a)
 
 
 def _check_precisely(

@@ -35,7 +35,7 @@ class Precise:
         with mpmath.workdps(DIGITS):
             total = mpmath.mpf(0)
             for x, y in zip(self.x, self.y, strict=True):
-                total += self._loss(-y * self._output(theta, x))
+                total += loss_at(self.formula.loss, -y * self._output(theta, x))
             formula, n = self.formula, self.formula.n_base
             if formula.penalised:
                 sent = sum(theta[k] ** formula.penalty_power for k in formula.outgoing)
@@ -107,10 +107,25 @@ class Precise:
             return 1 / (1 + mpmath.exp(-z))
         return mpmath.log1p(mpmath.exp(z))
 
-    def _loss(self, z: Number) -> Number:
-        loss = self.formula.loss
-        if loss.name == "hinge_power":
-            return (z + 1) ** loss.power if z > -1 else mpmath.mpf(0)
-        if loss.name == "logistic":
-            return mpmath.log1p(mpmath.exp(z)) / mpmath.log(2)
-        return (1 + z) ** 2
+
+def loss_at(loss: Any, z: Number) -> Number:
+    """ℓ(z) of a loss by its name and settings, with as many digits as z has."""
+    if loss.name == "hinge_power":
+        return (z + 1) ** loss.power if z > -1 else mpmath.mpf(0)
+    if loss.name == "logistic":
+        return mpmath.log1p(mpmath.exp(z)) / mpmath.log(2)
+    return (1 + z) ** 2
+
+
+def cubes(
+    strengths: Sequence[float],
+    w: Sequence[Sequence[Number]],
+    b: Sequence[Number],
+    a: Sequence[Number],
+) -> Number:
+    """(1/3)·Σⱼ λⱼ[|aⱼ|³ + 2(‖wⱼ‖² + bⱼ²)^{3/2}], [B] eq. 4."""
+    total = mpmath.mpf(0)
+    for j, strength in enumerate(strengths):
+        length = mpmath.sqrt(sum(k * k for k in w[j]) + b[j] ** 2)
+        total += mpmath.mpf(strength) * (abs(a[j]) ** 3 + 2 * length**3) / 3
+    return total

@@ -101,7 +101,7 @@ class ObjectPath:
         """`st_size` in bytes, and `st_mtime`: now, where the store does not say it."""
         files, key = _opened(self.url)
         size, changed = files.info(key)["size"], time.time()
-        with contextlib.suppress(NotImplementedError):
+        with contextlib.suppress(NotImplementedError):  # fsspec's word for a store without times
             changed = files.modified(key).timestamp()
         return SimpleNamespace(st_size=size, st_mtime=changed)
 
