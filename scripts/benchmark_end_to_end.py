@@ -186,6 +186,7 @@ def _record(
         "rows_per_second": rows / seconds,
         "phases": {name: phases[name] for name in PHASES},
         "job_microseconds_per_row": 1e6 * workers * sum(shared.values()) / rows,
+        "train_microseconds_per_row": 1e6 * workers * shared["train"] / rows,
         "driver_peak_mib": watch.driver / 2**20,
         "worker_peak_mib": watch.worker / 2**20,
         "row_mib": sum(file.stat().st_size for file in files) / 2**20,
@@ -204,8 +205,8 @@ def shown(record: Record) -> str:
         ),
         f"  {'total':8} {total:9.2f} s: {record['seeds_per_second']:.4g} seeds/s, "
         f"{record['rows_per_second']:.4g} rows/s",
-        f"  in jobs {record['job_microseconds_per_row']:.4g} µs per row and worker; "
-        f"{record['row_mib']:.4g} MiB of rows",
+        f"  in jobs {record['job_microseconds_per_row']:.4g} µs per row and worker, of which "
+        f"training {record['train_microseconds_per_row']:.4g}; {record['row_mib']:.4g} MiB of rows",
         f"  peak memory: driver {record['driver_peak_mib']:.0f} MiB, "
         f"largest worker {record['worker_peak_mib']:.0f} MiB",
     ]

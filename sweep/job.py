@@ -193,8 +193,8 @@ def member_columns(
         prepare(objective, optimizer)
     with clock.stage("train"):
         ending = train(objective, start, member_lam, optimizer, stopping, order)
-        final = objective.measure(ending.params, member_lam)
     with clock.stage("judge"):
+        final = objective.measure(ending.params, member_lam)
         judgement = JUDGES.build(cell.judge).judge(objective, ending, member_lam)
         judged = objective.measure(judgement.params, member_lam)
     return {
