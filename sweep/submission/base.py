@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -57,6 +58,14 @@ class Parcel:
         """
         words = [self.compute.batch.python, "-m", "sweep.cli.main", "run"]
         return [*words, "--composed", composed, "--marker", str(self.marker(submission_id))]
+
+    def submitted(self, to: To, name: str, **rest: Any) -> Submission:
+        """What is kept once a batch system has taken the parcel, now, under the id `name`.
+
+        `rest` are the fields of `Submission` that only some batch systems need.
+        """
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        return Submission(to, name, self.study_id, self.name, self.results, now, **rest)
 
 
 @dataclass(frozen=True)
@@ -181,6 +190,13 @@ def submission_id(study_id: str, attempt: int) -> str:
     Two people who submit at once find the same number, and the cluster takes one of them.
     """
     return f"sweep-{study_id}-{attempt}"
+
+
+def under_way(name: str, which: str) -> UserError:
+    """That a study runs already as the submission `name`; `which` is what cancel takes."""
+    return UserError(
+        f"This study runs already as {name}: wait for it, or end it with 'sweep cancel {which}'."
+    )
 
 
 def require_fitting(compute: Compute) -> None:

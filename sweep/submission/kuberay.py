@@ -10,7 +10,6 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 from sweep.errors import UserError
@@ -22,12 +21,14 @@ from sweep.submission.base import (
     Submission,
     judged,
     submission_id,
+    under_way,
 )
+from sweep.submission.commands import Batch
 from sweep.submission.credentials import refuse_credentials
 from sweep.submission.kuberay_manifest import render
 from sweep.submission.marker import latest_attempt
 
-ANSWER_SECONDS = 60.0
+KUBECTL = Batch("kubectl", "install it, or print the manifest with --dry-run and have it applied")
 
 # `status.jobDeploymentStatus` of KubeRay 1.6; a failed attempt is 'Retrying' while others follow.
 _DEPLOYMENT = {
@@ -62,17 +63,8 @@ class KubeRaySubmitter:
         name = self._next_attempt(parcel, namespace)
         # 'create' refuses a name that exists: of two who submit at once one is taken.
         self._ask(["create", "--filename=-"], namespace, given=render(parcel, name))
-        return Submission(
-            to="kuberay",
-            id=name,
-            study_id=parcel.study_id,
-            name=parcel.name,
-            results=parcel.results,
-            submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            address=self._address,
-            job=name,
-            details={"namespace": namespace},
-        )
+        details = {"namespace": namespace}
+        return parcel.submitted("kuberay", name, address=self._address, job=name, details=details)
 
     def preview(self, parcel: Parcel) -> str:
         """The manifest of a first attempt."""
@@ -97,13 +89,13 @@ class KubeRaySubmitter:
             try:
                 process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True)
             except FileNotFoundError:
-                raise _no_kubectl() from None
+                raise KUBECTL.missing(command[0]) from None
             with process:
                 assert process.stdout is not None
                 yield from process.stdout
             if process.returncode:
                 said.seek(0)
-                raise _refused("logs", process.returncode, said.read())
+                raise KUBECTL.refused("logs", process.returncode, said.read())
 
     def cancel(self, submission: Submission) -> None:
         """Delete the RayJob, and its cluster with it; rows on the volume stay."""
@@ -124,10 +116,7 @@ class KubeRaySubmitter:
         for item in json.loads(self._ask(words, namespace))["items"]:
             name = item["metadata"]["name"]
             if item["kind"] == "RayJob" and not _state(item.get("status", {})).ended:
-                raise UserError(
-                    f"This study runs already as {name}: wait for it, or end it with 'sweep cancel"
-                    f" {parcel.label}'."
-                )
+                raise under_way(name, parcel.label)
             number = name.rpartition("-")[2]
             latest = max(latest, int(number) if number.isdecimal() else 0)
         return submission_id(parcel.study_id, latest + 1)
@@ -137,41 +126,13 @@ class KubeRaySubmitter:
         return ["kubectl", *context, f"--namespace={namespace}", *words]
 
     def _ask(self, words: list[str], namespace: str, given: str | None = None) -> str:
-        """What kubectl prints; `UserError` in one sentence where it is not there or refuses."""
-        try:
-            answer = subprocess.run(
-                self._command(words, namespace),
-                input=given,
-                capture_output=True,
-                text=True,
-                timeout=ANSWER_SECONDS,
-                check=False,
-                # Ctrl-C is ours while something is made: it would end between asking and telling.
-                process_group=None if given is None else 0,
-            )
-        except FileNotFoundError:
-            raise _no_kubectl() from None
-        except subprocess.TimeoutExpired:
-            raise UserError(f"kubectl does not answer for {ANSWER_SECONDS:g} s.") from None
-        if answer.returncode == 0:
-            return answer.stdout
-        raise _refused(words[0], answer.returncode, answer.stderr)
-
-
-def _refused(verb: str, status: int, stderr: str) -> UserError:
-    said = (stderr.strip().splitlines() or [f"exit status {status}"])[-1]
-    return UserError(f"kubectl refuses '{verb}': {said.strip(' .')}.")
+        """What kubectl prints."""
+        command = self._command(words, namespace)
+        return KUBECTL.ask(command, words[0], given=given, interruptible=given is None)
 
 
 def _namespace(submission: Submission) -> str:
     return submission.details.get("namespace", "default")
-
-
-def _no_kubectl() -> UserError:
-    return UserError(
-        "'kubectl' is not there: install it, or print the manifest with --dry-run and have it"
-        " applied."
-    )
 
 
 def _state(status: dict[str, Any]) -> State:

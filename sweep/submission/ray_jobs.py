@@ -15,7 +15,6 @@ import shlex
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
@@ -35,6 +34,7 @@ from sweep.submission.base import (
     Submission,
     judged,
     submission_id,
+    under_way,
 )
 from sweep.submission.credentials import refuse_credentials
 from sweep.submission.marker import latest_attempt
@@ -82,16 +82,8 @@ class RayJobs:
         self._refuse_open()
         known = self._latest_attempt(parcel.study_id)
         attempt = 1 + max(known, latest_attempt(parcel.results, parcel.study_id))
-        submission = Submission(
-            to="ray",
-            id=submission_id(parcel.study_id, attempt),
-            study_id=parcel.study_id,
-            name=parcel.name,
-            results=parcel.results,
-            submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            address=self._address,
-            insecure=self._insecure,
-        )
+        name = submission_id(parcel.study_id, attempt)
+        submission = parcel.submitted("ray", name, address=self._address, insecure=self._insecure)
         request = _request(parcel, submission.id)
         working_dir = {"working_dir": str(parcel.folder)}
         request["runtime_env"] = {**request["runtime_env"], **working_dir}
@@ -99,7 +91,7 @@ class RayJobs:
             self._ask(lambda: self._client().submit_job(**request))
         except RuntimeError as error:
             if "already exists" in str(error):  # somebody was faster
-                raise _running(submission.id, parcel.label) from None
+                raise under_way(submission.id, parcel.label) from None
             raise UserError(f"Ray at {self._address} refuses the job: {_line(error)}") from error
         return submission
 
@@ -144,7 +136,7 @@ class RayJobs:
             if stem != f"sweep-{study_id}" or not number.isdecimal():
                 continue
             if not job.status.is_terminal():
-                raise _running(name, study_id)
+                raise under_way(name, study_id)
             latest = max(latest, int(number))
         return latest
 
@@ -264,12 +256,6 @@ def _checked(address: str) -> str:
 
 def _host(address: str) -> str:
     return urlsplit(address).hostname or ""
-
-
-def _running(job_id: str, label: str) -> UserError:
-    return UserError(
-        f"This study runs already as {job_id}: wait for it, or end it with 'sweep cancel {label}'."
-    )
 
 
 def _line(error: object) -> str:

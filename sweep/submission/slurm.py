@@ -9,11 +9,9 @@ import itertools
 import os
 import re
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime
 
 from sweep.errors import UserError
 from sweep.storage.durable import make_folder
@@ -26,10 +24,11 @@ from sweep.submission.base import (
     judged,
     submission_id,
 )
+from sweep.submission.commands import Batch
 from sweep.submission.marker import latest_attempt, marker_file
 from sweep.submission.slurm_script import Places, render
 
-ANSWER_SECONDS = 60.0  # a busy controller takes its time
+SLURM = Batch("SLURM", "submit from a machine with SLURM's commands, usually a login node")
 
 _PENDING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 _RUNNING = ("RUNNING", "COMPLETING", "SUSPENDED", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING")
@@ -61,15 +60,7 @@ class SlurmSubmitter:
         except UserError:
             self._abandon(parcel, places)
             raise
-        submission = Submission(
-            to="slurm",
-            id=name,
-            study_id=parcel.study_id,
-            name=parcel.name,
-            results=parcel.results,
-            submitted_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            job=job,
-        )
+        submission = parcel.submitted("slurm", name, job=job)
         try:
             self._refuse_running(parcel.study_id, than=int(job))
         except UserError:  # somebody submitted at the same moment, and was first
@@ -191,29 +182,6 @@ def _accounting(submission: Submission) -> tuple[str, str]:
 
 
 def _ask(command: list[str], unless: str | None = None) -> str:
-    """What a command of SLURM's prints; `UserError` when it fails, `unless` it says that."""
+    """What a command of SLURM's prints, or nothing where it fails and says `unless`."""
     kept = {name: value for name, value in os.environ.items() if not _LEFT_HERE.fullmatch(name)}
-    try:
-        answer = subprocess.run(
-            command,
-            env=kept,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=ANSWER_SECONDS,
-            check=False,
-            process_group=0,  # Ctrl-C is ours: sbatch is not to end between asking and telling
-        )
-    except FileNotFoundError:
-        raise UserError(
-            f"'{command[0]}' is not there: submit from a machine with SLURM's commands, usually a"
-            " login node."
-        ) from None
-    except subprocess.TimeoutExpired:
-        raise UserError(f"SLURM does not answer '{command[0]}' for {ANSWER_SECONDS:g} s.") from None
-    if answer.returncode == 0:
-        return answer.stdout
-    if unless is not None and unless in answer.stderr:
-        return ""
-    said = (answer.stderr.strip().splitlines() or [f"exit status {answer.returncode}"])[-1]
-    raise UserError(f"SLURM refuses '{command[0]}': {said.strip(' .')}.")
+    return SLURM.ask(command, command[0], environment=kept, unless=unless)
