@@ -146,10 +146,13 @@ def disturb(
         if status is None or (status != 0 and len(moments) == before):
             raise SystemExit(f"{victim} {key}: exit status {status} after {moments}: {said}")
         exits.append(status)
-    return {"kills": moments, "exits": exits, "seconds": total, "ratio": total / usual}
+    return {
+        **{"victim": victim, "kills": moments, "exits": exits},
+        **{"undisturbed": usual, "seconds": total, "ratio": total / usual},
+    }
 
 
-def judged(study: Study, whole: dict[str, str], usual: float, disturbed: Record) -> Record:
+def judged(study: Study, whole: dict[str, str], disturbed: Record) -> Record:
     """What a disturbed study shows, held against the undisturbed row files `whole`."""
     found, folder, orphans = digests(study.layout.root), study.layout.root, study.orphans()
     again, lost = account(read_journal(study.layout))
@@ -160,7 +163,7 @@ def judged(study: Study, whole: dict[str, str], usual: float, disturbed: Record)
         "orphans": len(orphans),
     }
     holds = not any(record.values()) and again <= lost
-    timed = usual >= 60 and len(disturbed["kills"]) == 1
+    timed = disturbed["undisturbed"] >= 60 and len(disturbed["kills"]) == 1
     in_time = disturbed["ratio"] <= SLOWER if timed else None
     return {**disturbed, **record, "in_flight": lost, "again": again} | {
         "orphan_commands": orphans,
@@ -199,20 +202,29 @@ def chase(victim: str, asked: argparse.Namespace, jobs: int, place: Path) -> lis
             ending.callback(made.orphans)
             return made
 
+        def finish(one: Study, disturbed: Record) -> None:
+            records.append(judged(one, whole, disturbed))
+            print(f"  {shown(records[-1])}", flush=True)
+
+        left, usual = asked.kills, 0.0
         whole: dict[str, str] = {}
-        usual = 0.0
-        while (left := asked.kills - sum(len(r["kills"]) for r in records)) > 0:
-            if len(records) % asked.still_every == 0:
-                still = study(f"still-{len(records)}")
+        # Judged when the next one has run: what it left behind has had time to end meanwhile.
+        before: tuple[Study, Record] | None = None
+        while left:
+            number = len(records) + (before is not None)
+            if number % asked.still_every == 0:
+                still = study(f"still-{number}")
                 usual, whole = still.to_the_end(), digests(still.layout.root)
                 print(f"{victim}: {jobs} jobs, undisturbed {usual:.1f} s", flush=True)
                 print(f"  {' '.join(HEAD)}", flush=True)
-            key = asked.root, len(records)
-            one = study(len(records))
+            one, key = study(number), (asked.root, number)
             disturbed = disturb(one, victim, key, min(left, asked.per_run), usual, nodes)
-            one_record = judged(one, whole, usual, disturbed)
-            records.append({"victim": victim, "undisturbed": usual, **one_record})
-            print(f"  {shown(records[-1])}", flush=True)
+            left -= len(disturbed["kills"])
+            if before is not None:
+                finish(*before)
+            before = one, disturbed
+        if before is not None:
+            finish(*before)
     return records
 
 

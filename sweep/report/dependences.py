@@ -39,9 +39,10 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
     """Whether an arm's frequency was seen to depend on λ or an axis; `levels` are its responses.
 
     A test that does not reject proves nothing: the sentence then says how large a difference
-    between two levels the data leave possible. p is that of Cochran's Q with Box's correction.
+    between two levels the data leave possible. p is that of Cochran's Q with Box's correction, and
+    null where too few seeds differ between the levels for a test.
     """
-    if math.isnan(trend["q_p_adjusted"]):
+    if not trend["n_seeds"]:
         return f"{trend['arm']}: nothing can be said about {_axis(trend)}: {trend['note']}."
     level = f"{100 * trend['confidence']:g} %"
     numbers = levels["value"]
@@ -50,10 +51,14 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
         where = f"{_axis(trend)} between {numbers.min():.3g} and {numbers.max():.3g}"
     ends = [percent(levels["frequency"].min()), percent(levels["frequency_upper"].max())]
     shown = f"{ends[0]} at all" if ends[0] == ends[1] else f"{ends[0]} to {ends[1]} at"
+    test = (
+        "too few seeds differ between them for a test"
+        if math.isnan(trend["q_p_adjusted"])
+        else f"Cochran's Q with Box's correction: p = {trend['q_p_adjusted']:.2g}"
+    )
     seen = (
         f"{shown} {counted(int(trend['n_levels']), 'level')} ({level} intervals within "
-        f"{percent(levels['interval_low'].min())} to {percent(levels['interval_high'].max())}), "
-        f"Cochran's Q with Box's correction: p = {trend['q_p_adjusted']:.2g}"
+        f"{percent(levels['interval_low'].min())} to {percent(levels['interval_high'].max())}), {test}"
     )
     high = percent(trend["difference_high"])
     if trend["q_p_adjusted"] < 1 - trend["confidence"]:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
+from scipy.stats import chi2
 from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.proportion import proportion_confint
 
@@ -150,6 +151,26 @@ def test_a_short_numeric_axis_is_linear_and_lambda_is_not() -> None:
     assert set(lam["scale"]) == {"log"}
     assert len(lam) == 7
     assert sorted(lam["cell"]) == [f"c{i}" for i in range(3, 10)]
+
+
+@pytest.mark.parametrize("differ", [0, 4, 5])
+def test_few_seeds_that_differ_give_no_p(make_rows: RowMaker, differ: int) -> None:
+    rows = make_rows(
+        *(
+            {"arm": "exp", "draw": d, "seed": s, "lam": 10.0**d, "outcome": o}
+            for d in range(2)
+            for s in range(200)
+            for o in ["bad_minimum" if d and s < differ else "saddle"]
+        )
+    )
+    found = trends_of(rows).iloc[0]
+    assert found["q"] == differ
+    if differ == 4:  # all one way, which chance does in 12.5 % of repetitions: χ² says 4.6 %
+        assert found[["q_p", "q_p_adjusted"]].isna().all()
+        assert "no p for Q: fewer than 5 seeds differ between the values" in found["note"]
+    else:
+        assert found["q_p"] == pytest.approx(chi2.sf(differ, 1))
+        assert "no p for Q" not in found["note"]
 
 
 def test_seeds_that_lack_a_level_are_left_out_and_counted() -> None:

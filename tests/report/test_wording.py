@@ -193,9 +193,24 @@ def test_a_linear_axis_gives_the_odds_over_its_range(make_summary: SummaryMaker)
 def test_without_a_common_seed_nothing_is_said_of_lambda(make_summary: SummaryMaker) -> None:
     summary = make_summary(c2={"exp": {"local_minimum": 3}})
     trend = summary.trends.iloc[0].copy()
-    trend["q_p_adjusted"], trend["note"] = float("nan"), "no seed is at every level"
+    trend["n_seeds"], trend["note"] = 0, "no seed is at every level"
     text = dependence_sentence(trend, summary.responses)
     assert text == "exp: nothing can be said about λ: no seed is at every level."
+
+
+def test_what_too_few_seeds_say_of_lambda_is_how_far_levels_may_differ(
+    make_summary: SummaryMaker,
+) -> None:
+    cells = {
+        f"c{width}": {"plain": {"local_minimum": bad, "global_minimum": 100 - bad}}
+        for width, bad in ((2, 60), (4, 57))
+    }
+    summary = make_summary(**cells)
+    text = dependence_sentence(summary.trends.iloc[0], summary.responses)
+    room = percent(summary.trends.iloc[0]["difference_high"])
+    assert text.startswith("plain: no dependence on model.width (xor) between 2 and 4 was seen: ")
+    assert "), too few seeds differ between them for a test; two levels may still differ" in text
+    assert f"by up to {room} (" in text
 
 
 def test_the_naive_count_is_taken_apart(make_summary: SummaryMaker) -> None:

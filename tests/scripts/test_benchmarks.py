@@ -77,3 +77,13 @@ def test_overhead_benchmark_counts_what_a_run_costs(tmp_path: Path) -> None:
     assert f"overhead {100 * timed['overhead']:.1f} %" in text
     assert all(found["bars"].values())
     assert 2 < many["files_per_job"] <= 3  # rows and a checksum, and some per study
+
+
+def test_second_order_benchmark_compares_equal_hessians(tmp_path: Path) -> None:
+    words = ("--shapes=tanh,exp_skip", "--members=8", "--repeats=1")
+    text, found = benchmark("benchmark_second_order.py", *words, folder=tmp_path)
+    assert set(found) == {"tanh", "exp_skip"}
+    for name, one in found.items():
+        assert one["difference"] < 1e-12
+        assert one["ratio"] == pytest.approx(one["torch"] / one["ours"])
+        assert f"{one['ratio']:6.1f}" in next(t for t in text.splitlines() if t.startswith(name))
