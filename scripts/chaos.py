@@ -143,6 +143,8 @@ def disturb(
             status = wait(run, LIMIT)
             total += run.seconds
             said = run.log.read_text()
+        if status not in (0, -signal.SIGKILL):
+            print(f"  exit status {status}: {said[-1000:]}", flush=True)
         if status is None or (status != 0 and len(moments) == before):
             raise SystemExit(f"{victim} {key}: exit status {status} after {moments}: {said}")
         exits.append(status)
