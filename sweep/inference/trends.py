@@ -192,7 +192,8 @@ def _answer(
         least, epsilon = least_q(found.low / found.m, found.high / found.m), test.epsilon.min()
         q_p = max(q_p, chi2.sf(least, k - 1))
         q_p_adjusted = max(q_p_adjusted, chi2.sf(epsilon * least, epsilon * (k - 1)))
-    few = any(0 < differing(table) < FEWEST_FOR_Q for table in both)
+    # A Q of 0, up to rounding, has p = 1 however few they are.
+    few = bool(q_p < 1 - 1e-6) and any(0 < differing(table) < FEWEST_FOR_Q for table in both)
     if few:
         q_p = q_p_adjusted = np.nan
     largest, low, high = largest_difference(
