@@ -111,7 +111,7 @@ def test_what_is_certified_on_odd_data_is_a_minimum(name):
         assert (around >= here - 1e-16).all()
         assert float(here) == pytest.approx(found.evidence[k]["objective"], rel=1e-13)
         # Scaling the filter keeps its face, kinks or not. With w at rest as well,
-        # λ_c(‖v‖² − 1)‖v‖² = 2 Σⱼ λⱼ|aⱼ|‖wⱼ‖², as in the proof of [B] Thm 2 (there b is scaled, too).
+        # λ_c(‖v‖² − 1)‖v‖² = 2 Σⱼ λⱼ|aⱼ|‖wⱼ‖²: [B] App. H, where b, which does not scale, is missing.
         size, m = float(theta[:s] @ theta[:s]), odd.width
         rows = theta[s : -2 * m].reshape(m, -1)
         pulled = 2 * float((lam[k] * np.abs(theta[-m:])) @ (rows**2).sum(1))
