@@ -6,6 +6,7 @@ point, filters of one number, several kinks at once.
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
@@ -111,7 +112,7 @@ def test_what_is_certified_on_odd_data_is_a_minimum(name):
         assert (around >= here - 1e-16).all()
         assert float(here) == pytest.approx(found.evidence[k]["objective"], rel=1e-13)
         # Scaling the filter keeps its face, kinks or not. With w at rest as well,
-        # λ_c(‖v‖² − 1)‖v‖² = 2 Σⱼ λⱼ|aⱼ|‖wⱼ‖²: [B] App. H, where b, which does not scale, is missing.
+        # λ_c(‖v‖² − 1)‖v‖² = 2 Σⱼ λⱼ|aⱼ|‖wⱼ‖². [B] App. H counts b too, which does not scale.
         size, m = float(theta[:s] @ theta[:s]), odd.width
         rows = theta[s : -2 * m].reshape(m, -1)
         pulled = 2 * float((lam[k] * np.abs(theta[-m:])) @ (rows**2).sum(1))
@@ -192,3 +193,16 @@ def test_a_neuron_at_zero_is_weighed_against_the_sphere():
         lower = odd.value(plain.balanced(v, Z, s)[None], own)
         assert lower[0] < odd.value(theta[None], own)[0]
     assert checked >= 3
+
+
+def test_a_kink_of_thousands_of_points_needs_no_square_of_them():
+    """A filter (1, 0) meets the kink of every point's first place at once."""
+    x = np.random.default_rng(0).normal(size=(4000, 1))
+    plain = Filtered.of(Odd(x, tuple(np.sign(x[:, 0])), 2, 2, Logistic()).objective)
+    assert plain is not None
+    tracemalloc.start()
+    face = plain.face(np.array([1.0, 0.0]))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert face is not None and face.held.sum() == 4000 and face.B.shape == (2, 1)
+    assert peak < 20_000_000
