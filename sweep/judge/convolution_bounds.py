@@ -123,8 +123,10 @@ class FaceCentre:
         at, C = self.at, self.at.plain.C
         sizes = np.linalg.norm(C, axis=2)
         free = ~at.face.held & (sizes > 0)
-        tau = float(np.linalg.norm(at.tau))
-        moved = self.S_tau * r + (at.face.tilt + 2 * (C.shape[2] + 8) * UNIT) * tau
+        tau, width = float(np.linalg.norm(at.tau)), 1 + float(np.linalg.norm(at.face.B))
+        # Of Bτ and of its product with a row: sums of s terms each.
+        rounding = (C.shape[2] + 8) * UNIT * width
+        moved = self.S_tau * r + (at.face.tilt + rounding) * tau
         along = np.abs(C @ (at.face.B @ at.tau))
         return bool((along > ROOM * sizes * moved)[free].all())
 

@@ -140,7 +140,8 @@ class Filtered:
         size, rank, tilt = self.length, 0, 0.0
         basis = np.eye(size)
         if len(rows):
-            _, values, basis = np.linalg.svd(rows)
+            # Of many rows only the right side is wanted: the left one has their number squared.
+            _, values, basis = np.linalg.svd(rows, full_matrices=len(rows) < size)
             rank = int((values > APART * values[0]).sum())
             if exact_rank(self.C[held]) != rank:
                 return None
@@ -166,7 +167,9 @@ class Filtered:
             return None
         ways = Q.T
         if Q.shape[1] == 2:
-            inside = self.C[face.held] @ Q
+            rows = self.C[face.held]
+            rows = np.unique(rows / np.linalg.norm(rows, axis=1, keepdims=True), axis=0)
+            inside = rows @ Q
             inside /= np.linalg.norm(inside, axis=1, keepdims=True)
             ways = np.stack([-inside[:, 1], inside[:, 0]], axis=1) @ Q.T
         return np.concatenate([ways, -ways])
@@ -179,7 +182,8 @@ class Filtered:
         h = np.maximum(Z @ task.X.T, 0)
         q = loss_rows(s @ h**2, task)[1]
         p = 2 * q[:, None] * ((s[:, None] * h).T @ Z[:, :-1])
-        along = np.einsum("ihs,rs->rih", self.C, rays)
         own = np.where(self.C @ (face.B @ tau) > 0, 1.0, self.slope)
+        free = np.einsum("ih,ihs->s", np.where(face.held, 0.0, p * own), self.C)
+        along = rays @ self.C[face.held].T
         sides = np.where(along > 0, 1.0, self.slope)
-        return np.asarray(np.einsum("ih,rih->r", p, along * np.where(face.held, sides, own)))
+        return np.asarray(rays @ free + (along * sides) @ p[face.held])

@@ -1,21 +1,39 @@
 """`kink`, `inactive` and `strict` for one convolution below ReQU neurons ([B] Theorem 2).
 
-Theorem. Let p* = (z*, v*) have every active neuron ≠ 0, let T be the face of v*, and
+Theorem. Let p* = (z*, v*) have every active neuron ≠ 0, let T be the face of v*, so that a row that
+vanishes at v* vanishes on all of T (such rows are *held*), and
 
 1. E, restricted to the active neurons and to T near v*, have a strict minimum at p*;
 2. D(u) > 0 for every u ≠ 0 in T⊥, D the one-sided derivative of E along u at p*;
 3. max_{‖u‖=1} |Σᵢ qᵢ max(u·gᵢ, 0)²| < λⱼ for every inactive neuron j.
 
-Then θ* is a local minimum of F. Proof. D is positively homogeneous and continuous, so D ≥ κ‖u‖ with
-κ > 0. E is C¹ on every closed cell of the held rows: at (z, v_T + u) near p* its derivative along u
-is at least (κ − o(1))‖u‖ all the way from (z, v_T), so E(z, v_T + u) ≥ E(z, v_T) ≥ E(p*). With
-other neurons on, convexity of ℓ gives E ≥ E_active + Σⱼ [λⱼ‖zⱼ‖² ± Σᵢ qᵢ max(zⱼ·gᵢ, 0)²] at every
-nearby (z, v), where the brackets are not negative by 3. and continuity. F ≥ E, with equality at θ*.
+Then the balanced θ* of p*, its inactive neurons zero, is a local minimum of F. Proof.
+
+*Off the face.* Near v* the rows that are not held keep their signs, and at v_T + u, v_T ∈ T and
+u ∈ T⊥, the held ones have those that they have at u. So they cut T⊥ into finitely many closed
+cones, and above each h is linear in v and E is C¹ in (z, v) near p*, ReQU and ℓ being C¹. D is
+linear on each cone and continuous, hence D ≥ κ‖u‖ with κ > 0. The segment from (z, v_T) to
+(z, v_T + u) stays above one cone; as the gradients there, finitely many, are continuous at p*, the
+derivative along it is at least (κ − o(1))‖u‖ all the way: E(z, v_T + u) ≥ E(z, v_T) ≥ E(p*). The
+filter's own term has no share in D, since its slope λ_c(‖v‖² − 1)v·u vanishes on T.
+
+*Other neurons on*, of either sign sⱼ, each: ℓ is convex, so E(z, v) is at least that of the active
+neurons at the same (z, v), which is no less than E(p*), plus Σⱼ [λⱼ‖zⱼ‖² + sⱼ Σᵢ qᵢ max(zⱼ·gᵢ, 0)²]
+with q and g there. The maximum of 3. is continuous in q and g: near p* no bracket is negative.
+
+*In θ.* θ ↦ (z, v) is continuous, active aⱼ keep their signs near θ*, and F(θ) ≥ E(z(θ), v), with
+equality at θ*. ∎
 
 1. is proved as in `coercive_proof`: a bound g of ‖∇E‖ and μ > 0 of the curvature in a ball of the
-face around the computed point give one minimum p*, within ρ = g/μ. 2. and 3. must hold *there*:
-they are computed at the centre, and what they can change within ρ is taken off. D is linear on each
-cell, so its values at the cells' rays decide (`Filtered.rays`).
+face around the computed point give one minimum p*, within ρ = g/μ. `FaceCentre.inside` proves that
+all of that ball is in the face: no row but the held ones vanishes there, which also refuses a row
+that depends on held ones without being one. 2. and 3. must hold *at p**: they are computed at the
+centre, and what they can change within ρ is taken off. On a cone u is a sum of its rays, of length
+one, with weights that add up to at least ‖u‖, so that the least of D at all rays is such a κ
+(`Filtered.rays`). z* ≠ 0 as no neuron is shorter than z can move (`stretched`).
+
+How far around θ* F is no lower is not said, except on the face: nearby means as near as κ and what
+3. leaves of λⱼ demand.
 """
 
 from __future__ import annotations
