@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -46,20 +45,6 @@ class Raw:
     labels: np.ndarray
     columns: tuple[str, ...]
     positive: str | bool | float | None = None
-
-
-class Tabular(Protocol):
-    """A problem with data: `load` is `prepare(raw(), standardise)`."""
-
-    standardise: bool
-
-    def raw(self) -> Raw:
-        """The features and class labels as the source has them."""
-        ...
-
-    def load(self) -> Data:
-        """The prepared data."""
-        ...
 
 
 def prepare(raw: Raw, standardise: bool) -> Data:
