@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sweep.cli.tally import counted
+from sweep.report.numerals import counted
 from sweep.report.stopping import goal
 from sweep.spec import Arm
 from sweep.study.plan import Plan
