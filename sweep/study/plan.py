@@ -27,9 +27,8 @@ class Plan:
     """A study as it would be run: jobs, those on disk already, and where results go.
 
     `trainers` are those that some arm of some cell needs. `seconds` estimates the work still to do
-    on this machine, all workers together, from a few members trained and judged. None if not
-    calibrated. `bytes_per_job` is the memory that a job's
-    parameters need at most.
+    on this machine, all workers together, from a few members trained and judged; None if nothing is
+    left or it was not measured. `bytes_per_job` is the memory that a job's parameters need at most.
     """
 
     study: Study
