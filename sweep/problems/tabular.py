@@ -20,6 +20,7 @@ y       labels −1, +1                         (N,)
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,11 +55,21 @@ def prepare(raw: Raw, standardise: bool) -> Data:
     float64 cannot hold.
     """
     y = signs(raw.labels, raw.positive)
-    x = np.array(raw.features, dtype=np.float64, order="C")
+    return Data(x=prepared(raw.features, raw.columns, standardise), y=y)
+
+
+def prepared(features: np.ndarray, columns: Sequence[str], standardise: bool) -> np.ndarray:
+    """The features (N, D) in float64, row by row in memory, each `standardised` when asked for."""
+    x = np.array(features, dtype=np.float64, order="C")
     if standardise:
-        for j, name in enumerate(raw.columns):
+        for j, name in enumerate(columns):
             x[:, j] = standardised(x[:, j], name)
-    return Data(x=x, y=y)
+    return x
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names for the features of data without any: x1, x2, …"""
+    return tuple(f"x{j + 1}" for j in range(count))
 
 
 def signs(labels: np.ndarray, positive: str | bool | float | None = None) -> np.ndarray:
