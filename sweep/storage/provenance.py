@@ -19,6 +19,7 @@ _PACKAGES = (
     "mlflow",
     "hydra-core",
     "numpy",
+    "numba",
     "pandas",
     "pyarrow",
     "scipy",
