@@ -68,7 +68,7 @@ def prepared(features: np.ndarray, columns: Sequence[str], standardise: bool) ->
 
 
 def numbered(count: int) -> tuple[str, ...]:
-    """Names for the features of data without any: x1, x2, …"""
+    """Names for the features of data without any: x1 and so on."""
     return tuple(f"x{j + 1}" for j in range(count))
 
 
