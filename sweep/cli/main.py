@@ -11,6 +11,7 @@ import errno
 import sys
 from collections.abc import Sequence
 
+import sweep
 from sweep.cli.commands import COMMANDS
 from sweep.cli.streams import prepare_streams, reader_is_gone
 from sweep.errors import CheckError, UserError, redacted, unknown
@@ -86,9 +87,7 @@ def _dispatch(words: list[str]) -> int:
         print(USAGE)
         return 0
     if words[0] == "--version":
-        from importlib.metadata import version
-
-        print(f"sweep {version('sweep')}")
+        print(f"sweep {sweep.__version__}")
         return 0
     command, *rest = words
     if command not in COMMANDS:

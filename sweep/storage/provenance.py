@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import sweep
 from sweep.errors import redacted
 
 _PACKAGES = (
@@ -33,7 +34,7 @@ PARCEL_MANIFEST = "manifest.json"
 def provenance() -> dict[str, Any]:
     """Versions, git commit and machine, as plain data that fits into JSON."""
     return {
-        "sweep": _version("sweep"),
+        "sweep": sweep.__version__,
         **git_state(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
