@@ -14,15 +14,12 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
+from sweep.job_report import JobReport
 from sweep.storage import tracking_server
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_names import JOB_TAG, Identity
 from sweep.storage.mlflow_view import Status, View
-
-if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job_report import JobReport
 
 PATIENCE = 20.0
 """Seconds that the end of a run waits for MLflow at most."""

@@ -13,8 +13,9 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from sweep.job_report import JobReport
 from sweep.storage import tracking_server
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_names import (
@@ -25,9 +26,6 @@ from sweep.storage.mlflow_names import (
     Identity,
     job_metrics,
 )
-
-if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job_report import JobReport
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
