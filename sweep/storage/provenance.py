@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import sweep
 from sweep.errors import redacted
+from sweep.version import __version__
 
 _PACKAGES = (
     "torch",
@@ -34,7 +34,7 @@ PARCEL_MANIFEST = "manifest.json"
 def provenance() -> dict[str, Any]:
     """Versions, git commit and machine, as plain data that fits into JSON."""
     return {
-        "sweep": sweep.__version__,
+        "sweep": __version__,
         **git_state(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},
