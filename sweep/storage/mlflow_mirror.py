@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
+from sweep.environment import environment
 from sweep.job_report import JobReport
 from sweep.storage import tracking_server
 from sweep.storage.layout import Layout
@@ -75,7 +76,7 @@ class Mirror:
         words = ["sweep", "sync-mlflow", str(layout.root)]
         words += [f"tracking.uri={uri}"] if uri else []
         mirror = cls(view, shlex.join(words), warn)
-        mirror._on_finish.enter_context(tracking_server.environment(tracking_server.WHILE_RUNNING))
+        mirror._on_finish.enter_context(environment(tracking_server.WHILE_RUNNING))
         mirror._thread.start()
         return mirror
 

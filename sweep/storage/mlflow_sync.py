@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from sweep.environment import environment
 from sweep.errors import UserError
 from sweep.job_report import JobReport
 from sweep.storage import tracking_server
@@ -65,7 +66,7 @@ def sync_view(
     and the next call goes on from there.
     """
     view = View(uri, layout, identity)
-    with _turn(layout), tracking_server.environment(tracking_server.WHILE_RUNNING):
+    with _turn(layout), environment(tracking_server.WHILE_RUNNING):
         view.check()
         tracking_server.answer(view.address, lambda: view.experiment, _OPENING)
         try:

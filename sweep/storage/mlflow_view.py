@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from sweep.environment import environment
 from sweep.job_report import JobReport
 from sweep.storage import tracking_server
 from sweep.storage.layout import Layout
@@ -67,7 +68,7 @@ class View:
         A database file is no server: that it can be written is known already.
         """
         if not self.address.startswith(tracking_server.SQLITE):
-            with tracking_server.environment(tracking_server.WHILE_CHECKING):
+            with environment(tracking_server.WHILE_CHECKING):
                 tracking_server.answer(
                     self.address, lambda: self.client.get_experiment_by_name(self._identity.name)
                 )
