@@ -186,7 +186,9 @@ def main() -> int:
     holds["files"] = records[-1]["files_per_job"] <= MOST_FILES
     print(", ".join(f"{name}: {'ok' if held else 'MISSED'}" for name, held in holds.items()))
     if asked.json is not None:
-        asked.json.write_text(json.dumps({"runs": records, "bars": holds}, indent=1) + "\n")
+        asked.json.write_text(
+            json.dumps({"runs": records, "bars": holds}, indent=1) + "\n", "utf-8"
+        )
     return 0 if all(holds.values()) else 1
 
 

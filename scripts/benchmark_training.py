@@ -52,7 +52,7 @@ def rate(train: Train, steps: int) -> float:
     return done / (time.perf_counter() - began)
 
 
-def fitting_steps(train: Train, members: int, seconds: float) -> int:
+def fitting_steps(train: Train, seconds: float) -> int:
     """Steps that take about so long; the first call pays for compilation."""
     train(1)
     steps = 10
@@ -83,7 +83,7 @@ class Best:
         best: tuple[float, Train, int] | None = None
         for members, count in contender.options(shape, threads):
             train = contender.begin(shape, members, count)
-            steps = fitting_steps(train, members, seconds)
+            steps = fitting_steps(train, seconds)
             found = rate(train, steps)
             self.tried.append({"members": members, "threads": count, "rate": found})
             if best is None or found > best[0]:
@@ -114,7 +114,7 @@ def measure(
     fixed = {}
     for count in counts:  # the fused trainer on each number of threads, at its best batch size
         train = fused.begin(shape, best[0].members, count)
-        fixed[count] = train, fitting_steps(train, best[0].members, seconds)
+        fixed[count] = train, fitting_steps(train, seconds)
     gemm: dict[int, list[float]] = {count: [] for count in counts}
     on: dict[int, list[float]] = {count: [] for count in counts}
     for _ in range(repeats):

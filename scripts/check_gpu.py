@@ -189,7 +189,7 @@ def main() -> int:
     passed = check()
     table = measure(chosen.members, chosen.steps)
     if chosen.json:
-        chosen.json.write_text(json.dumps(table, indent=1))
+        chosen.json.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
     return 0 if passed else 1
 
 

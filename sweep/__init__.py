@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweep.version import __version__
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
     from sweep.study.replay import Replay
     from sweep.study.results import Results
 
-__version__ = "0.1.0"
-__all__ = ["load_rows", "plan", "replay", "run", "summarise"]
+__all__ = ["__version__", "load_rows", "plan", "replay", "run", "summarise"]
 
 
 def run(overrides: Sequence[str] = ()) -> Results:

@@ -19,12 +19,14 @@ class CheckError(Exception):
     """A check ran and found a difference, or a job failed for good: exit status 1."""
 
 
-_CREDENTIALS = re.compile(r"(?<=://)[^/\s]*@")
+#: A user, a password or both in an address; one with a slash in it, which ends the host for a
+#: parser, too.
+CREDENTIALS = re.compile(r"(?<=://)(?:[^/\s]*@|[^/@\s:[]*:(?!\d+/)[^@\s]*@)")
 
 
 def redacted(text: str) -> str:
     """The same text with user names and passwords cut out of every address in it."""
-    return _CREDENTIALS.sub("", text)
+    return CREDENTIALS.sub("", text)
 
 
 def nearest(given: str, choices: Iterable[str]) -> str | None:

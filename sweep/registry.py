@@ -19,7 +19,6 @@ from sweep.errors import UserError, unknown
 
 T = TypeVar("T")
 _LONGEST_INTEGER = 10**20
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,13 +11,15 @@ purpose                key                               used for
 ``lambda``             root, draw                        the regularizer's strength
 ``grid``               root, axis                        sampled grid values
 ``data``               problem, problem.seed             synthetic data, random labels
-``reference``          root, cell                        witness searches
 ``controls``           root, family, round               points of known truth
 ``audit``              study, or what is tried           samples and trial points of `verify`
 ``residuals``          data                              directions of the residuals in a row
+``switch on``          data                              directions that a monomial neuron tries
 ``theory``             network, N, D                     directions tried for the bound of λ
 ``bootstrap``          contrast                          resampled seeds
 =====================  ================================  =====================================
+
+A witness search draws from the first three under a root of its own (`sweep.reference`).
 
 All arms of a seed therefore start from the same base network on the same data (comparisons are
 paired), and a λ draw is the same treatment for every seed, arm and cell.

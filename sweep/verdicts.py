@@ -33,7 +33,6 @@ class Certificate(StrEnum):
     INACTIVE = "inactive"
     DESCENT = "descent"
     RAY = "ray"
-    PROFILE = "profile"
     TAIL = "tail"
     CHART = "chart"
     NONE = "none"

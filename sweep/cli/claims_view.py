@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from sweep.cli.compose import compose
@@ -114,16 +115,17 @@ def show_answers(
     for answer in check_claims(asked, lambda one: _Line(console, one), table):
         answers.append(answer)
         console.print(f"{answer.study}: {answer.status}", highlight=False)
-        console.print(f"  {answer.claim.statement}", highlight=False)
+        console.print(f"  {answer.claim.statement}", highlight=False, markup=False)
     console.print(_table(answers))
     for answer in answers:
         if answer.claim.note:
-            console.print(f"{answer.study}: {answer.claim.note}", highlight=False)
+            console.print(f"{answer.study}: {answer.claim.note}", highlight=False, markup=False)
         for command in replays(answer):
-            console.print(f"contradicts: {command}", soft_wrap=True, highlight=False)
+            text = f"contradicts: {command}"
+            console.print(text, soft_wrap=True, highlight=False, markup=False)
     if asked:
         path = Path(asked[0].store.root) / f"{table}.md"
-        console.print(f"table  {path}", soft_wrap=True, highlight=False)
+        console.print(f"table  {path}", soft_wrap=True, highlight=False, markup=False)
     return any(answer.fault is not None or answer.status == "does not hold" for answer in answers)
 
 
@@ -137,9 +139,9 @@ def _table(answers: Sequence[Answer]) -> Table:
         table.add_column(head)
     for answer in answers:
         title = f"{answer.study}: {answer.claim.source}"
-        table.add_row(title, "", "", str(answer.status), style="bold")
+        table.add_row(escape(title), "", "", str(answer.status), style="bold")
         for _, _, expectation, *said in table_rows(answer):
-            table.add_row(f"  {expectation}", *said)
+            table.add_row(*map(escape, (f"  {expectation}", *said)))
     return table
 
 

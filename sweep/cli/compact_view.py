@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from sweep.cli.tally import counted
+from sweep.report.numerals import counted
 from sweep.storage.compaction import Compaction
 
 

@@ -43,7 +43,8 @@ def show_confusion(confusion: Confusion, console: Console | None = None) -> None
     console.print(LEGEND, highlight=False)
     for line in confusion.lines:
         for example in line.examples:
-            console.print(f"wrong: {line.family}: {example}", highlight=False, soft_wrap=True)
+            text = f"wrong: {line.family}: {example}"
+            console.print(text, highlight=False, soft_wrap=True, markup=False)
     counts = f"{confusion.points:,} points, {confusion.wrong:,} wrong verdicts."
     console.print(counts, highlight=False)
 

@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sweep.cli.tally import counted
+from sweep.report.numerals import counted
 from sweep.study.observer import Ending
 from sweep.verdicts import Outcome
 

@@ -160,15 +160,15 @@ def override(
 
 
 def _apply(grid: list[Axes], setting: Setting, root: int) -> None:
-    within = setting.key.startswith("grid.")
+    below = setting.key.startswith("grid.")
     key = setting.key.removeprefix("grid.")
     if setting.deletes:
-        if within and not any(key in axes for axes in grid):
+        if below and not any(key in axes for axes in grid):
             raise unknown("grid axis", key, {k for axes in grid for k in axes})
         for axes in grid:
             axes.pop(key, None)
         return
-    if setting.axis or within:
+    if setting.axis or below:
         given = list(setting.values) if setting.axis else setting.value
         values = _values(key, given, root)
         for axes in grid:

@@ -15,6 +15,7 @@ from sweep.cli.commands import COMMANDS
 from sweep.cli.streams import prepare_streams, reader_is_gone
 from sweep.errors import CheckError, UserError, redacted, unknown
 from sweep.execution.interrupts import interruptible
+from sweep.version import __version__
 
 USAGE = """\
 How often does training end in a bad local minimum? Distributed seed sweeps with certified verdicts.
@@ -86,9 +87,7 @@ def _dispatch(words: list[str]) -> int:
         print(USAGE)
         return 0
     if words[0] == "--version":
-        from importlib.metadata import version
-
-        print(f"sweep {version('sweep')}")
+        print(f"sweep {__version__}")
         return 0
     command, *rest = words
     if command not in COMMANDS:

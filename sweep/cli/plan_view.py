@@ -8,7 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sweep.cli.tally import counted
+from sweep.report.numerals import counted
 from sweep.report.stopping import goal
 from sweep.spec import Arm
 from sweep.study.plan import Plan
@@ -95,10 +95,8 @@ def _law(arm: Arm) -> str:
 
 
 def _estimate(plan: Plan) -> str:
-    if not plan.todo:
-        return "nothing to train, all rows are on disk"
     if plan.seconds is None:
-        return "not measured"
+        return "nothing to train, all rows are on disk"
     how = f"{duration(plan.seconds)} on this machine, training and judging"
     most = plan.study.seeds.half_width is not None
     return f"at most about {how}" if most else f"about {how}"

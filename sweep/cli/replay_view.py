@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sweep.cli.plan_view import unfolded
-from sweep.cli.tally import counted
+from sweep.report.numerals import counted
 from sweep.study.replay import Difference, Replay
 from sweep.verdicts import Stop
 

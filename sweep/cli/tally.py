@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sweep.job_report import JobReport
+from sweep.report.numerals import counted
 from sweep.verdicts import Verdict
 
 # What may turn out a bad minimum once every witness is known; the others are proven not to be one.
@@ -117,8 +118,3 @@ class Tally:
         # Compiling happens once: the time left must not be reckoned from it.
         elapsed = time.monotonic() - self._start - self._compiling
         return self.members / elapsed if elapsed > 0 else 0.0
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and its noun: '1 job', '2,000 jobs'."""
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

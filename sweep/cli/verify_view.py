@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from sweep.cli.tally import counted
+from sweep.report.numerals import counted
 from sweep.study.verify import Verification
 
 # Beyond these a list of differences is read by nobody; the count says the rest.

@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from ray import tune
 
+from sweep.environment import environment
 from sweep.execution.base import JobSource, Probe, Work, reason
-from sweep.execution.environment import environment
 from sweep.execution.interrupts import uninterrupted
 from sweep.execution.preflight import check_resources, job_resources, places, probe_nodes
 from sweep.execution.session import cluster_session, local_session

@@ -16,8 +16,8 @@ from typing import Any
 
 import ray
 
+from sweep.environment import environment
 from sweep.errors import UserError
-from sweep.execution.environment import environment
 from sweep.execution.interrupts import own_sigterm, uninterrupted
 from sweep.execution.loopback import is_loopback
 from sweep.execution.session_folder import session_folder

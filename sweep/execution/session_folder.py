@@ -41,7 +41,7 @@ def session_folder() -> Iterator[Path]:
             yield folder
     finally:
         with uninterrupted():
-            _remove(folder)
+            remove_folder(folder)
 
 
 def _abandoned(owner: Path) -> bool:
@@ -56,12 +56,12 @@ def _abandoned(owner: Path) -> bool:
     return True
 
 
-def _remove(folder: Path) -> None:
-    """Remove a session's folder, more than once: processes that are dying still write their logs.
+def remove_folder(folder: Path) -> None:
+    """Remove a Ray's folder, more than once: processes that are dying still write their logs.
 
-    Waits a second at most; a folder that is left over does no harm.
+    Waits two seconds at most; a folder that is left over does no harm.
     """
-    for _ in range(10):
+    for _ in range(20):
         shutil.rmtree(folder, ignore_errors=True)
         if not folder.exists():
             return

@@ -15,7 +15,7 @@ from typing import Any
 
 from ray import _raylet
 
-from sweep.execution.environment import environment
+from sweep.environment import environment
 
 
 def write_token(path: Path, token: str | None = None) -> None:

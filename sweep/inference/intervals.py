@@ -63,16 +63,3 @@ def check(confidence: float, method: str) -> None:
     require(0 < confidence < 1, "confidence", confidence, "a number between 0 and 1")
     if method not in get_args(Method):
         raise unknown("interval method", method, get_args(Method))
-
-
-def rule_of_three(total: ArrayLike, confidence: float = 0.95) -> np.ndarray:
-    """One-sided upper end when 0 of n were seen: −ln(1−confidence)/n, 3/n at 95 %, at most 1.
-
-    It lies above the exact end 1 − (1−confidence)^(1/n), so it errs on the safe side.
-    """
-    require(0 < confidence < 1, "confidence", confidence, "a number between 0 and 1")
-    n = np.asarray(total, dtype=float)
-    ends = np.ones(n.shape)
-    some = n > 0
-    ends[some] = np.minimum(1.0, -np.log1p(-confidence) / n[some])
-    return ends

@@ -46,8 +46,8 @@ fewer is too narrow: with 1,000 seeds, four levels and one bad row in a thousand
 
 FEWEST_FOR_Q = 5
 """Seeds that must fare differently at different levels for the p of Q, unless none does. With four
-at two levels χ² calls p < 0.05 what happens in 12.5 % of repetitions; with five and more, in at most
-7.9 %."""
+at two levels χ² calls p < 0.05 what happens in 12.5 % of repetitions; with five and more, in 7.9 %
+at most."""
 
 
 def trends(

@@ -99,7 +99,7 @@ class Limit:
 
     `residual` is relative to Σ|q_i|‖x̃_i‖; `stationary` says that it is small enough. `finite` is
     the last place before the neuron went to infinity (or `place` itself). `on` (H, N) are the kinks
-    that the place lies on, `tau` their multipliers.
+    that the place lies on.
     """
 
     setting: Setting
@@ -111,7 +111,6 @@ class Limit:
     residual: float
     objective: float
     on: np.ndarray
-    tau: np.ndarray
 
     @property
     def stationary(self) -> bool:
@@ -216,7 +215,7 @@ def _polish(setting: Setting, start: Start, jumps: bool) -> Limit:
     chart, degree = (MONO, float(start.degree)) if start.degree else (EXP, 0.0)
     live = np.ones(len(setting.y), dtype=bool)
     first = Place(start.V, start.c, chart, start.omega, degree, False, -1, live, False)
-    place, finite, on, tau, status, steps, residual, scale, objective = polish_limit(
+    place, finite, on, _, status, steps, residual, scale, objective = polish_limit(
         first, start.sigma, setting.centred, task, jumps, BUDGET, TOLERANCE
     )
     relative = residual / scale if scale > 0 else 0.0
@@ -232,7 +231,6 @@ def _polish(setting: Setting, start: Start, jumps: bool) -> Limit:
         relative,
         objective,
         on,
-        tau,
     )
 
 

@@ -78,7 +78,7 @@ def prove_minimum(limit: Limit) -> Minimum | None:
     values, U = eigen(A)
     if not values[0] > POSITIVE * values[-1]:
         return None
-    found = _prove_whitened(around, A, U / np.sqrt(values), limit.tau)
+    found = _prove_whitened(around, A, U / np.sqrt(values))
     if found is None:
         return None
     r, margin, evidence = found
@@ -94,7 +94,7 @@ def prove_minimum(limit: Limit) -> Minimum | None:
 
 
 def _prove_whitened(
-    around: Manifold, A: np.ndarray, T: np.ndarray, tau: np.ndarray
+    around: Manifold, A: np.ndarray, T: np.ndarray
 ) -> tuple[float, float, dict[str, float | int]] | None:
     """(r, margin, numbers) in the coordinates that make the Hessian A the identity."""
     J = around.jacobian() @ T
@@ -108,7 +108,7 @@ def _prove_whitened(
     third = _third(around, J, T, r)
     if not (r * least / 2 - third * r * r / 6 - slope > 0 and r * third < least):
         return None
-    margin = _undisturbed(around, tau, J, T, r)
+    margin = _undisturbed(around, J, T, r)
     if margin is None:
         return None
     return r, margin, {"whitened_gradient": slope, "whitened_third": third}
@@ -181,9 +181,7 @@ def _third(around: Manifold, J: np.ndarray, T: np.ndarray, r: float) -> float:
     return float((third * G**3 + 3 * second * G * added * h**2 + first * added * h**3).sum())
 
 
-def _undisturbed(
-    around: Manifold, tau: np.ndarray, J: np.ndarray, T: np.ndarray, r: float
-) -> float | None:
+def _undisturbed(around: Manifold, J: np.ndarray, T: np.ndarray, r: float) -> float | None:
     """How far the multipliers stay from 0 and 1 within the ball; None if anything else changes."""
     setting = around.setting
     _, added, G = _reach(around, J, T, r)
@@ -207,7 +205,7 @@ def _undisturbed(
         kept = (u - around.doubt - G * r > 0) | ~misfit
         if not (spared & kept).all():
             return None
-    return _multipliers(around, tau, G * r + around.doubt)
+    return _multipliers(around, G * r + around.doubt)
 
 
 def _base_rows(around: Manifold, T: np.ndarray) -> list[np.ndarray]:
@@ -220,7 +218,7 @@ def _base_rows(around: Manifold, T: np.ndarray) -> list[np.ndarray]:
     return found
 
 
-def _multipliers(around: Manifold, tau: np.ndarray, moved: np.ndarray) -> float | None:
+def _multipliers(around: Manifold, moved: np.ndarray) -> float | None:
     """The least distance of a multiplier to 0 and 1, less what it can change by; None if ≤ 0.
 
     Outputs move by `moved` (N,), so q_i by at most sup ℓ″ times that; τ solves a linear system

@@ -45,7 +45,7 @@ class BareMonomial(Beside):
     needs_activation: ClassVar[bool] = False
 
     def pieces(self, n_inputs: int) -> tuple[Piece, ...]:
-        """U."""
+        """The only one, u."""
         return (Piece("u", (1, n_inputs + 1), n_inputs, "weight"),)
 
     def forward(

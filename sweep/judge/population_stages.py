@@ -22,6 +22,7 @@ from sweep.judge.newton import FIRST_RADIUS, move
 from sweep.judge.newton_kernels import WIDEST, trust_step
 from sweep.judge.population import UNIT, SecondOrder, gradient, lipschitz, second_order
 from sweep.judge.spectra import eigen, least_eigenvalue
+from sweep.judge.strict import SLACK, rise_at, rising_radius
 from sweep.judge.strict_eigen import proven_least
 from sweep.models.landscape import LandscapeObjective
 from sweep.models.objective import Objective
@@ -37,7 +38,6 @@ NOTHING = 1e-12
 FLAT = 0.25
 SMALLEST_RADIUS = 1e-13
 ROOM = 1.0 + 1e-6
-SLACK = 1e-9
 
 
 def population(objective: Objective) -> TeacherStudentLandscape | None:
@@ -121,12 +121,11 @@ def enclose(W: np.ndarray, here: SecondOrder) -> Enclosure | None:
     wide = 0.1 * float(np.sqrt(np.square(W).sum(axis=1)).min())
     for _ in range(12):
         L = lipschitz(W, wide)
-        inner = least**2 / 4 - 2 * L * slope / 3
-        if inner > 0:
-            radius = 1.001 * 2 * slope / (least / 2 + math.sqrt(inner))
+        radius = rising_radius(least, L, slope)
+        if radius is not None:
             rise_radius = min(wide, least / L)
-            rise = _rise(least, L, slope, rise_radius)
-            if radius <= wide and _rise(least, L, slope, radius) > SLACK * slope * radius:
+            rise = rise_at(least, L, slope, rise_radius)
+            if radius <= wide and rise_at(least, L, slope, radius) > SLACK * slope * radius:
                 return Enclosure(radius, rise, rise_radius, slope, least, L)
         wide /= 4
     return None
@@ -210,7 +209,3 @@ def _teacher(W: np.ndarray) -> np.ndarray | None:
         return None
     there = shares / total
     return there if gradient(there)[0] <= NOTHING else None
-
-
-def _rise(least: float, L: float, slope: float, r: float) -> float:
-    return r * (least * r / 2 - L * r * r / 6 - slope)

@@ -35,14 +35,6 @@ def sheds(augmentation: Augmentation) -> bool:
     return isinstance(augmentation, ExpSkip | Monomial | ExpLayers)
 
 
-def shed(objective: DataObjective, params: np.ndarray, s: float) -> np.ndarray:
-    """The points (S, P) at s on their paths: the same f̃, a smaller penalty."""
-    points, parts = params.copy(), parts_of(objective)
-    points[:, parts.outgoing] *= np.exp(-s)
-    _grow(objective, points, s, s)
-    return points
-
-
 def scaled(objective: DataObjective, params: np.ndarray, s: float) -> np.ndarray:
     """The points (S, P) where f̃ is e^{s/2} times itself and what leaves added neurons e^{−s/2}.
 

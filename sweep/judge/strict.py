@@ -80,12 +80,12 @@ def strict(task: Task, theta: np.ndarray, shifts: np.ndarray | None = None) -> S
     radius = 0.0
     for _ in range(6):
         L, worst = third(radius)
-        if _rise(least, L, slope, radius) > SLACK * slope * radius:
+        if rise_at(least, L, slope, radius) > SLACK * slope * radius:
             break
-        inner = least**2 / 4 - 2 * L * slope / 3
-        if not inner > 0:
+        wider = rising_radius(least, L, slope)
+        if wider is None:
             return None
-        radius = 1.001 * 2 * slope / (least / 2 + math.sqrt(inner))
+        radius = wider
     else:
         return None
     wide, rise = _widest(least, slope, third, radius)
@@ -126,16 +126,23 @@ def coordinates(task: Task) -> np.ndarray:
     return np.setdiff1d(np.arange(len(task.decays)), etas)
 
 
-def _rise(least: float, L: float, slope: float, r: float) -> float:
+def rise_at(least: float, L: float, slope: float, r: float) -> float:
+    """By how much F on the sphere of radius r exceeds F at its centre, at least; λ, L, g given."""
     return r * (least * r / 2 - L * r * r / 6 - slope)
+
+
+def rising_radius(least: float, L: float, slope: float) -> float | None:
+    """Hardly more than the least radius at which `rise_at` is positive; None if it never is."""
+    inner = least**2 / 4 - 2 * L * slope / 3
+    return 1.001 * 2 * slope / (least / 2 + math.sqrt(inner)) if inner > 0 else None
 
 
 def _widest(least: float, slope: float, third: Any, inner: float) -> tuple[float, float]:
     """A large radius on whose sphere F is proven higher, and by how much."""
     r = least / max(third(inner)[0], 1e-300)
     while r > inner:
-        rise = _rise(least, third(r)[0], slope, r)
+        rise = rise_at(least, third(r)[0], slope, r)
         if rise > 0:
             return r, rise
         r /= 4
-    return inner, _rise(least, third(inner)[0], slope, inner)
+    return inner, rise_at(least, third(inner)[0], slope, inner)

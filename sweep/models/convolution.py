@@ -108,7 +108,7 @@ class ConvolutionNetwork:
 
 
 def convolve(v: torch.Tensor, h: torch.Tensor) -> torch.Tensor:
-    """V * h with padding: (s, S), (H, N, S or 1) → (H+s−1, N, S)."""
+    """The product v * h with padding: (s, S), (H, N, S or 1) → (H+s−1, N, S)."""
     zeros = h.new_zeros(len(v) - 1, *h.shape[1:])
     padded, longer = torch.cat([zeros, h, zeros]), len(h) + len(v) - 1
     total = v[0] * padded[:longer]

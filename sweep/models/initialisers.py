@@ -154,7 +154,7 @@ class Normal:
         check_scale(self.augment_scale)
 
     def scale(self, piece: Piece) -> float:
-        """Std."""
+        """The deviation `std`, for every piece."""
         return self.std
 
 

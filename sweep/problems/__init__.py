@@ -17,7 +17,7 @@ from sweep.problems import (
     xyz_product,
 )
 from sweep.problems.base import PROBLEMS, Data, Landscape, Problem
-from sweep.problems.tabular import Raw, Tabular
+from sweep.problems.tabular import Raw
 
 __all__ = [
     "PROBLEMS",
@@ -25,7 +25,6 @@ __all__ = [
     "Landscape",
     "Problem",
     "Raw",
-    "Tabular",
     "bundled",
     "separable",
     "several",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.problems.base import PROBLEMS, Data
-from sweep.problems.tabular import Raw, prepare
+from sweep.problems.tabular import Raw, numbered, prepare
 from sweep.registry import require
 from sweep.seeds import stream
 
@@ -58,7 +58,7 @@ class LinearlySeparable:
         along = (points * direction).sum(axis=1)
         wanted = labels * (self.margin + np.abs(along))
         points += (wanted - along)[:, None] * direction
-        return Raw(points, labels, _names(self.d))
+        return Raw(points, labels, numbered(self.d))
 
     def load(self) -> Data:
         """The prepared data: x (n, d), y (n,)."""
@@ -99,7 +99,7 @@ class Polynomial:
         changes = [self.degree // self.d + (j < self.degree % self.d) for j in range(self.d)]
         indices = np.array(list(itertools.product(*(range(t + 1) for t in changes))))
         points = 2.0 * indices - np.array(changes, dtype=float)
-        return Raw(points, 1 - 2 * (indices.sum(axis=1) % 2), _names(self.d))
+        return Raw(points, 1 - 2 * (indices.sum(axis=1) % 2), numbered(self.d))
 
     def load(self) -> Data:
         """The prepared data: x (Π(t_j + 1), d), y in ±1."""
@@ -142,12 +142,8 @@ class ConflictingLabels:
         other = (np.arange(3 * self.places) % 3 == 2) & (
             np.arange(3 * self.places) < 3 * self.conflicts
         )
-        return Raw(points, np.where(other, -majority, majority), _names(self.d))
+        return Raw(points, np.where(other, -majority, majority), numbered(self.d))
 
     def load(self) -> Data:
         """The prepared data: x (3·places, d), y; equal places stay equal."""
         return prepare(self.raw(), self.standardise)
-
-
-def _names(count: int) -> tuple[str, ...]:
-    return tuple(f"x{j + 1}" for j in range(count))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.problems.base import PROBLEMS, Data
-from sweep.problems.tabular import standardised
+from sweep.problems.tabular import numbered, prepared
 from sweep.registry import require
 from sweep.seeds import stream
 
@@ -30,7 +30,7 @@ class IrisSpecies:
 
         bunch = load_iris()
         names = tuple(str(name) for name in bunch.feature_names)
-        return _prepared(bunch.data, np.eye(3)[bunch.target], names, self.standardise)
+        return Data(prepared(bunch.data, names, self.standardise), np.eye(3)[bunch.target])
 
 
 @PROBLEMS.add("clouds")
@@ -61,7 +61,8 @@ class Clouds:
         corners = np.array([(math.cos(t), math.sin(t)) for t in angles])
         noise = stream("data", "clouds", self.seed).standard_normal((self.n, 2))
         points = np.round(self.radius * corners, 12)[label] + noise
-        return _prepared(points, np.eye(self.classes)[label], ("x1", "x2"), self.standardise)
+        x = prepared(points, numbered(2), self.standardise)
+        return Data(x, np.eye(self.classes)[label])
 
 
 @PROBLEMS.add("planar_map")
@@ -81,14 +82,4 @@ class PlanarMap:
         """The points, standardised, and the square of what they were: x (n, 2), y (n, 2)."""
         x = stream("data", "planar_map", self.seed).standard_normal((self.n, 2))
         targets = np.column_stack([x[:, 0] ** 2 - x[:, 1] ** 2, 2 * x[:, 0] * x[:, 1]])
-        return _prepared(x, targets, ("x1", "x2"), self.standardise)
-
-
-def _prepared(
-    features: np.ndarray, targets: np.ndarray, names: tuple[str, ...], standardise: bool
-) -> Data:
-    x = np.array(features, dtype=np.float64, order="C")
-    if standardise:
-        for j, name in enumerate(names):
-            x[:, j] = standardised(x[:, j], name)
-    return Data(x=x, y=np.ascontiguousarray(targets, dtype=np.float64))
+        return Data(prepared(x, numbered(2), self.standardise), targets)

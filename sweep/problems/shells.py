@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.problems.base import PROBLEMS, Data
-from sweep.problems.tabular import Raw, prepare
+from sweep.problems.tabular import Raw, numbered, prepare
 from sweep.registry import require
 from sweep.seeds import stream
 
@@ -47,8 +47,7 @@ class Shells:
             [0.0, 1.0 + self.gap], [inner, self.n - inner]
         )
         labels = np.repeat([-1, 1], [inner, self.n - inner])
-        names = tuple(f"x{j + 1}" for j in range(self.d))
-        return Raw(np.round(directions * distance[:, None], DECIMALS), labels, names)
+        return Raw(np.round(directions * distance[:, None], DECIMALS), labels, numbered(self.d))
 
     def load(self) -> Data:
         """The prepared data: x (n, d), y (n,)."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.problems.base import PROBLEMS, Data
-from sweep.problems.tabular import Raw, prepare
+from sweep.problems.tabular import Raw, numbered, prepare
 from sweep.registry import require
 from sweep.seeds import stream
 
@@ -45,7 +45,7 @@ class TwoMoons:
         noise = stream("data", "two_moons", self.seed).standard_normal((self.n, 2))
         points = np.array(first + second) + self.noise * noise
         labels = np.repeat([-1, 1], [upper, self.n - upper])
-        return Raw(np.round(points, MOON_DECIMALS), labels, _names(2))
+        return Raw(np.round(points, MOON_DECIMALS), labels, numbered(2))
 
     def load(self) -> Data:
         """The prepared data: x (n, 2), y (n,)."""
@@ -65,7 +65,7 @@ class Xor:
     def raw(self) -> Raw:
         """The corners, labels −1, +1."""
         corners = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
-        return Raw(corners, np.array([-1, 1, 1, -1]), _names(2))
+        return Raw(corners, np.array([-1, 1, 1, -1]), numbered(2))
 
     def load(self) -> Data:
         """The prepared data: x (4, 2), y (4,)."""
@@ -92,7 +92,7 @@ class RandomLabels:
         numbers = stream("data", "random_labels", self.seed)
         points = numbers.standard_normal((self.n, self.d))
         labels = np.repeat([-1, 1], [self.n - self.n // 2, self.n // 2])
-        return Raw(points, numbers.permutation(labels), _names(self.d))
+        return Raw(points, numbers.permutation(labels), numbered(self.d))
 
     def load(self) -> Data:
         """The prepared data: x (n, d), y (n,)."""
@@ -101,7 +101,3 @@ class RandomLabels:
 
 def _angles(count: int) -> list[float]:
     return [math.pi * k / (count - 1) for k in range(count)]
-
-
-def _names(count: int) -> tuple[str, ...]:
-    return tuple(f"x{j + 1}" for j in range(count))

@@ -20,8 +20,8 @@ y       labels −1, +1                         (N,)
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -48,20 +48,6 @@ class Raw:
     positive: str | bool | float | None = None
 
 
-class Tabular(Protocol):
-    """A problem with data: `load` is `prepare(raw(), standardise)`."""
-
-    standardise: bool
-
-    def raw(self) -> Raw:
-        """The features and class labels as the source has them."""
-        ...
-
-    def load(self) -> Data:
-        """The prepared data."""
-        ...
-
-
 def prepare(raw: Raw, standardise: bool) -> Data:
     """Data with y in {−1, +1} and, when asked for, every feature at mean 0 and deviation 1.
 
@@ -69,11 +55,21 @@ def prepare(raw: Raw, standardise: bool) -> Data:
     float64 cannot hold.
     """
     y = signs(raw.labels, raw.positive)
-    x = np.array(raw.features, dtype=np.float64, order="C")
+    return Data(x=prepared(raw.features, raw.columns, standardise), y=y)
+
+
+def prepared(features: np.ndarray, columns: Sequence[str], standardise: bool) -> np.ndarray:
+    """The features (N, D) in float64, row by row in memory, each `standardised` when asked for."""
+    x = np.array(features, dtype=np.float64, order="C")
     if standardise:
-        for j, name in enumerate(raw.columns):
+        for j, name in enumerate(columns):
             x[:, j] = standardised(x[:, j], name)
-    return Data(x=x, y=y)
+    return x
+
+
+def numbered(count: int) -> tuple[str, ...]:
+    """Names for the features of data without any: x1 and so on."""
+    return tuple(f"x{j + 1}" for j in range(count))
 
 
 def signs(labels: np.ndarray, positive: str | bool | float | None = None) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def replays(answer: Answer) -> list[str]:
 
 def _replay(answer: Answer, key: Mapping[str, object]) -> str:
     return (
-        f"sweep replay {answer.results} --cell {key['cell']} --arm {key['arm']}"
+        f"sweep replay {shlex.quote(str(answer.results))} --cell {key['cell']} --arm {key['arm']}"
         f" --draw {key['draw']} --seed {key['seed']}"
     )
 

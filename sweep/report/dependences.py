@@ -58,7 +58,8 @@ def dependence_sentence(trend: Row, levels: pd.DataFrame) -> str:
     )
     seen = (
         f"{shown} {counted(int(trend['n_levels']), 'level')} ({level} intervals within "
-        f"{percent(levels['interval_low'].min())} to {percent(levels['interval_high'].max())}), {test}"
+        f"{percent(levels['interval_low'].min())} to {percent(levels['interval_high'].max())}), "
+        f"{test}"
     )
     high = percent(trend["difference_high"])
     if trend["q_p_adjusted"] < 1 - trend["confidence"]:

@@ -74,7 +74,7 @@ _NAIVE = (
     _ROWS + "print(rows[rows['final_error'] > 0].groupby({by!r}, observed=True)['outcome']"
     ".value_counts().to_string())"
 )
-_READ = "import pandas; print(pandas.read_parquet('{results}/summary/{name}.parquet').to_string())"
+_READ = "import pandas; print(pandas.read_parquet({file!r}).to_string())"
 
 
 @dataclass(frozen=True)
@@ -108,16 +108,20 @@ def page_tables(summary: Summary, results: str) -> list[Table]:
     for field, name, title, note, command in _OTHERS:
         frame: pd.DataFrame = getattr(summary, field)
         if len(frame):
-            line = command.format(results=results, name=name, by=["cell", "arm"])
+            line = command.format(results=results, file=_file(results, name), by=["cell", "arm"])
             shown = with_setting(summary, frame)
             found.append(page_table(title, note, shown, f"{name}.csv", line))
     note = "The best that is known, against which minima are bad, with the key that reached it."
-    line = _READ.format(results=results, name="witnesses")
+    line = _READ.format(file=_file(results, "witnesses"))
     witnesses = with_setting(summary, summary.witnesses)
     found.append(page_table("Witnesses", note, witnesses, "witnesses.csv", line))
     cells = summary.cells.drop(columns="study")
-    line = _READ.format(results=results, name="cells")
+    line = _READ.format(file=_file(results, "cells"))
     return [*found, page_table("Cells", "What the cells are.", cells, "cells.csv", line)]
+
+
+def _file(results: str, name: str) -> str:
+    return f"{results}/summary/{name}.parquet"
 
 
 #: Frame of the summary, its file, title, note, and the Python that gives its numbers.

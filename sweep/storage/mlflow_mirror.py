@@ -14,15 +14,13 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
 
+from sweep.environment import environment
+from sweep.job_report import JobReport
 from sweep.storage import tracking_server
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_names import JOB_TAG, Identity
 from sweep.storage.mlflow_view import Status, View
-
-if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job_report import JobReport
 
 PATIENCE = 20.0
 """Seconds that the end of a run waits for MLflow at most."""
@@ -78,7 +76,7 @@ class Mirror:
         words = ["sweep", "sync-mlflow", str(layout.root)]
         words += [f"tracking.uri={uri}"] if uri else []
         mirror = cls(view, shlex.join(words), warn)
-        mirror._on_finish.enter_context(tracking_server.environment(tracking_server.WHILE_RUNNING))
+        mirror._on_finish.enter_context(environment(tracking_server.WHILE_RUNNING))
         mirror._thread.start()
         return mirror
 

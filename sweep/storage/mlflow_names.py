@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job_report import JobReport
+from sweep.job_report import JobReport
 
 JOB_TAG = "sweep.job"
 KIND_TAG = "sweep.kind"

@@ -10,17 +10,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from sweep.environment import environment
 from sweep.errors import UserError
+from sweep.job_report import JobReport
 from sweep.storage import tracking_server
 from sweep.storage.layout import Layout
 from sweep.storage.locks import locked
 from sweep.storage.mlflow_names import JOB_TAG, Identity, job_metrics
 from sweep.storage.mlflow_view import Status, View, lacking
-
-if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job_report import JobReport
 
 _OPENING = 120.0  # a new database gets its tables first
 _TURN = 3600.0  # while another call adds thousands of runs
@@ -67,7 +66,7 @@ def sync_view(
     and the next call goes on from there.
     """
     view = View(uri, layout, identity)
-    with _turn(layout), tracking_server.environment(tracking_server.WHILE_RUNNING):
+    with _turn(layout), environment(tracking_server.WHILE_RUNNING):
         view.check()
         tracking_server.answer(view.address, lambda: view.experiment, _OPENING)
         try:

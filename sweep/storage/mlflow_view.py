@@ -13,8 +13,10 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
+from sweep.environment import environment
+from sweep.job_report import JobReport
 from sweep.storage import tracking_server
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_names import (
@@ -25,9 +27,6 @@ from sweep.storage.mlflow_names import (
     Identity,
     job_metrics,
 )
-
-if TYPE_CHECKING:  # at run time it would bring torch into readers that need none
-    from sweep.job_report import JobReport
 
 Status = Literal["FINISHED", "FAILED", "KILLED"]
 
@@ -69,7 +68,7 @@ class View:
         A database file is no server: that it can be written is known already.
         """
         if not self.address.startswith(tracking_server.SQLITE):
-            with tracking_server.environment(tracking_server.WHILE_CHECKING):
+            with environment(tracking_server.WHILE_CHECKING):
                 tracking_server.answer(
                     self.address, lambda: self.client.get_experiment_by_name(self._identity.name)
                 )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import redacted
+from sweep.version import __version__
 
 _PACKAGES = (
     "torch",
@@ -19,6 +20,7 @@ _PACKAGES = (
     "mlflow",
     "hydra-core",
     "numpy",
+    "numba",
     "pandas",
     "pyarrow",
     "scipy",
@@ -32,7 +34,7 @@ PARCEL_MANIFEST = "manifest.json"
 def provenance() -> dict[str, Any]:
     """Versions, git commit and machine, as plain data that fits into JSON."""
     return {
-        "sweep": _version("sweep"),
+        "sweep": __version__,
         **git_state(),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in _PACKAGES},

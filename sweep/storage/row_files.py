@@ -37,7 +37,6 @@ __all__ = [
     "checksums_of",
     "commit",
     "finished_jobs",
-    "read_file",
     "read_job",
     "read_rows",
     "row_paths",
@@ -138,11 +137,6 @@ def read_rows(
             raise UserError(f"'{file.path}' has other columns than the files beside it.")
     rows = pa.concat_tables(file.rows.replace_schema_metadata(None) for file in files)
     return rows.unify_dictionaries() if encoded else decoded(rows)
-
-
-def read_file(path: Path) -> pa.Table:
-    """The rows of one file, checked as `read_rows` checks it; words come back as plain strings."""
-    return decoded(read_whole(path).rows)
 
 
 def read_whole(path: Path) -> RowFile:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sweep.errors import UserError, nearest
+from sweep.planning import job_id
 from sweep.rows import NUMERICS_VERSION, SCHEMA_VERSION
 from sweep.spec import Block
 from sweep.storage.durable import make_folder, replace, writing
@@ -66,6 +67,11 @@ class StudyFile:
         """The resolved configuration as the latest run asked for it."""
         latest = self.later_config[-1] if self.later_config else {}
         return {**self.header.config, **latest}
+
+    @property
+    def job_ids(self) -> list[str]:
+        """Ids of all jobs that the study has so far, in the order of their seeds."""
+        return [job_id(cell, block) for block in self.blocks for cell in self.header.cells]
 
 
 def read_study(layout: Layout) -> StudyFile:

@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -97,24 +97,6 @@ def is_server(address: str) -> bool:
 def be_quiet() -> None:
     """For the whole process, before mlflow is imported: no telemetry, no chatter."""
     os.environ.update(_QUIET)
-
-
-@contextlib.contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
-    """A block with these environment variables, which MLflow reads anew at every request.
-
-    Afterwards each is as it was before.
-    """
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def require_database(address: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from sweep.report.stopping import stopping_caveat
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs
 from sweep.storage.study_file import StudyFile, read_study
-from sweep.study.results import judged_rows, write_summary
+from sweep.study.results import as_asked_last, judged_rows, write_summary
 
 
 def report(folders: Sequence[str | Path], out: Path | None = None) -> list[tuple[str, Path]]:
@@ -42,8 +41,7 @@ def report(folders: Sequence[str | Path], out: Path | None = None) -> list[tuple
             root = int(file.config["seeds"]["root"])
             study = Study(label, rows, summary.cells, root)
             results = f"{layout.store.name}/{layout.root.name}"
-            said = {**json.loads(layout.study_file.read_text("utf-8")), "config": file.config}
-            known = coverage(said, finished_jobs(layout), summary.precision)
+            known = coverage(as_asked_last(layout), finished_jobs(layout), summary.precision)
             caveats = tuple(filter(None, (known.sentence, stopping_caveat(summary))))
             studies.append(Compared(study, summary, file.config, results, caveats))
     if studies:

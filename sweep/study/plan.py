@@ -27,9 +27,8 @@ class Plan:
     """A study as it would be run: jobs, those on disk already, and where results go.
 
     `trainers` are those that some arm of some cell needs. `seconds` estimates the work still to do
-    on this machine, all workers together, from a few members trained and judged. None if not
-    calibrated. `bytes_per_job` is the memory that a job's
-    parameters need at most.
+    on this machine, all workers together, from a few members trained and judged; None if there is
+    none. `bytes_per_job` is the memory that a job's parameters need at most.
     """
 
     study: Study
@@ -52,14 +51,14 @@ class Plan:
         return sum(job.members for job in self.jobs)
 
 
-def plan_study(study: Study, compute: Compute, store: Store, calibrated: bool = True) -> Plan:
-    """The plan of a study; `calibrated` False skips timing."""
+def plan_study(study: Study, compute: Compute, store: Store) -> Plan:
+    """The plan of a study, whose work still to do is timed on a few members."""
     layout = Layout.for_study(store.root, study.name, study.id)
     study = with_bounds(study, theory_bounds(study, layout))
     workers, done = worker_count(compute), frozenset(finished_jobs(layout))
     planned = tuple(planned_jobs(study, block_size(study, compute), layout))
     seconds = None
-    if calibrated and any(job.id not in done for job in planned):
+    if any(job.id not in done for job in planned):
         costs = cell_costs(study)
         planned = tuple(planned_jobs(study, measured_block_size(study, compute, costs), layout))
         todo = [(costs[job.cell.id], job.block.count) for job in planned if job.id not in done]

@@ -115,7 +115,7 @@ class Pursuit:
         return plan_blocks(known, wanted, self._size)[0]
 
     def _agreed_block(self) -> Block:
-        assert self._agree is not None, "open() comes first"
+        assert self._agree is not None, "`opened` comes first"
         (block,) = self._agree(lambda known: [self._next_block(known)])
         return block
 

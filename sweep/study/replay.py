@@ -98,10 +98,9 @@ def replay(
     """The member of a results folder trained and judged again; its figure is written there.
 
     `cell` and `draw` may be left out where there is only one, and of the cell's id the beginning
-    is enough. A member whose job is not finished
-    yet is trained all the same. Raises `UserError` when there is no such member, or this release,
-    these data or this machine's devices are not those of the study; `CheckError` when the member's
-    job is finished and has no row of it.
+    is enough. A member whose job is not finished yet is trained all the same. Raises `UserError`
+    when there is no such member, or this release, these data or this machine's devices are not
+    those of the study; `CheckError` when the member's job is finished and has no row of it.
     """
     layout = Layout.at(path)
     known = stored_study(layout)

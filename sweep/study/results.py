@@ -60,7 +60,7 @@ def write_summary(layout: Layout, failures: Sequence[JobFailure] = ()) -> Result
     have no such arm.
     """
     summary = summary_of(layout)
-    write_report(summary, _as_asked_last(layout), layout)
+    write_report(summary, as_asked_last(layout), layout)
     return Results(layout.root, summary, tuple(failures))
 
 
@@ -78,7 +78,7 @@ def summary_of(layout: Layout) -> Summary:
     return summary
 
 
-def _as_asked_last(layout: Layout) -> dict[str, Any]:
+def as_asked_last(layout: Layout) -> dict[str, Any]:
     """What study.json says, its `config` the latest run's; the first's differences beside it."""
     known = read_study(layout)
     said = {**json.loads(layout.study_file.read_text("utf-8")), "config": known.config}

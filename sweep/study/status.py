@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweep.planning import job_id
 from sweep.storage.journal import Entry, read_journal
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs, read_rows
@@ -42,12 +41,11 @@ def status(path: str | Path) -> Status:
     """The status of a results folder; `UserError` when it is none, or damaged."""
     layout = Layout.at(path)
     study = read_study(layout)
-    expected = [job_id(cell, block) for block in study.blocks for cell in study.header.cells]
     # The journal first: a job that is committed in between has ended, and counts as done.
     journal = read_journal(layout)
     on_disk = finished_jobs(layout)
-    done = [job for job in expected if job in on_disk]
-    left = [job for job in expected if job not in on_disk]
+    done = [job for job in study.job_ids if job in on_disk]
+    left = [job for job in study.job_ids if job not in on_disk]
     running = {job: journal.running[job] for job in left if job in journal.running}
     reasons = journal.failed
     failed = {job: reasons[job] for job in left if job in reasons and job not in running}

@@ -10,11 +10,10 @@ import numpy as np
 import pandas as pd
 
 from sweep.job_report import JobReport
-from sweep.planning import job_id
 from sweep.storage.layout import Layout
 from sweep.storage.mlflow_sync import Ended, Synced, sync_view
 from sweep.storage.row_files import read_rows, row_paths
-from sweep.storage.study_file import StudyFile, read_study
+from sweep.storage.study_file import read_study
 from sweep.storage.tracking_server import require_accepted
 from sweep.study.results import summary_of
 from sweep.study.tracking import identity_of, summary_metrics
@@ -42,7 +41,7 @@ def sync_mlflow(path: str | Path, uri: str | None = None) -> Synced:
     )
     jobs = [Ended(report, _ended(layout, report.job_id)) for report in job_reports(layout)]
     metrics = summary_metrics(summary_of(layout)) if jobs else {}
-    complete = {ended.report.job_id for ended in jobs} >= set(_planned(known))
+    complete = {ended.report.job_id for ended in jobs} >= set(known.job_ids)
     return sync_view(uri, layout, identity, jobs, metrics, complete=complete)
 
 
@@ -95,7 +94,3 @@ def _ended(layout: Layout, job: str) -> int:
     path = layout.row_file(job)
     paths = [path] if path.exists() else row_paths(layout.rows)
     return max(found.stat().st_mtime_ns for found in paths) // 1_000_000
-
-
-def _planned(known: StudyFile) -> list[str]:
-    return [job_id(cell, block) for block in known.blocks for cell in known.header.cells]

@@ -12,7 +12,7 @@ ANSWER_SECONDS = 60.0  # a busy controller takes its time
 
 
 @dataclass(frozen=True)
-class Batch:
+class BatchSystem:
     """A batch system: its name, and where its commands are to be had (for the one who lacks them).
 
     `advice` ends the sentence "'command' is not there: …".

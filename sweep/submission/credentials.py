@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from sweep.errors import UserError
+from sweep.errors import CREDENTIALS, UserError
 
 #: Where credentials are given instead: what a refusal names.
 VARIABLES = "RAY_AUTH_TOKEN_PATH, MLFLOW_TRACKING_USERNAME and _PASSWORD, AWS_*"
@@ -22,8 +22,6 @@ _SECRET_VARIABLE = re.compile(
     r"|CONNECTION_STRING|CREDENTIAL|TOKEN)"
 )
 _SECRET_SETTING = re.compile(rf"({_SECRET_VARIABLE.pattern})=[^\s,]")
-# A user, a password or both; one with a slash in it, which ends the host for a parser, too.
-_USER = re.compile(r"://[^/\s]*@|://[^/@\s:]*:(?!\d+/)[^@\s]*@")
 _SECRET_QUERY = re.compile(r"(?i).*(password|passwd|pwd|token|secret|signature|credential|key)")
 _SHORTEST_SECRET = 8  # shorter values may well be words of the configuration
 
@@ -82,7 +80,7 @@ def _address_with_credentials(text: str) -> bool:
         query = urlsplit(text).query
     except ValueError:
         return True  # what cannot be read cannot be cleared
-    return _USER.search(text) is not None or any(
+    return CREDENTIALS.search(text) is not None or any(
         _SECRET_QUERY.fullmatch(key) for key, _ in parse_qsl(query)
     )
 

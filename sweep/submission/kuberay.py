@@ -23,12 +23,14 @@ from sweep.submission.base import (
     submission_id,
     under_way,
 )
-from sweep.submission.commands import Batch
+from sweep.submission.commands import BatchSystem
 from sweep.submission.credentials import refuse_credentials
 from sweep.submission.kuberay_manifest import render
 from sweep.submission.marker import latest_attempt
 
-KUBECTL = Batch("kubectl", "install it, or print the manifest with --dry-run and have it applied")
+KUBECTL = BatchSystem(
+    "kubectl", "install it, or print the manifest with --dry-run and have it applied"
+)
 
 # `status.jobDeploymentStatus` of KubeRay 1.6; a failed attempt is 'Retrying' while others follow.
 _DEPLOYMENT = {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 from sweep.batch import Batch
@@ -31,49 +30,6 @@ _MOUNT = "/etc/sweep"  # where the ConfigMap lies in every pod
 _RESULTS, _STUDY = "results", "study"  # names of volumes
 _LARGEST_CONFIG_MAP = 1_000_000  # Kubernetes takes 1 MiB
 _SECONDS_KEPT = 300  # the cluster stays that long after the end, for a last look
-
-#: Every field that the RayJob uses, with its type, as in the schema
-#: `helm-chart/kuberay-operator/crds/ray.io_rayjobs.yaml` of KubeRay 1.6.2; `[]` is a list's item,
-#: `*` a key of the user's own. 'quantity' is a whole number or a text.
-FIELDS: Mapping[str, str] = {
-    "spec.entrypoint": "string",
-    "spec.jobId": "string",
-    "spec.activeDeadlineSeconds": "integer",
-    "spec.backoffLimit": "integer",
-    "spec.shutdownAfterJobFinishes": "boolean",
-    "spec.ttlSecondsAfterFinished": "integer",
-    "spec.submissionMode": "string",
-    "spec.submitterConfig.backoffLimit": "integer",
-    "spec.rayClusterSpec.rayVersion": "string",
-    "spec.rayClusterSpec.authOptions.mode": "string",
-    "spec.rayClusterSpec.authOptions.secretName": "string",
-    **{
-        f"spec.rayClusterSpec.{group}.{field}": kind
-        for group in ("headGroupSpec", "workerGroupSpecs[]")
-        for field, kind in {
-            "rayStartParams.*": "string",
-            "template.spec.serviceAccountName": "string",
-            "template.spec.containers[].name": "string",
-            "template.spec.containers[].image": "string",
-            "template.spec.containers[].env[].name": "string",
-            "template.spec.containers[].env[].value": "string",
-            "template.spec.containers[].envFrom[].secretRef.name": "string",
-            "template.spec.containers[].envFrom[].secretRef.optional": "boolean",
-            "template.spec.containers[].resources.limits.*": "quantity",
-            "template.spec.containers[].resources.requests.*": "quantity",
-            "template.spec.containers[].volumeMounts[].name": "string",
-            "template.spec.containers[].volumeMounts[].mountPath": "string",
-            "template.spec.containers[].volumeMounts[].readOnly": "boolean",
-            "template.spec.volumes[].name": "string",
-            "template.spec.volumes[].configMap.name": "string",
-            "template.spec.volumes[].persistentVolumeClaim.claimName": "string",
-        }.items()
-    },
-    "spec.rayClusterSpec.workerGroupSpecs[].groupName": "string",
-    "spec.rayClusterSpec.workerGroupSpecs[].replicas": "integer",
-    "spec.rayClusterSpec.workerGroupSpecs[].minReplicas": "integer",
-    "spec.rayClusterSpec.workerGroupSpecs[].maxReplicas": "integer",
-}
 
 
 def render(parcel: Parcel, submission_id: str) -> str:

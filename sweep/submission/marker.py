@@ -39,7 +39,7 @@ def latest_attempt(results: str | Path, study_id: str) -> int:
     folder = marker_file(results, "any").parent
     try:
         numbers = [file.stem.rpartition("-")[2] for file in folder.glob(f"sweep-{study_id}-*.json")]
-    except Exception:  # as above: what cannot be seen here is not believed here either
+    except Exception:  # a store that we may not read has errors of its own: as if there were none
         return 0
     return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
@@ -66,5 +66,5 @@ def read_marker(results: str | Path, submission_id: str) -> Marker | None:
         if type(status) is not int or status not in _STATUSES:
             return None
         return Marker(status, str(found["study"]), str(found["finished_at"]))
-    except Exception:  # a store that we may not read has errors of its own
+    except Exception:  # as above: what cannot be seen here is not believed here either
         return None

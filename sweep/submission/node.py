@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from pathlib import Path
 from socket import create_server
 from typing import Any
 
+from sweep.execution.session_folder import remove_folder
 from sweep.execution.tokens import write_token
 from sweep.submission.marker import read_marker, write_marker
 
@@ -98,7 +98,7 @@ def start(head: str, cpus: int, gpus: int, memory: int, token: str) -> int:
         return 0 if asked else started.returncode
     finally:
         (folder / "token").unlink(missing_ok=True)
-        _remove(folder)
+        remove_folder(folder)
 
 
 def wait(head: str, nodes: int, seconds: float) -> int:
@@ -186,15 +186,6 @@ def _end(started: subprocess.Popen[bytes]) -> None:
         started.wait(STOP_SECONDS)
     except subprocess.TimeoutExpired:
         started.kill()
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder, more than once: processes that are dying still write their logs."""
-    for _ in range(20):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return
-        time.sleep(0.1)
 
 
 def _free_ports(count: int) -> list[int]:

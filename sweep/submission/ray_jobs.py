@@ -22,8 +22,8 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobSubmissionClient
 
+from sweep.environment import environment
 from sweep.errors import UserError
-from sweep.execution.environment import environment
 from sweep.execution.loopback import is_loopback
 from sweep.execution.tokens import read_settings_again
 from sweep.storage.provenance import without_credentials

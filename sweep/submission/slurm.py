@@ -24,11 +24,11 @@ from sweep.submission.base import (
     judged,
     submission_id,
 )
-from sweep.submission.commands import Batch
+from sweep.submission.commands import BatchSystem
 from sweep.submission.marker import latest_attempt, marker_file
 from sweep.submission.slurm_script import Places, render
 
-SLURM = Batch("SLURM", "submit from a machine with SLURM's commands, usually a login node")
+SLURM = BatchSystem("SLURM", "submit from a machine with SLURM's commands, usually a login node")
 
 _PENDING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT")
 _RUNNING = ("RUNNING", "COMPLETING", "SUSPENDED", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING")

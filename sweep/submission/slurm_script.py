@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sweep.batch import Batch
 from sweep.errors import UserError
+from sweep.storage.objects import SEPARATOR
 from sweep.submission.base import Parcel, require_fitting
 from sweep.submission.node import TOLD
 
@@ -37,8 +38,16 @@ class Places:
 
 
 def render(parcel: Parcel, submission_id: str) -> str:
-    """The whole script; `UserError` for what sbatch would not read, or no node could hold."""
+    """The whole script.
+
+    Raises `UserError` for what sbatch would not read, no node could hold, or no folder is.
+    """
     require_fitting(parcel.compute)
+    if SEPARATOR in parcel.results:
+        raise UserError(
+            f"store.root leads to '{parcel.results}': SLURM keeps its script, log and marker beside"
+            " the results, so a folder that all nodes share is accepted."
+        )
     batch, places = parcel.compute.batch, Places.of(parcel, submission_id)
     values = {
         "label": parcel.label,

@@ -81,7 +81,7 @@ def train_batched(
 
 
 class _Loop:
-    """The lanes, the queue and the results of one call of `train`."""
+    """The lanes, the queue and the results of one call of `train_batched`."""
 
     def __init__(
         self,

@@ -29,8 +29,8 @@ arms:
 stopping:
   max_steps: 400
 claim:
-  source: "[T] {name}"
-  statement: Said beforehand.
+  source: "[t] {name}"
+  statement: "Said beforehand [by [/us] all]."
   seeds: 12
   expect: [{expect}]
 """
@@ -62,6 +62,8 @@ def test_claims_are_run_compared_and_written(own: Path, capsys: pytest.CaptureFi
     assert run(own, "right", "open", "wrong") == 1
     said = capsys.readouterr().out
     assert "12 networks to train" in said
+    # Brackets are the author's: nothing is read into them.
+    assert "Said beforehand [by [/us] all]." in said and "right: [t] right" in said
     folder = own.parent / "results"
     with (folder / "claims-right-open-wrong.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -73,7 +75,7 @@ def test_claims_are_run_compared_and_written(own: Path, capsys: pytest.CaptureFi
     assert rows[0]["observed"].startswith("0 of 12")
     assert rows[0]["expected"] == "share of escaping ≤ 0"
     table = (folder / "claims-right-open-wrong.md").read_text(encoding="utf-8")
-    assert "| right | [T] right | share of escaping ≤ 0 | 0 of 12" in table
+    assert "| right | [t] right | share of escaping ≤ 0 | 0 of 12" in table
     # A row that contradicts is named by the command that trains it again.
     command = next(line for line in said.splitlines() if line.startswith("contradicts: "))
     words = command.removeprefix("contradicts: sweep ").split()

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from sweep.errors import UserError
-from sweep.inference.intervals import interval, rule_of_three
+from sweep.inference.intervals import interval
 
 COUNTS = [(0, 1), (1, 1), (0, 20), (1, 20), (10, 20), (19, 20), (20, 20), (3, 20_000), (0, 20_000)]
 
@@ -127,15 +127,6 @@ def test_vectorised_equals_one_by_one() -> None:
     for i in range(2):
         for j in range(2):
             assert (low[i, j], high[i, j]) == tuple(float(e) for e in interval(x[i, j], n[j]))
-
-
-def test_rule_of_three_is_just_above_the_exact_end() -> None:
-    n = np.array([30, 1000, 20_000])
-    exact = stats.binomtest(0, 1000, alternative="less").proportion_ci(0.95).high
-    found = rule_of_three(n)
-    assert found == pytest.approx(3 / n, rel=2e-3)
-    assert exact < found[1] < 1.002 * exact
-    assert float(rule_of_three(0)) == 1.0
 
 
 def test_bad_input_is_refused() -> None:

@@ -17,7 +17,7 @@ from sweep.planning import job_id
 from sweep.report.coverage import coverage
 from sweep.report.figures import FIGURES, MAX_PANELS, figure_files
 from sweep.report.page import write_report
-from sweep.report.page_figures import inline_svg
+from sweep.report.page_figures import inline_svg, is_plain
 from sweep.report.render import render
 from sweep.report.tables import contrasts_latex, frequencies_latex, table_files
 from sweep.spec import Block
@@ -119,6 +119,26 @@ def test_an_incomplete_study_says_so_at_the_top(
     assert coverage(sought, jobs, found).seeds_per_cell == "570"
     assert not coverage(sought, jobs, found.assign(reached=False)).complete
     assert not coverage(planned, jobs, found).complete  # a later run asked for so many seeds
+
+
+def test_a_figure_from_elsewhere_draws_and_does_nothing_else(svgs: dict[str, bytes]) -> None:
+    """What HTML reads in another way than XML is no drawing either."""
+    assert all(map(is_plain, svgs.values()))
+    script = "<script>alert(1)</script>"
+    hidden = (
+        *(f"<!-->{script}-->", f"<text><![CDATA[x>{script}]]></text>", "<?x y?>", script),
+        *("<title><g/></title>", '<image href="x.png"/>', '<a href="#x"/>', "<foreignObject/>"),
+        *(
+            '<g onload="alert(1)"/>',
+            '<use href="//else.where/x"/>',
+            "<style>*{display: none}</style>",
+        ),
+    )
+    whole = '<svg xmlns="http://www.w3.org/2000/svg">{}</svg>'
+    assert is_plain(whole.format('<g id="a"/><use href="#a"/><!-- a -->').encode())
+    before = (f"<!-- <svg >{script}</svg> -->", '<!DOCTYPE svg [<!ENTITY a "b">]>', "\xff")
+    found = [whole.format(inside) for inside in hidden] + [f"{one}{whole}" for one in before]
+    assert [text for text in found if is_plain(text.encode("latin-1"))] == []
 
 
 def test_every_table_line_is_as_long_as_its_head(page: str) -> None:

@@ -17,7 +17,7 @@ from sweep.storage.checksums import add_checksum, differs, sha256
 from sweep.storage.compaction import compact
 from sweep.storage.integrity import Fault, sound_files
 from sweep.storage.layout import Layout
-from sweep.storage.row_files import commit, read_file, read_job, read_rows, serialise
+from sweep.storage.row_files import commit, decoded, read_job, read_rows, read_whole, serialise
 from sweep.storage.study_file import Header, agree_blocks
 
 STUDY = "0123456789ab"
@@ -80,7 +80,7 @@ def test_every_flipped_byte_and_every_cut_is_found(stored):
 def test_without_its_checksum_no_changed_number_passes_and_the_file_is_named_anyway(stored):
     """Page checksums cover the stored rows; headers and the footer are what they leave open."""
     path = stored.row_file("cB")
-    whole, truth = path.read_bytes(), read_file(path)
+    whole, truth = path.read_bytes(), decoded(read_whole(path).rows)
     stored.checksum_file("cB").unlink()
     footer = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")
     passed, tried = 0, range(4, footer, 17)
@@ -89,7 +89,7 @@ def test_without_its_checksum_no_changed_number_passes_and_the_file_is_named_any
         damage[where] ^= 1 << where % 8
         path.write_bytes(damage)
         with contextlib.suppress(UserError):
-            passed += not read_file(path).equals(truth)
+            passed += not decoded(read_whole(path).rows).equals(truth)
         damage[where] = whole[where]
     assert passed <= 0.02 * len(tried)
     path.write_bytes(whole)
@@ -171,7 +171,7 @@ def test_a_copy_under_another_name_is_named(stored):
     assert named(stored) == [("cZ.parquet", "cannot be read")]
     with pytest.raises(UserError, match=r"cZ\.parquet' holds the rows of job cA"):
         compact(stored)
-    assert serialise(read_file(stored.row_file("cA")), ["cA"])
+    assert serialise(read_whole(stored.row_file("cA")).rows, ["cA"])
 
 
 def test_files_that_exchanged_their_names_are_refused_though_their_sums_fit(stored):

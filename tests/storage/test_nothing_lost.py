@@ -48,7 +48,6 @@ BYTES = {job: serialise(table, [job]) for job, table in TABLES.items()}
 JOBS_OF: dict[bytes, list[str]] = {}
 MADE_BY = {"code": "of these tests"}
 CHANGES = ("open", "write", "fsync", "link", "unlink", "replace", "mkdir", "rmdir", "renameat2")
-LOOKS = ("stat", "scandir", "flock", "sleep", "io.open")
 
 
 class Death(BaseException):

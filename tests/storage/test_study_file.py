@@ -237,9 +237,10 @@ def test_provenance_is_plain_and_stable():
 
 
 def test_only_credentials_are_cut_from_addresses():
-    given = {"a": ["postgresql://u:p@h:1/d?x=y", "sqlite:////a/b.db", "me@example"], "n": 1}
+    whole = ["sqlite:////a/b.db", "me@example", "http://h:8080/a@b", "http://[::1]:80/a@b"]
+    given = {"a": ["postgresql://u:p@h:1/d?x=y", "s3://me:with/slash@bucket/x", *whole], "n": 1}
     assert without_credentials(given) == {
-        "a": ["postgresql://h:1/d?x=y", "sqlite:////a/b.db", "me@example"],
+        "a": ["postgresql://h:1/d?x=y", "s3://bucket/x", *whole],
         "n": 1,
     }
 

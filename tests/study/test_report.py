@@ -24,9 +24,9 @@ SMALL = (
 @pytest.fixture(scope="module")
 def studies(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """Two studies that differ in the learning rate alone."""
-    store = tmp_path_factory.mktemp("store")
+    store = tmp_path_factory.mktemp("rows' store")
     for name, rate in (("slow", "0.01"), ("fast", "0.05")):
-        words = [f"name={name}", f"optimizer.lr={rate}", f"store.root={store}"]
+        words = [f"name={name}", f"optimizer.lr={rate}", f'store.root="{store}"']
         assert main(["run", *SMALL, *words]) == 0
     return [next(store.glob(f"{name}-*")) for name in ("slow", "fast")]
 
@@ -39,7 +39,7 @@ def test_two_folders_are_compared_from_rows_alone(
     assert main(["report", *map(str, studies)]) == 0
     page = studies[0].parent / "comparison.html"
     printed = capsys.readouterr().out.splitlines()
-    assert [line.split() for line in printed] == [
+    assert [line.split(maxsplit=1) for line in printed] == [
         *(["report", str(path / "report.html")] for path in studies),
         ["comparison", str(page)],
     ]

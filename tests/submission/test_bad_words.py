@@ -76,6 +76,7 @@ def test_no_setting_reaches_a_shell(capsys: pytest.CaptureFixture[str], tmp_path
     assert all("'" in line or line.startswith('#SBATCH --output="') for line in naming)
 
 
+STORE = ("tracking=none", "store.root=memory://rows")
 JOB = ("compute.gpus_per_job=1", "compute.batch.gpus_per_node=0")
 WORDS: list[tuple[list[str], list[str]]] = [
     (["submit", "study=quick"], ["--to ray|slurm|kuberay"]),
@@ -87,6 +88,7 @@ WORDS: list[tuple[list[str], list[str]]] = [
     (["submit", "--to", "slurm", "--address", "http://h"], ["'http://h'", "SLURM_CONF"]),
     (["submit", "--to", "slurm", "--insecure"], ["--insecure", "--to ray"]),
     (["submit", "--to", "slurm", "compute=local"], ["'local'", "compute=cluster"]),
+    (["submit", "--to", "slurm", *STORE], ["'memory://rows/default-", "a folder"]),
     (["submit", "--to", "slurm", "compute.batch.node=2"], ["'node'", "did you mean 'nodes'"]),
     (["submit", "--to", "slurm", "--dry-run", *JOB], ["gpus_per_job is 1", "gpus_per_node is 0"]),
     (["logs"], ["one study that you submitted"]),

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from sweep.spec import Compute
 from sweep.submission import node, records
 from sweep.submission.base import Parcel, Phase, Submission, open_submitter
 from sweep.submission.kuberay import KubeRaySubmitter
-from sweep.submission.kuberay_manifest import FIELDS, KUBERAY_VERSION, RAY_VERSION
+from sweep.submission.kuberay_manifest import KUBERAY_VERSION, RAY_VERSION
 from sweep.submission.marker import read_marker, write_marker
 from sweep.submission.slurm_script import seconds
 
@@ -35,6 +35,49 @@ SECRETS = {
     "AWS_ACCESS_KEY_ID": "planted-key-id-77aa",
     "AWS_SECRET_ACCESS_KEY": "planted-aws-secret-77aa",
     "AWS_SESSION_TOKEN": "planted-session-77aa",
+}
+
+#: Every field that the RayJob uses, with its type, as in the schema
+#: `helm-chart/kuberay-operator/crds/ray.io_rayjobs.yaml` of KubeRay 1.6.2; `[]` is a list's item,
+#: `*` a key of the user's own. 'quantity' is a whole number or a text.
+FIELDS: Mapping[str, str] = {
+    "spec.entrypoint": "string",
+    "spec.jobId": "string",
+    "spec.activeDeadlineSeconds": "integer",
+    "spec.backoffLimit": "integer",
+    "spec.shutdownAfterJobFinishes": "boolean",
+    "spec.ttlSecondsAfterFinished": "integer",
+    "spec.submissionMode": "string",
+    "spec.submitterConfig.backoffLimit": "integer",
+    "spec.rayClusterSpec.rayVersion": "string",
+    "spec.rayClusterSpec.authOptions.mode": "string",
+    "spec.rayClusterSpec.authOptions.secretName": "string",
+    **{
+        f"spec.rayClusterSpec.{group}.{field}": kind
+        for group in ("headGroupSpec", "workerGroupSpecs[]")
+        for field, kind in {
+            "rayStartParams.*": "string",
+            "template.spec.serviceAccountName": "string",
+            "template.spec.containers[].name": "string",
+            "template.spec.containers[].image": "string",
+            "template.spec.containers[].env[].name": "string",
+            "template.spec.containers[].env[].value": "string",
+            "template.spec.containers[].envFrom[].secretRef.name": "string",
+            "template.spec.containers[].envFrom[].secretRef.optional": "boolean",
+            "template.spec.containers[].resources.limits.*": "quantity",
+            "template.spec.containers[].resources.requests.*": "quantity",
+            "template.spec.containers[].volumeMounts[].name": "string",
+            "template.spec.containers[].volumeMounts[].mountPath": "string",
+            "template.spec.containers[].volumeMounts[].readOnly": "boolean",
+            "template.spec.volumes[].name": "string",
+            "template.spec.volumes[].configMap.name": "string",
+            "template.spec.volumes[].persistentVolumeClaim.claimName": "string",
+        }.items()
+    },
+    "spec.rayClusterSpec.workerGroupSpecs[].groupName": "string",
+    "spec.rayClusterSpec.workerGroupSpecs[].replicas": "integer",
+    "spec.rayClusterSpec.workerGroupSpecs[].minReplicas": "integer",
+    "spec.rayClusterSpec.workerGroupSpecs[].maxReplicas": "integer",
 }
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
+from sweep.inference.responses import LAM
 from sweep.inference.summary import Summary
 from sweep.report.drawing import INK, WIDTH
 from sweep.report.endings import Row
@@ -50,7 +51,7 @@ def lambda_figure(summary: Summary) -> Figure | None:
     points = summary.responses
     if points.empty:
         return None
-    points = points[points["axis"] == "lam"]
+    points = points[points["axis"] == LAM]
     parts = [
         _Part(setting, "λ", part, _baseline(summary, part))
         for setting, part in by_cell(summary, points)
@@ -63,7 +64,7 @@ def axis_figure(summary: Summary) -> Figure | None:
     points = summary.responses
     if points.empty:
         return None
-    points = points[(points["axis"] != "lam") & points["value"].notna()]
+    points = points[(points["axis"] != LAM) & points["value"].notna()]
     parts = [
         _Part(str(setting), str(axis), part, None)
         for (_, axis, setting), part in points.groupby(["study", "axis", "setting"], sort=True)

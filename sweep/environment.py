@@ -1,4 +1,4 @@
-"""Environment variables for a while: Ray and Tune can be told some things in no other way."""
+"""Environment variables for a while: Ray and MLflow can be told some things in no other way."""
 
 from __future__ import annotations
 
