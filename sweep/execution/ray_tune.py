@@ -21,6 +21,7 @@ from sweep.environment import environment
 from sweep.execution.base import JobSource, Probe, Work, reason
 from sweep.execution.interrupts import uninterrupted
 from sweep.execution.preflight import check_resources, job_resources, places, probe_nodes
+from sweep.execution.recovery import recovered_resets
 from sweep.execution.session import cluster_session, local_session
 from sweep.execution.session_folder import session_folder
 from sweep.execution.source_search import SourceSearcher
@@ -160,6 +161,7 @@ class _Tuning:
             with (
                 session_folder() as folder,
                 environment(_TUNE_ENV | self._waiting()),
+                recovered_resets(),
             ):
                 self._tuner(str(folder)).fit()
         except Exception as error:

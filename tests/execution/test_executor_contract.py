@@ -8,14 +8,15 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray import cloudpickle
 
 from sweep.errors import UserError
-from sweep.execution.base import Executor, open_executor, reason
+from sweep.execution.base import Executor, Listed, open_executor, reason
 from sweep.execution.ray_tune import RayExecutor
 from sweep.job_report import JobFailure, JobReport
 from sweep.seeds import stream
@@ -54,6 +55,25 @@ class Fake:
 
     def attempts(self) -> Counter[str]:
         return Counter(path.name.split("-")[0] for path in self.folder.iterdir())
+
+
+@dataclass(frozen=True)
+class Deadly(Job):
+    """A job whose first arrival at a worker ends it, as a node does that is lost at that moment."""
+
+    driver: int = 0
+    marker: Path = Path()
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return arrive, tuple(getattr(self, each.name) for each in fields(self))
+
+
+def arrive(*values: Any) -> Deadly:
+    job = Deadly(*values)
+    if os.getpid() != job.driver and not job.marker.exists():
+        job.marker.touch()
+        os._exit(1)
+    return job
 
 
 class UntilFour:
@@ -147,6 +167,21 @@ class TestContract:
         # Four succeeded before it said so; a few more were on their way, none came after that.
         assert 4 <= len(source.outcomes) <= 4 + 2
         assert sorted(work.attempts()) == sorted(ends)
+
+    def test_a_worker_that_dies_as_it_gets_a_job_costs_one_try(
+        self, executor: Executor, jobs: list[Job], tmp_path: Path
+    ) -> None:
+        """Workers that are free are given the later jobs, and three of these kill them once."""
+        markers = {job.id: tmp_path / f"{job.id} came" for job in jobs[3:6]}
+        deadly = [Deadly(*vars(job).values(), os.getpid(), markers[job.id]) for job in jobs[3:6]]
+        source = Listed([*jobs[:3], *deadly, *jobs[6:]])
+        (tmp_path / "attempts").mkdir()
+        work = Fake(tmp_path / "attempts")
+        ends = {end.job_id: end for end in executor.run(source, work)}
+        assert ends == {job.id: report(job) for job in jobs}
+        assert set(work.attempts().values()) == {1}
+        if isinstance(executor, RayExecutor):
+            assert all(marker.exists() for marker in markers.values())
 
     def test_what_a_source_raises_comes_out_of_run(
         self, executor: Executor, jobs: list[Job], tmp_path: Path
