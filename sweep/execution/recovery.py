@@ -32,8 +32,9 @@ def recovered_resets() -> Iterator[None]:
             self._unstage_trial_with_resources(trial)
         usual(self, trial, exception)
 
-    TuneController._trial_task_failure = failed
+    # Tune has no hook for it.
+    TuneController._trial_task_failure = failed  # type: ignore[method-assign]
     try:
         yield
     finally:
-        TuneController._trial_task_failure = usual
+        TuneController._trial_task_failure = usual  # type: ignore[method-assign]
