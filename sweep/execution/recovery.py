@@ -32,9 +32,8 @@ def recovered_resets() -> Iterator[None]:
             self._unstage_trial_with_resources(trial)
         usual(self, trial, exception)
 
-    # Tune has no hook for it.
-    TuneController._trial_task_failure = failed  # type: ignore[method-assign]
+    TuneController._trial_task_failure = failed  # type: ignore[method-assign]  # no hook for it
     try:
         yield
     finally:
-        TuneController._trial_task_failure = usual  # type: ignore[method-assign]
+        TuneController._trial_task_failure = usual  # type: ignore[method-assign]  # as it was
