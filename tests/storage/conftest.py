@@ -298,6 +298,19 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def until() -> Callable[[Callable[[], object]], None]:
+    """`until(lambda: mirror.left_out == 0)` returns when that is true, at most a minute later."""
+
+    def wait(true: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 60
+        while not true():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+    return wait
+
+
+@pytest.fixture
 def local(tracked: Layout, empty_database: Path) -> Layout:
     """The study folder with MLflow's tables already in its store."""
     shutil.copy(empty_database, tracked.tracking_database)
