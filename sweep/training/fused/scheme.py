@@ -27,6 +27,7 @@ from sweep.training.schedules import SCHEDULES
 DEEPEST, WIDEST = 4, 64
 
 FirstOrder = GradientDescent | Momentum | Adam
+_NEURONS = {NoAugmentation: "none", ExpSkip: "exp", ExtraNeuron: "own"}
 _NAMES = {GradientDescent: "gd", Momentum: "momentum", Adam: "adam"}
 
 
@@ -46,8 +47,7 @@ class FusedParts:
             self.network.activation.settings,
             self.objective.loss.formula,
             self.objective.loss.settings,
-            # For a network without added neurons either would do: one kernel less to compile.
-            not isinstance(self.objective.augmentation, ExtraNeuron),
+            _NEURONS[type(self.objective.augmentation)],
             _NAMES[type(self.optimizer)],
             self.optimizer.batch_size is not None,
         )
