@@ -98,17 +98,18 @@ def affine_of_units(theta: Any, weights: int, bias: Value, h: Any, first: int, s
 
 def forward(theta: Any, x: Any, i: int, widths: Any, net: Net, h: Any, s: Any) -> Value:
     """f̃ at a tile; h and s are filled."""
-    at, unit, fan_in = 0, 0, net.n_inputs
-    for layer in range(len(widths)):
+    width, inputs = widths[0], net.n_inputs
+    for j in range(width):
+        z = affine_of_data(theta, j * inputs, width * inputs + j, x, i, net)
+        store_tile(h, j, activate(z))
+        keep(s, j, z)
+    at, unit, fan_in = width * (inputs + 1), width, width
+    for layer in range(1, len(widths)):
         width = widths[layer]
         for j in range(width):
-            if layer == 0:
-                z = affine_of_data(theta, at + j * fan_in, at + width * fan_in + j, x, i, net)
-            else:
-                bias = load(theta, at + width * fan_in + j)
-                z = affine_of_units(theta, at + j * fan_in, bias, h, unit - fan_in, fan_in)
-            out = activate(z)
-            store_tile(h, unit + j, out)
+            bias = load(theta, at + width * fan_in + j)
+            z = affine_of_units(theta, at + j * fan_in, bias, h, unit - fan_in, fan_in)
+            store_tile(h, unit + j, activate(z))
             keep(s, unit + j, z)
         at += width * (fan_in + 1)
         unit += width
