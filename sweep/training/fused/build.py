@@ -36,6 +36,7 @@ KEEPING = {
 }
 
 Settings = tuple[float, ...]
+Neuron = Literal["none", "exp", "own"]
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Scheme:
     activation_settings: Settings
     loss: LossFormula
     loss_settings: Settings
-    neuron: Literal["none", "exp", "own"]
+    neuron: Neuron
     optimizer: str
     batched: bool
 

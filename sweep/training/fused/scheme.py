@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from sweep.models.objective import DataObjective, Objective
 from sweep.models.regularizers import Augment, NoRegularizer
 from sweep.training.base import Optimizer
 from sweep.training.batches import batch_plan
-from sweep.training.fused.build import Scheme
+from sweep.training.fused.build import Neuron, Scheme
 from sweep.training.fused.records import Net, Points, Tables
 from sweep.training.optimizers import Adam, GradientDescent, Momentum
 from sweep.training.schedules import SCHEDULES
@@ -27,7 +28,7 @@ from sweep.training.schedules import SCHEDULES
 DEEPEST, WIDEST = 4, 64
 
 FirstOrder = GradientDescent | Momentum | Adam
-_NEURONS = {NoAugmentation: "none", ExpSkip: "exp", ExtraNeuron: "own"}
+_NEURONS: dict[type[Any], Neuron] = {NoAugmentation: "none", ExpSkip: "exp", ExtraNeuron: "own"}
 _NAMES = {GradientDescent: "gd", Momentum: "momentum", Adam: "adam"}
 
 
