@@ -22,7 +22,8 @@ from sweep.judge.affine_fit import AffineFit, ConvexFit, known
 from sweep.judge.affine_map import AffineMap, Layers, affine_map
 from sweep.judge.affine_outputs import OutputsFit, known_outputs
 from sweep.judge.base import Judgement
-from sweep.judge.rounding import SAFETY, UNIT
+from sweep.judge.rounding import SAFETY
+from sweep.judge.roundoff import UNIT
 from sweep.judge.separates import base_is_free
 from sweep.models.activations import Pieces
 from sweep.models.augmentations import ExtraNeuron, NoAugmentation

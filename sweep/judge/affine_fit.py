@@ -22,7 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.judge.rounding import FUNCTION_ULPS, SAFETY, UNIT
+from sweep.judge.rounding import FUNCTION_ULPS, SAFETY
+from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import least_squares
 from sweep.models.losses import HingePower, Logistic, Loss, Squared, VectorLoss
 

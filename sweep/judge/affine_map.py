@@ -28,7 +28,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sweep.judge.rounding import SAFETY, UNIT
+from sweep.judge.rounding import SAFETY
+from sweep.judge.roundoff import UNIT
 from sweep.models.activations import Pieces
 from sweep.models.augmentations import ExtraNeuron
 from sweep.models.mlp import MlpNetwork

@@ -27,7 +27,8 @@ from functools import cached_property
 import numpy as np
 
 from sweep.judge.affine_fit import ConvexFit, Fitted
-from sweep.judge.rounding import FUNCTION_ULPS, SAFETY, UNIT
+from sweep.judge.rounding import FUNCTION_ULPS, SAFETY
+from sweep.judge.roundoff import UNIT
 from sweep.models.losses import CrossEntropy, Squared, VectorLoss
 
 # The third derivative of ln Σe^f along a unit vector is a third central moment of numbers whose

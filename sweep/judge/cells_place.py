@@ -27,7 +27,8 @@ import numpy as np
 
 from sweep.judge.kernel_losses import loss_rows
 from sweep.judge.kinks import polish_member
-from sweep.judge.rounding import SAFETY, UNIT
+from sweep.judge.rounding import SAFETY
+from sweep.judge.roundoff import UNIT
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,10 +33,10 @@ import numpy as np
 
 from sweep.judge.coercive_kernels import Task, activations, gradient, hessian, loss_rows, outputs
 from sweep.judge.kernel_losses import HINGE, LOGISTIC
+from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen
 from sweep.judge.strict_eigen import proven_least
 
-UNIT = 2.0**-53
 RELATIVE = 32 * UNIT
 # The bounds are themselves rounded: sums of at most some ten thousand positive terms.
 ROOM = 1.0 + 1e-6

@@ -43,13 +43,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.judge.base import Judgement
-from sweep.judge.coercive_bounds import UNIT
 from sweep.judge.coercive_inactive import BUDGET, MOST_DIMENSIONS, room
 from sweep.judge.coercive_kernels import Task, activations, loss_rows, outputs
 from sweep.judge.coercive_plain import Coordinates, coordinates_of
 from sweep.judge.coercive_polish import all_positive, per_neuron
 from sweep.judge.coercive_sphere import BELOW, search
 from sweep.judge.kernel_losses import HINGE, LN2, LOGISTIC
+from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import least_eigenvalue
 from sweep.judge.strict_eigen import positive_definite
 from sweep.models.objective import Objective

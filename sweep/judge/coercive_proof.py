@@ -25,11 +25,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from sweep.judge.base import Judgement
-from sweep.judge.coercive_bounds import UNIT, Centre
+from sweep.judge.coercive_bounds import Centre
 from sweep.judge.coercive_inactive import against
 from sweep.judge.coercive_kernels import energy, loss_rows, outputs
 from sweep.judge.coercive_plain import Coordinates, coordinates_of
 from sweep.judge.coercive_polish import all_positive, per_neuron
+from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import least_eigenvalue
 from sweep.models.objective import Objective
 from sweep.verdicts import Certificate, Verdict

@@ -30,11 +30,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.judge.base import Judgement
-from sweep.judge.coercive_bounds import UNIT, Centre
+from sweep.judge.coercive_bounds import Centre
 from sweep.judge.coercive_inactive import room
 from sweep.judge.coercive_plain import Coordinates, coordinates_of
 from sweep.judge.coercive_polish import all_positive, per_neuron
 from sweep.judge.coercive_proof import SLACK, Ball, minimum_around
+from sweep.judge.roundoff import UNIT
 from sweep.judge.strict_eigen import positive_definite
 from sweep.models.objective import Objective
 from sweep.verdicts import Certificate, Verdict

@@ -28,7 +28,7 @@ import numpy as np
 
 from sweep.judge.coercive_bounds import RELATIVE, ROOM, steepest
 from sweep.judge.convolution_local import Local
-from sweep.judge.convolution_plain import UNIT
+from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen
 from sweep.judge.strict_eigen import proven_least
 

@@ -34,10 +34,10 @@ from sweep.judge.coercive_kernels import Task, energy, loss_rows
 from sweep.judge.coercive_plain import Coordinates
 from sweep.judge.exact_rank import exact_rank
 from sweep.judge.kernel_losses import code_of
+from sweep.judge.roundoff import UNIT
 from sweep.models.convolution import ConvolutionNetwork, ConvolutionRegularizer
 from sweep.models.objective import DataObjective, Objective
 
-UNIT = 2.0**-53
 #: |c·v| at most this share of ‖c‖‖v‖ is zero: the polish holds kinks to rounding.
 ON_KINK = 1e-12
 #: Singular values of the rows of a face below this share of the largest are not believed.

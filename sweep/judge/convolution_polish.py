@@ -16,7 +16,8 @@ from sweep.judge.base import Judgement
 from sweep.judge.coercive_newton import NOISE, without
 from sweep.judge.coercive_polish import RISE, all_positive, per_neuron, polish_member
 from sweep.judge.convolution_local import Local
-from sweep.judge.convolution_plain import UNIT, Face, Filtered
+from sweep.judge.convolution_plain import Face, Filtered
+from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen
 from sweep.models.objective import Objective
 

@@ -50,7 +50,8 @@ from sweep.judge.coercive_polish import all_positive, per_neuron
 from sweep.judge.coercive_proof import SLACK, TINY, Ball, minimum_around, stretched
 from sweep.judge.convolution_bounds import FaceCentre
 from sweep.judge.convolution_local import Local
-from sweep.judge.convolution_plain import UNIT, Filtered
+from sweep.judge.convolution_plain import Filtered
+from sweep.judge.roundoff import UNIT
 from sweep.models.objective import Objective
 from sweep.verdicts import Certificate, Verdict
 

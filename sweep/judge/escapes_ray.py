@@ -32,6 +32,7 @@ import numpy as np
 from scipy.optimize import linprog
 
 from sweep.judge.kernel_losses import loss_terms
+from sweep.judge.roundoff import UNIT
 from sweep.judge.smooth_kernels import (
     PLAIN,
     SOFTPLUS,
@@ -41,7 +42,7 @@ from sweep.judge.smooth_kernels import (
     outputs,
     preactivation,
 )
-from sweep.judge.strict_kernels import UNIT, forward_doubt
+from sweep.judge.strict_kernels import forward_doubt
 from sweep.kernels.compiled import compiled
 
 # Preactivations below these count as tied; the first gives the unit's own direction.

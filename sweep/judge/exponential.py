@@ -34,7 +34,8 @@ from sweep.judge.exponential_limit import Setting
 from sweep.judge.exponential_ray import settle_scaled
 from sweep.judge.exponential_smooth import end_of_smooth
 from sweep.judge.readings import read
-from sweep.judge.rounding import SAFETY, UNIT
+from sweep.judge.rounding import SAFETY
+from sweep.judge.roundoff import UNIT
 from sweep.judge.separates import added_is_free, settle_separated
 from sweep.judge.shallow import Shallow
 from sweep.models.augmentations import ExpSkip

@@ -12,7 +12,8 @@ import numpy as np
 
 from sweep.judge.base import Judgement
 from sweep.judge.readings import BLOCK, read
-from sweep.judge.rounding import SAFETY, UNIT
+from sweep.judge.rounding import SAFETY
+from sweep.judge.roundoff import UNIT
 from sweep.models.augmentations import ExpSkip
 from sweep.models.objective import DataObjective
 from sweep.verdicts import Certificate, Verdict

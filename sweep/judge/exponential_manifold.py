@@ -18,7 +18,7 @@ from sweep.judge.exact_rank import exact_rank, rank_on_manifold
 from sweep.judge.exponential_limit import Limit
 from sweep.judge.exponential_neuron import FLAT, MAX_EXPONENT
 from sweep.judge.kernel_losses import loss_rows
-from sweep.judge.rounding import UNIT
+from sweep.judge.roundoff import UNIT
 
 # Singular values are nothing below this share of the largest and something above GAP; a value in
 # between leaves the rank open.

@@ -36,7 +36,7 @@ from sweep.judge.exponential_manifold import GAP, Manifold
 from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD
 from sweep.judge.exponential_step import Place
 from sweep.judge.kernel_losses import HINGE, LOGISTIC, loss_rows
-from sweep.judge.rounding import UNIT
+from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen, least_squares, singular_values
 
 # λ after whitening is 1 up to rounding; what is measured and bounded must stay below this.

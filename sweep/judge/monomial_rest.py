@@ -37,7 +37,8 @@ from sweep.judge.deep_kinks import polish_deep
 from sweep.judge.limit_problem import base_objective, pulls
 from sweep.judge.polish_kinks import polish_kinks
 from sweep.judge.readings import read
-from sweep.judge.rounding import SAFETY, UNIT
+from sweep.judge.rounding import SAFETY
+from sweep.judge.roundoff import UNIT
 from sweep.models.augmentations import Monomial
 from sweep.models.objective import DataObjective
 from sweep.verdicts import Certificate, Verdict

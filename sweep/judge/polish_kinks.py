@@ -19,7 +19,8 @@ from sweep.judge.base import Judgement
 from sweep.judge.cells_place import Place, Setting
 from sweep.judge.kernel_losses import code_of
 from sweep.judge.readings import BLOCK, read
-from sweep.judge.rounding import SAFETY, UNIT
+from sweep.judge.rounding import SAFETY
+from sweep.judge.roundoff import UNIT
 from sweep.judge.separates import base_is_free
 from sweep.judge.shallow import Shallow, Units
 from sweep.models.objective import DataObjective, Objective

@@ -38,7 +38,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-UNIT = 2.0**-53
+from sweep.judge.roundoff import UNIT
+
 #: Below it a sine is taken as zero: the terms divided by it are smaller than it.
 NO_SINE = 1e-9
 #: Every entry of a block is a handful of products of numbers that carry the error of a dot product

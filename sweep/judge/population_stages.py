@@ -20,7 +20,8 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from sweep.judge.base import Judgement
 from sweep.judge.newton import FIRST_RADIUS, move
 from sweep.judge.newton_kernels import WIDEST, trust_step
-from sweep.judge.population import UNIT, SecondOrder, gradient, lipschitz, second_order
+from sweep.judge.population import SecondOrder, gradient, lipschitz, second_order
+from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen, least_eigenvalue
 from sweep.judge.strict import SLACK, rise_at, rising_radius
 from sweep.judge.strict_eigen import proven_least

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import torch
 
+from sweep.judge.roundoff import UNIT
 from sweep.models.activations import Requ, Square
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, Monomial
 from sweep.models.lanes import contract
@@ -28,7 +29,6 @@ from sweep.models.layered import ExpLayers
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective
 
-UNIT = 2.0**-53
 # Elementary functions in torch are accurate to about one unit in the last place, promised to four.
 FUNCTION_ULPS = 8
 # Terms of second order in u and the rounding of the bound itself: far below a factor of two.

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 
+from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import least_eigenvalue
-from sweep.judge.strict_kernels import UNIT
 from sweep.kernels.compiled import compiled
 
 # How much of the computed least eigenvalue is tried as the proven one, in this order.

@@ -28,6 +28,7 @@ import math
 import numpy as np
 
 from sweep.judge.kernel_losses import HINGE, SQUARED, loss_terms
+from sweep.judge.roundoff import UNIT
 from sweep.judge.smooth_kernels import (
     PLAIN,
     SIGMOID,
@@ -38,7 +39,6 @@ from sweep.judge.smooth_kernels import (
 )
 from sweep.kernels.compiled import compiled
 
-UNIT = 2.0**-53
 # Error of a smooth activation and its derivatives, in units u of their size: exp (8), two sums and
 # a square (18), products and quotients stay below this.
 ACTIVATION_UNITS = 64.0

@@ -235,6 +235,23 @@ class DataObjective:
         return found
 
 
+def check_parts(
+    problem: Data,
+    network: Network,
+    loss: Loss | VectorLoss,
+    augmentation: Augmentation,
+    regularizer: Regularizer,
+) -> None:
+    """Refuse, in one sentence, parts of an objective that do not fit together."""
+    check_outputs(problem, network, loss, augmentation, regularizer)
+    regularizer.check(network, augmentation)
+    if augmentation.needs_activation and network.activation is None:
+        raise UserError(
+            "the added neurons take the network's activation, and this model declares none: "
+            "take this arm away, or model 'mlp' is accepted."
+        )
+
+
 def build_objective(
     problem: Data | Landscape,
     model: Model,
@@ -253,13 +270,7 @@ def build_objective(
         return LandscapeObjective(problem, device, dtype)
     network = model.network(problem.x.shape[1])
     added = augmentation.on(network)
-    check_outputs(problem, network, loss, added, regularizer)
-    regularizer.check(network, added)
-    if augmentation.needs_activation and network.activation is None:
-        raise UserError(
-            "augmentation 'extra_neuron' needs the base network's activation, which this model "
-            "does not declare: use it with model 'mlp'."
-        )
+    check_parts(problem, network, loss, added, regularizer)
     if problem.outputs is not None:
         assert isinstance(loss, VectorLoss), "checked above"
         return VectorObjective(problem, network, loss, weight_decay, device, dtype)

@@ -11,8 +11,8 @@ from sweep.errors import UserError, unknown
 from sweep.lambdas import LAWS
 from sweep.models.base import AUGMENTATIONS
 from sweep.models.initialisers import Scene
+from sweep.models.objective import check_parts
 from sweep.models.regularizers import REGULARIZERS
-from sweep.models.vector import check_outputs
 from sweep.registry import Choice, Registry, mapping, within
 from sweep.spec import NONE, Arm
 
@@ -88,13 +88,7 @@ def check_arm(arm: Arm, scene: Scene) -> None:
     network = scene.network
     augmentation = AUGMENTATIONS.build(arm.augment).on(network)
     regularizer = REGULARIZERS.build(arm.regularizer)
-    check_outputs(scene.data, network, scene.loss, augmentation, regularizer)
-    regularizer.check(network, augmentation)
-    if augmentation.needs_activation and network.activation is None:
-        raise UserError(
-            f"augment is '{arm.augment.name}', whose neurons take the network's activation, and "
-            f"this model declares none: take the arm away with '~arms.{arm.name}'."
-        )
+    check_parts(scene.data, network, scene.loss, augmentation, regularizer)
 
 
 def arm_identity(arm: Arm) -> dict[str, Any]:

@@ -51,6 +51,18 @@ def test_training_benchmark_shows_what_it_measured(tmp_path: Path) -> None:
     ]
 
 
+def test_members_benchmark_compares_what_members_cost(tmp_path: Path) -> None:
+    words = ("--members=20,40", "--block=20")
+    text, found = benchmark("benchmark_members.py", *words, folder=tmp_path)
+    each = [run["us_per_member"] for run in found["runs"]]
+    assert found["spread"] == pytest.approx(max(each) / min(each))
+    assert 50 < found["runs"][0]["peak_mb"] <= found["runs"][1]["peak_mb"]
+    assert [line.split()[:2] for line in text.splitlines()[1:3]] == [
+        ["20", f"{each[0]:.2f}"],
+        ["40", f"{each[1]:.2f}"],
+    ]
+
+
 def test_end_to_end_benchmark_accounts_for_every_second(tmp_path: Path) -> None:
     words = ("--study=xor", "--seeds=5", "--compute=serial", "--cold")
     text, found = benchmark("benchmark_end_to_end.py", *words, folder=tmp_path)
