@@ -106,7 +106,8 @@ def cell_costs(study: Study) -> dict[str, Cost]:
     """What jobs of each cell (id) cost.
 
     Measured with machine code at hand, from a few members: what takes longer than a moment is
-    trained for some of its steps only, as if those that have not stopped used all the others.
+    trained for some of its steps only, as if those that have not stopped used all the others. By
+    the processor's clock, so that a machine that is busy at the moment does not seem a slow one.
     """
     with one_core():
         return {cell.id: _cell_cost(study, cell) for cell in study.cells}
@@ -146,15 +147,15 @@ def _arm_cost(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> C
         limit = Choice(cell.stopping.name, {**cell.stopping.settings, "max_steps": steps})
         some = None if lam is None else lam[:members]
         order = BatchOrder(root, seeds[:members])
-        began = time.perf_counter()
+        began = time.process_time()
         ending = train(objective, start[:members], some, optimizer, STOPPING.build(limit), order)
-        return ending, time.perf_counter() - began
+        return ending, time.process_time() - began
 
     def judging(ending: Ending, members: int) -> float:
         some = Ending(ending.params[:members], ending.steps[:members], ending.stop[:members])
-        began = time.perf_counter()
+        began = time.process_time()
         judge.judge(objective, some, None if lam is None else lam[:members])
-        return time.perf_counter() - began
+        return time.process_time() - began
 
     prepare(objective, optimizer)
     most = int(cell.stopping.settings["max_steps"])

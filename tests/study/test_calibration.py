@@ -105,7 +105,7 @@ def test_training_and_judging_are_timed_after_they_were_compiled(
             compiles = calls["judge"] % 3 == 1  # once an arm, before it is timed
             now[0] += 100.0 if compiles else 0.03 + 0.01 * len(ending.params)
 
-    monkeypatch.setattr(calibration.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(calibration.time, "process_time", lambda: now[0])
     monkeypatch.setattr(calibration, "train", train)
     monkeypatch.setattr(calibration, "prepare", lambda *_: None)
     monkeypatch.setattr(calibration.JUDGES, "build", lambda _: Judge())
