@@ -15,6 +15,7 @@ import argparse
 import json
 import resource
 import statistics
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,8 @@ from sweep.training.optimizers import Adam
 from sweep.training.trainer import prepare, train
 
 ROOT = 0
-FLAT = 1.1  # bar: time per member, the dearest count against the cheapest
+#: Bar: time per member, the dearest count against the cheapest, from so many members on.
+FLAT, FROM = 1.1, 1000
 
 
 def peak_mb() -> float:
@@ -65,7 +67,7 @@ def measured(members: int, block: int) -> dict[str, Any]:
     return {"members": members, "repeats": repeats, "us_per_member": each, "peak_mb": peak_mb()}
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "--members", default="1000,10000,100000,1000000", help="counts, with commas"
@@ -89,7 +91,8 @@ def main() -> None:
         asked.json.write_text(
             json.dumps({"runs": runs, "spread": spread}, indent=1) + "\n", "utf-8"
         )
+    return int(spread > FLAT and counts[0] >= FROM)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

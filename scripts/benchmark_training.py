@@ -201,7 +201,7 @@ def shown(report: Record) -> str:
     return "\n".join(lines)
 
 
-def main() -> None:
+def main() -> int:
     shapes = {shape.name: shape for shape in reference_shapes()}
     field = {contender.name: contender for contender in contenders()}
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -232,7 +232,9 @@ def main() -> None:
     print(shown(report))
     if asked.json is not None:
         asked.json.write_text(json.dumps(report, indent=1) + "\n", "utf-8")
+    missed = any(row["found"] < row["least"] for row in report["bars"])
+    return int(missed and not asked.quick)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
