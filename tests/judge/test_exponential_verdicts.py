@@ -141,7 +141,7 @@ def test_a_rectifier_turned_over_has_the_verdicts_of_its_mirror_image(
     moons: tuple[DataObjective, np.ndarray, Judgement],
 ) -> None:
     """a·max(z, 0) is −a times the two-piece function of slopes 0 and −1, in every certificate."""
-    f, points, found = moons
+    _, points, found = moons
     assert {"quadratic", "points fitted"} <= {one.get("limit") for one in found.evidence}
     down = Choice("two_piece", {"negative_slope": 0.0, "positive_slope": -1.0})
     turned = build_objective(
