@@ -230,4 +230,5 @@ def _has_curvature(formula: DataFormula | LandscapeFormula) -> bool:
     """Whether F has a second order across its flat directions that tells a minimum."""
     if not isinstance(formula, MlpFormula) or formula.n_params > SMALL:
         return False
-    return formula.activation.slopes is None or (formula.exponential and len(formula.widths) == 1)
+    bent_at_zero, smooth = formula.activation.slopes is not None, not formula.activation.between
+    return smooth or (bent_at_zero and formula.exponential and len(formula.widths) == 1)

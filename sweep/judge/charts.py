@@ -86,9 +86,9 @@ def vanish(place: Place, seen: Seen, scene: Scene) -> Place:
 def bend(place: Place, seen: Seen, scene: Scene) -> Place:
     """QUAD if F is no higher there: a unit's slope cancels v and both go to infinity.
 
-    The unit must be active on all points but some of its own sign's label: on those the neuron
-    alone is left, which fits them at any margin. On the others unit and neuron are together an
-    affine function plus the rank-one quadratic.
+    The unit must be active on all points but some of the label that it pushes towards: on those the
+    neuron alone is left, which fits them at any margin. On the others unit and neuron are together
+    an affine function plus the rank-one quadratic.
     """
     task = scene.task
     if place.chart != FLAT or abs(place.eps) * span(seen.r) > CURVED or place.eps == 0.0:
@@ -103,7 +103,7 @@ def bend(place: Place, seen: Seen, scene: Scene) -> Place:
         ready = scale != 0.0 and left <= OPPOSED**2 * size
         live = place.live.copy()
         for i in range(seen.r.size):
-            if not seen.Z[j, i] > 0.0 and task.lo == 0.0 and task.y[i] == task.s[j]:
+            if not seen.Z[j, i] > 0.0 and task.lo == 0.0 and task.y[i] * scale > 0.0:
                 live[i] = False
         if not ready or (task.code == SQUARED and not live.all()):
             continue

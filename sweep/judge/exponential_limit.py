@@ -172,7 +172,7 @@ class Limit:
             return True
         side = r
         if self.place.chart == QUAD:
-            side = r * self.start.s[self.place.linear]
+            side = r * self.start.s[self.place.linear] * np.sign(self.setting.slopes[1])
         return bool(side[~live].min() > side[live].max())
 
 

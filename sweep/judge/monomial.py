@@ -43,7 +43,10 @@ from sweep.models.objective import DataObjective, Objective
 
 
 def settle_monomial(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
-    """Settle open members of monomial arms on MLPs whose base weights cost nothing."""
+    """Settle open members of monomial arms on MLPs whose base weights cost nothing.
+
+    The limit problem is known for smooth networks, and for one hidden layer with kinks at zero.
+    """
     if not isinstance(objective, DataObjective) or not isinstance(objective.network, MlpNetwork):
         return
     if not isinstance(objective.augmentation, Monomial) or not base_is_free(objective):
@@ -55,7 +58,7 @@ def settle_monomial(found: Judgement, objective: Objective, lam: np.ndarray | No
     setting = None if shallow is None else Setting.of(shallow)
     if shallow is not None and setting is not None:
         _over_kinks(found, objective, lam, shallow, setting)
-    elif objective.network.activation.slopes is None:
+    elif not objective.network.activation.piecewise_linear:
         _smooth(found, objective, lam)
 
 

@@ -2,7 +2,7 @@
 
 Along (w̃_l·e^{−s}, b_l + s), all layers together, f̃ stays and F falls to L(f̃): with λ > 0 a point
 whose exponential neurons send anything on is no minimum. Theorem 2 is for differentiable σ, and so
-is the descent here; on other networks only what separates the data is settled.
+is the descent here; on piecewise-linear networks only what separates the data is settled.
 
 - The base network separates: `global_minimum`, by `sweep.judge.separates`.
 - Only f̃ separates: `escaping`, `ray`, limit 0.
@@ -37,7 +37,7 @@ def settle_per_layer(found: Judgement, objective: Objective, lam: np.ndarray | N
     if not isinstance(objective.augmentation, ExpLayers) or not base_is_free(objective):
         return
     settle_scaled(found, objective, lam, ~added_is_free(objective, lam, len(found.params)))
-    if objective.network.activation.slopes is not None:
+    if objective.network.activation.piecewise_linear:
         return
     # A neuron that sends nothing on has no limit of its own: it must be switched on first.
     sends = (found.params[:, parts_of(objective).outgoing] != 0).any(axis=1)

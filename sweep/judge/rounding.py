@@ -138,7 +138,6 @@ def _layered_error(
     x: torch.Tensor,
 ) -> torch.Tensor:
     """Error bound of f̃ with exponential neurons inside the layers, (N, S)."""
-    growth = _growth(network.activation)
     bound = x.t().abs().unsqueeze(-1)
     error = torch.zeros_like(bound)
     *hidden, last = network.layers(theta[: network.n_params])
@@ -154,8 +153,7 @@ def _layered_error(
             size = size + into.abs().unsqueeze(1) * e
             z_error = z_error + _sent(into.unsqueeze(1), e_error) + 3 * UNIT * size
         h = network.activation(z[:-1])
-        bound = 1 + growth * size[:-1]
-        error = growth * z_error[:-1] + FUNCTION_ULPS * UNIT * bound
+        bound, error = _activated(network.activation, size[:-1], z_error[:-1], FUNCTION_ULPS)
         e = torch.exp(z[-1])
         # e^{z+δ} differs from e^z by at most 2|δ|e^z for |δ| ≤ 1.
         doubt = torch.where(z_error[-1] < 1, 2 * z_error[-1], torch.inf)

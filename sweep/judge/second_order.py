@@ -62,10 +62,14 @@ def served(objective: Objective) -> TypeGuard[DataObjective]:
     """Whether `gradient_and_hessian` knows this objective."""
     if not isinstance(objective, DataObjective) or objective.device.type != "cpu":
         return False
+    network = objective.network
     powers = all(float(p).is_integer() for p in objective.loss.settings)
     return (
-        isinstance(objective.network, MlpNetwork)
-        and objective.network.output_bias
+        isinstance(network, MlpNetwork)
+        and network.output_bias
+        # Formulas of more constants are those of kinks, and those have no use for a Hessian.
+        and network.activation.compiles
+        and len(network.activation.settings) <= 1
         and isinstance(objective.augmentation, NoAugmentation | ExpSkip | ExtraNeuron)
         and isinstance(objective.regularizer, NoRegularizer | Augment)
         and powers

@@ -50,17 +50,22 @@ class Activation(Protocol):
 
     `formula` with `settings` after its arguments is σ for any backend; `compiles`: for those of
     the fused trainer too. `slopes` is None unless σ is linear on both sides of zero; `pieces` is
-    None unless it is piecewise linear.
+    None unless it is piecewise linear. Whether σ is smooth is asked of `piecewise_linear`, not of
+    `slopes`: with kinks elsewhere σ has none either.
     """
 
     formula: ClassVar[ActivationFormula]
     compiles: ClassVar[bool]
-    piecewise_linear: ClassVar[bool]
     positively_homogeneous: ClassVar[bool]
 
     @property
     def settings(self) -> tuple[float, ...]:
         """The constants of the formula."""
+        ...
+
+    @property
+    def piecewise_linear(self) -> bool:
+        """Whether σ is linear by pieces; every other σ here has a continuous derivative."""
         ...
 
     @property
@@ -92,7 +97,6 @@ class _Formula:
     formula: ClassVar[ActivationFormula]
     on_tensors: ClassVar[Callable[..., torch.Tensor]]
     compiles: ClassVar[bool] = True
-    piecewise_linear: ClassVar[bool] = False
     positively_homogeneous: ClassVar[bool] = False
 
     def __init_subclass__(cls, formula: str) -> None:
@@ -105,8 +109,13 @@ class _Formula:
         return astuple(self)
 
     @property
+    def piecewise_linear(self) -> bool:
+        """Whether there are `pieces`."""
+        return self.pieces is not None
+
+    @property
     def slopes(self) -> tuple[float, float] | None:
-        """None: not piecewise linear."""
+        """None: not linear on both sides of zero."""
         return None
 
     @property
@@ -129,7 +138,6 @@ class _Formula:
 class Relu(_Formula, formula="relu"):
     """max(z, 0)."""
 
-    piecewise_linear: ClassVar[bool] = True
     positively_homogeneous: ClassVar[bool] = True
 
     @property
@@ -144,7 +152,6 @@ class LeakyRelu(_Formula, formula="leaky_relu"):
     """z for z > 0, else negative_slope·z (torch's default slope)."""
 
     negative_slope: float = 0.01
-    piecewise_linear: ClassVar[bool] = True
     positively_homogeneous: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -168,7 +175,6 @@ class TwoPiece(_Formula, formula="two_piece"):
 
     negative_slope: float = 0.0
     positive_slope: float = 1.0
-    piecewise_linear: ClassVar[bool] = True
     positively_homogeneous: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -193,7 +199,6 @@ class PiecewiseLinear(_Formula, formula="piecewise_linear"):
     slopes_between: tuple[float, ...] = (0.0, 1.0, 0.0)
     level: float = -1.0
     compiles: ClassVar[bool] = False
-    piecewise_linear: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         ascending = all(a < b for a, b in pairwise(self.breakpoints)) and self.breakpoints
@@ -233,7 +238,6 @@ class PiecewiseLinear(_Formula, formula="piecewise_linear"):
 class Identity(_Formula, formula="identity"):
     """z itself: a linear network."""
 
-    piecewise_linear: ClassVar[bool] = True
     positively_homogeneous: ClassVar[bool] = True
 
     @property

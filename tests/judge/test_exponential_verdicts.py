@@ -137,6 +137,25 @@ def test_verdicts_do_not_depend_on_the_company(
         np.testing.assert_array_equal(alone.params[0], found.params[k])
 
 
+def test_a_rectifier_turned_over_has_the_verdicts_of_its_mirror_image(
+    moons: tuple[DataObjective, np.ndarray, Judgement],
+) -> None:
+    """a·max(z, 0) is −a times the two-piece function of slopes 0 and −1, in every certificate."""
+    _, points, found = moons
+    assert {"quadratic", "points fitted"} <= {one.get("limit") for one in found.evidence}
+    down = Choice("two_piece", {"negative_slope": 0.0, "positive_slope": -1.0})
+    turned = build_objective(
+        problem("two_moons"), Mlp(2, down), ExpSkip(), HingePower(3), Augment()
+    )
+    assert isinstance(turned, DataObjective)
+    mirrored = points.copy()
+    mirrored[:, 6:8] *= -1
+    there = judge(turned, mirrored)
+    np.testing.assert_array_equal(there.verdict, found.verdict)
+    np.testing.assert_array_equal(there.certificate, found.certificate)
+    np.testing.assert_allclose(there.limit_objective, found.limit_objective, rtol=1e-9)
+
+
 def line() -> Data:
     return Data(np.array([[-2.0], [-1.0], [1.0], [2.0]]), np.array([-1.0, -1.0, 1.0, 1.0]))
 

@@ -110,3 +110,5 @@ def test_what_is_served() -> None:
     unknown = objective_of("tanh", "hinge_power", NoAugmentation())
     unknown.loss = LOSSES.build(Choice("hinge_power", {"p": 3.5}))
     assert not served(unknown)
+    for name in ("two_piece", "piecewise_linear"):
+        assert not served(objective_of(name, "hinge_power", NoAugmentation()))

@@ -6,15 +6,19 @@ import itertools
 
 import numpy as np
 import pytest
+import torch
 
 from sweep.judge import StandardJudge
 from sweep.judge.base import Judgement
-from sweep.judge.limit_problem import BareOfLayers, BareOfMonomial
+from sweep.judge.limit_problem import Bare, BareOfLayers, BareOfMonomial
 from sweep.judge.monomial_rest import classes_agree
+from sweep.judge.newton_kernels import STATIONARY
+from sweep.judge.newton_torch import polish_block
+from sweep.judge.rounding import output_errors
 from sweep.models.augmentations import Monomial
 from sweep.models.base import Augmenting
 from sweep.models.layered import ExpPerLayer
-from sweep.models.losses import HingePower
+from sweep.models.losses import HingePower, Loss, Squared
 from sweep.models.mlp import Mlp
 from sweep.models.objective import DataObjective, build_objective
 from sweep.models.regularizers import Augment
@@ -35,16 +39,23 @@ class Ended:
 
 
 def objective_of(
-    added: Augmenting, data: Data = XOR, model: Mlp | None = None
+    added: Augmenting, data: Data = XOR, model: Mlp | None = None, loss: Loss | None = None
 ) -> tuple[DataObjective, np.ndarray]:
     """The objective, and some random points of it (4, P)."""
-    found = build_objective(data, model or Mlp(2), added, HingePower(), Augment())
+    found = build_objective(data, model or Mlp(2), added, loss or HingePower(), Augment())
     assert isinstance(found, DataObjective)
     return found, np.random.default_rng(3).normal(size=(4, found.n_params))
 
 
 def judged(objective: DataObjective, points: np.ndarray, lam: float = LAM) -> Judgement:
     return StandardJudge().judge(objective, Ended(points), np.full((len(points), 1), lam))
+
+
+def bare_of(objective: DataObjective, point: np.ndarray) -> Bare:
+    """The limit problem of a point (1, P)."""
+    if isinstance(objective.augmentation, Monomial):
+        return BareOfMonomial.of(objective, float(np.sign(point[0, objective.n_base])))
+    return BareOfLayers.of(objective)
 
 
 def constant_networks(p: int, data: Data) -> tuple[DataObjective, np.ndarray]:
@@ -133,11 +144,7 @@ def test_a_limit_is_where_long_descent_ends(added: Augmenting, model: Mlp) -> No
     np.testing.assert_allclose(F[charts], found.limit_objective[charts], rtol=1e-9)
     for member in charts.tolist():
         point = found.params[member : member + 1]
-        bare: BareOfLayers | BareOfMonomial
-        if isinstance(added, Monomial):
-            bare = BareOfMonomial.of(objective, float(np.sign(point[0, objective.n_base])))
-        else:
-            bare = BareOfLayers.of(objective)
+        bare = bare_of(objective, point)
         start = bare.into(point)[0]
 
         limit = found.limit_objective[member]
@@ -150,6 +157,60 @@ def test_a_limit_is_where_long_descent_ends(added: Augmenting, model: Mlp) -> No
             G = bare.objective.measure(around).objective
             start, lowest = around[G.argmin()], G.min()
         assert limit * (1 - 1e-6) <= lowest <= limit * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("added", "neuron"), [(Monomial(2), (0.5, 1.0, -1.0)), (ExpPerLayer(), (1.5, 0.0, 0.05))]
+)
+def test_the_slope_on_one_side_of_a_kink_is_no_rest(
+    added: Augmenting, neuron: tuple[float, ...]
+) -> None:
+    """A hard tanh on its kink: autograd sees the flat side alone, and F falls on the other."""
+    data = Data(np.arange(6.0)[:, None] / 2, np.array([-1.0, 1.0, -1.0, -1.0, 1.0, 1.0]))
+    objective, _ = objective_of(added, data, Mlp(1, Choice("piecewise_linear")), Squared())
+    point = np.array([[0.0, -1.0, 0.8, 0.3, *neuron]])
+    bare = bare_of(objective, point)
+    rest = polish_block(bare.objective, bare.into(point), None, 100)
+    assert rest.status[0] == STATIONARY and (rest.theta[0, :2] == [0.0, -1.0]).all()
+    # The unit alone moves: were G differentiable there, it would fall by the square of the step.
+    way = np.zeros((64, rest.theta.shape[1]))
+    way[:, :2] = np.random.default_rng(0).normal(size=(64, 2))
+    for size in (1e-3, 1e-6):
+        fall = rest.objective - bare.objective.measure(rest.theta + size * way).objective
+        assert fall.max() > 0.1 * size
+    found = judged(objective, point)
+    assert found.verdict[0] == Verdict.UNRESOLVED and found.certificate[0] == Certificate.NONE
+
+
+HARD = Choice("piecewise_linear", {"level": 1e6})
+
+
+@pytest.mark.parametrize("activation", [Choice("requ"), Choice("square"), HARD, Choice("tanh")])
+def test_the_rounding_bound_inside_the_layers_holds_for_every_activation(
+    activation: Choice,
+) -> None:
+    """Against extended precision: slopes of squares have no bound, pieces have constants."""
+    rng = np.random.default_rng(5)
+    data = Data(rng.standard_normal((20, 3)), np.ones(20))
+    objective, _ = objective_of(ExpPerLayer(), data, Mlp(5, activation))
+    points = rng.standard_normal((64, objective.n_params))
+    points[:, : objective.n_base] *= 10.0 ** rng.uniform(-3, 6, (64, objective.n_base))
+    theta = torch.as_tensor(points.T.copy())
+    errors = output_errors(objective, theta)
+    assert errors is not None
+    computed = objective.outputs(theta)[1].numpy()
+    for s, point in enumerate(points.astype(np.longdouble)):
+        weight, bias, v, c, w, b, a = np.split(point, np.cumsum([15, 5, 5, 1, 3, 1]))
+        x = data.x.astype(np.longdouble)
+        z = x @ weight.reshape(5, 3).T + bias
+        h = {
+            "requ": lambda z: np.maximum(z, 0) ** 2,
+            "square": lambda z: z**2,
+            "piecewise_linear": lambda z: 1e6 + np.clip(z, -1, 1) + 1,
+            "tanh": np.tanh,
+        }[activation.name](z)
+        exact = h @ v + c + a * np.exp(x @ w + b)
+        assert (np.abs(computed[:, s] - exact) <= errors[1].numpy()[:, s]).all()
 
 
 @pytest.mark.parametrize("offset", [0.0, 100.0, 1000.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 import sweep.models  # noqa: F401  (fills the registries)
 from sweep.errors import UserError
@@ -65,3 +66,13 @@ def test_activations_declare_their_slopes() -> None:
     assert slopes["leaky_relu"] == (0.01, 1)
     assert slopes["identity"] == (1, 1)
     assert slopes["tanh"] is slopes["sigmoid"] is slopes["softplus"] is None
+
+
+def test_the_slope_jumps_where_an_activation_is_piecewise_linear_and_nowhere_else() -> None:
+    around = torch.tensor([[-1.0, 0.0, 1.0]]) + torch.tensor([[-1e-9], [1e-9]]).double()
+    for name in ACTIVATIONS.names():
+        sigma = ACTIVATIONS.build(Choice(name))
+        z = around.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(sigma(z).sum(), z)
+        jumps = bool((slope[1] - slope[0]).abs().max() > 1e-6)
+        assert jumps == (sigma.piecewise_linear and name != "identity"), name

@@ -7,7 +7,7 @@ import numpy as np
 from sweep.training.base import STOPS, Ending, Stopping
 from sweep.training.batches import BatchOrder, batch_key
 from sweep.training.fused.build import trainer
-from sweep.training.fused.records import Queue, Results, Rule
+from sweep.training.fused.records import NO_STEP, Queue, Results, Rule
 from sweep.training.fused.scheme import FusedParts
 
 
@@ -42,13 +42,7 @@ def prepare_fused(parts: FusedParts) -> None:
     """Compile the scheme, or load its machine code: train nobody."""
     nobody = np.zeros((0, parts.objective.n_params))
     batched = parts.optimizer.batch_size is not None
-    train_fused(parts, nobody, None, _AtOnce(), BatchOrder(0, []) if batched else None)
-
-
-class _AtOnce:
-    """A stopping rule for nobody."""
-
-    max_steps, gradient, loss = 0, 0.0, 0.0
+    train_fused(parts, nobody, None, NO_STEP, BatchOrder(0, []) if batched else None)
 
 
 def batch_keys(parts: FusedParts, order: BatchOrder | None, members: int) -> np.ndarray:

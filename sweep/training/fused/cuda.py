@@ -33,7 +33,7 @@ from sweep.training.batches import BatchOrder
 from sweep.training.fused.build import Machine, Scheme, loop
 from sweep.training.fused.cpu import batch_keys
 from sweep.training.fused.members import N_SCALARS, run
-from sweep.training.fused.records import Memory, Net, Points, Queue, Results, Rule, Tables
+from sweep.training.fused.records import NO_STEP, Memory, Net, Points, Queue, Results, Rule, Tables
 from sweep.training.fused.scheme import FusedParts
 
 #: Threads of a block: few, so that a short queue still reaches every multiprocessor.
@@ -135,13 +135,7 @@ def prepare_fused_cuda(parts: FusedParts) -> None:
     batched = parts.optimizer.batch_size is not None
     lam = np.zeros((1, parts.objective.n_lambda)) if parts.objective.n_lambda else None
     start = np.zeros((1, parts.objective.n_params))
-    train_fused_cuda(parts, start, lam, _NoStep(), BatchOrder(0, [0]) if batched else None)
-
-
-class _NoStep:
-    """A stopping rule that ends training at the start."""
-
-    max_steps, gradient, loss = 0, 0.0, 0.0
+    train_fused_cuda(parts, start, lam, NO_STEP, BatchOrder(0, [0]) if batched else None)
 
 
 def grid_for(members: int) -> tuple[int, int]:

@@ -40,6 +40,10 @@ class Rule(NamedTuple):
     loss: float
 
 
+#: Ends training at the start.
+NO_STEP = Rule(max_steps=0, gradient=0.0, loss=0.0)
+
+
 class Queue(NamedTuple):
     """Members that wait: `start` (S, P), `lam` (S, M), learning rates `lr` (S,), `keys` (S, 2).
 
