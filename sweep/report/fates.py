@@ -8,6 +8,7 @@ import pandas as pd
 
 from sweep.inference.fates import FATES, Fate, Network
 from sweep.inference.summary import Summary
+from sweep.report.endings import Row
 from sweep.report.numerals import percent
 from sweep.report.page_tables import MAX_FIELDS, Field, Table, with_setting
 
@@ -66,18 +67,18 @@ def fate_table(summary: Summary, results: str) -> Table:
 
 def _line(group: pd.DataFrame, first: list[str], seen: list[Fate]) -> tuple[Field, ...]:
     """The entries of one network in one group, whose lines are all its fates."""
-    lines = group.set_index("fate")
-    one = lines.iloc[0]
+    lines = {row["fate"]: row for row in group.to_dict("records")}
+    one = lines[seen[0]]
     words = [*(one[name] for name in first), _NETWORKS[Network(one["network"])]]
     sizes = [int(one[name]) for name in ("n", "n_seeds")]
     return (
         *(Field(word, word, False) for word in words),
         *(Field(f"{size:,}", repr(float(size)), True) for size in sizes),
-        *(_share(lines.loc[fate]) for fate in seen),
+        *(_share(lines[fate]) for fate in seen),
     )
 
 
-def _share(row: pd.Series) -> Field:
+def _share(row: Row) -> Field:
     """'73.8 % (71 to 76.4 %)'; both ends of the share where they differ. Sorted by the low one."""
     ends = [percent(row[name]) for name in ("share", "share_upper", "interval_low")]
     low, high, least = ends
