@@ -25,7 +25,8 @@ class Finding:
     """An expectation and what was observed.
 
     `observed` says it in words. `rows` were looked at; `low` and `high` are the ends of the 95 %
-    interval of a share or difference, or the least and largest number, NaN when there is none.
+    interval of a share or difference, or the least and largest number, NaN when there is none;
+    asked cell by cell, they are those of the cell that decides (`sweep.inference.by_cell`).
     `contradictions` counts rows that contradict a statement on every row; `examples` are the keys
     (cell, arm, draw, seed) of the first few, to replay.
     """

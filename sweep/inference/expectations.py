@@ -30,6 +30,7 @@ from scipy.stats import fisher_exact
 from statsmodels.stats.multitest import multipletests
 
 from sweep.inference.answers import Finding, Status
+from sweep.inference.by_cell import EXAMPLES, together
 from sweep.inference.claims import Claim, Expectation
 from sweep.inference.intervals import interval
 from sweep.inference.selection import fits, numbers, words
@@ -45,9 +46,6 @@ SPEAKING = 0.9
 _EXACT = "clopper_pearson"
 _JUDGED = ("verdict", "outcome", "certificate")
 _SETTLED = ("unresolved", "failed")
-
-
-EXAMPLES = 3
 
 
 @dataclass(frozen=True)
@@ -95,24 +93,7 @@ def _judge(asked: Expectation, rows: pd.DataFrame) -> Finding:
     if asked.cells is None:
         return _judge_together(asked, rows)
     parts = [_judge_together(asked, part) for _, part in rows.groupby("cell", observed=True)]
-    statuses = [part.status for part in parts]
-    holds, open_ = statuses.count(Status.HOLDS), statuses.count(Status.UNDECIDED)
-    needed = len(parts) if asked.cells == "each" else int(asked.cells)
-    status = Status.UNDECIDED
-    if holds >= needed:
-        status = Status.HOLDS
-    elif holds + open_ < needed <= len(parts):
-        status = Status.FAILS
-    failing = [part for part in parts if part.status is Status.FAILS]
-    examples = tuple(key for part in failing for key in part.examples)[:EXAMPLES]
-    return Finding(
-        asked,
-        status,
-        f"in {holds} of {len(parts)} cells: " + "; ".join(part.observed for part in parts),
-        sum(part.rows for part in parts),
-        contradictions=sum(part.contradictions for part in failing),
-        examples=examples,
-    )
+    return together(asked, parts)
 
 
 def _judge_together(asked: Expectation, rows: pd.DataFrame) -> Finding:

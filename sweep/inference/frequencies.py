@@ -70,6 +70,30 @@ def frequencies(
     return found[_ORDER]
 
 
+def outcome_codes(members: pd.DataFrame) -> np.ndarray:
+    """The place of each member's `outcome` in `OUTCOMES`, (rows,); `UserError` if it has none."""
+    codes = pd.Categorical(members["outcome"].astype(object), OUTCOMES).codes
+    if (codes < 0).any():
+        raise UserError("A row has no outcome: rows judged against their witnesses are accepted.")
+    return np.asarray(codes)
+
+
+def two_ends(
+    count: np.ndarray,
+    upper: np.ndarray,
+    n: np.ndarray,
+    n_effective: np.ndarray,
+    *,
+    confidence: float,
+    method: str,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The shares count/n and upper/n, and the interval of n_eff trials around both, (groups,)."""
+    least, most = count / n, upper / n
+    low = interval(least * n_effective, n_effective, confidence, method)[0]
+    high = interval(most * n_effective, n_effective, confidence, method)[1]
+    return least, most, low, high
+
+
 _ORDER = [
     *("level", "study", "cell", "arm", "draw", "lam", "n", "n_seeds", "n_effective"),
     *OUTCOMES,
@@ -82,13 +106,11 @@ def _indicators(members: pd.DataFrame) -> pd.DataFrame:
     """One numeric column per thing that is counted or summed."""
     error = floats(members["final_error"])
     finite = np.isfinite(error)
-    known = pd.Categorical(members["outcome"].astype(object), OUTCOMES)
-    if (known.codes < 0).any():
-        raise UserError("A row has no outcome: rows judged against their witnesses are accepted.")
+    codes = outcome_codes(members)
     found = members[["study", "cell", "arm", "draw", "seed"]].copy()
     found["lam"] = floats(members["lam"])
     for code, name in enumerate(OUTCOMES):
-        found[name] = (known.codes == code).astype(np.int64)
+        found[name] = (codes == code).astype(np.int64)
     found["n_finite"] = finite.astype(np.int64)
     found["error_sum"] = np.where(finite, error, 0.0)
     found["zeros"] = (error == 0).astype(np.int64)
@@ -114,15 +136,16 @@ def _level(members: pd.DataFrame, level: str) -> pd.DataFrame:
 
 
 def _with_interval(found: pd.DataFrame, confidence: float, method: str) -> pd.DataFrame:
-    n, n_eff = found["n"].to_numpy(), found["n_effective"].to_numpy()
-    lower = found["bad_minimum"].to_numpy() / n
-    upper = (found["bad_minimum"] + found["unresolved"]).to_numpy() / n
-    n_finite = found["n_finite"].to_numpy()
+    bad, n, n_finite = (found[name].to_numpy() for name in ("bad_minimum", "n", "n_finite"))
+    may_be = bad + found["unresolved"].to_numpy()
+    lower, upper, low, high = two_ends(
+        bad, may_be, n, found["n_effective"].to_numpy(), confidence=confidence, method=method
+    )
     return found.assign(
         bad_minimum_frequency=lower,
         bad_minimum_frequency_upper=upper,
-        interval_low=interval(lower * n_eff, n_eff, confidence, method)[0],
-        interval_high=interval(upper * n_eff, n_eff, confidence, method)[1],
+        interval_low=low,
+        interval_high=high,
         confidence=confidence,
         method=method,
         # 0/0 is null: nobody ended with a finite error.

@@ -12,6 +12,7 @@ from sweep.errors import UserError
 from sweep.inference.canonical import canonical, require_columns
 from sweep.inference.cells import axis_names, cells
 from sweep.inference.contrasts import CONTRAST_COLUMNS, choose_baseline, contrasts
+from sweep.inference.fates import FATE_COLUMNS, fates
 from sweep.inference.flows import FLOW_COLUMNS, flows
 from sweep.inference.frequencies import FREQUENCY_COLUMNS, frequencies
 from sweep.inference.losses import LOSS_COLUMNS, losses
@@ -31,10 +32,10 @@ class Summary:
     """The tables of a study; every frame is sorted and has a fresh index.
 
     `cells`: what each cell is (`sweep.inference.cells.cells`); `contrasts`: every arm against the
-    arm `baseline`; `witnesses`, `frequencies`, `flows`, `losses`, `responses`, `trends`, `naive`
-    and `minima`: see the functions of those names. `precision` has rows only where the number of
-    seeds follows from a precision. `n_rows` members were summarised, with intervals of this
-    `confidence` and `method`.
+    arm `baseline`; `witnesses`, `frequencies`, `fates`, `flows`, `losses`, `responses`, `trends`,
+    `naive` and `minima`: see the functions of those names. `precision` has rows only where the
+    number of seeds follows from a precision. `n_rows` members were summarised, with intervals of
+    this `confidence` and `method`.
     """
 
     n_rows: int
@@ -44,6 +45,7 @@ class Summary:
     cells: pd.DataFrame
     witnesses: pd.DataFrame
     frequencies: pd.DataFrame
+    fates: pd.DataFrame
     contrasts: pd.DataFrame
     flows: pd.DataFrame
     losses: pd.DataFrame
@@ -111,7 +113,9 @@ def _ranges(low: pd.Series, high: pd.Series, always: bool = False) -> list[str]:
 def summary_columns(names: Iterable[str]) -> list[str]:
     """What `summarise` needs of rows with columns of these names, whether it is there or not."""
     read = {"problem", *WITNESS_COLUMNS, *OUTCOME_COLUMNS, *FREQUENCY_COLUMNS, *CONTRAST_COLUMNS}
-    read.update(FLOW_COLUMNS, LOSS_COLUMNS, TREND_COLUMNS, NAIVE_COLUMNS, MINIMA_COLUMNS)
+    read.update(
+        FATE_COLUMNS, FLOW_COLUMNS, LOSS_COLUMNS, TREND_COLUMNS, NAIVE_COLUMNS, MINIMA_COLUMNS
+    )
     return [*KEY, *sorted(read - {"outcome"}), *axis_names(names)]
 
 
@@ -153,6 +157,7 @@ def summarise(
         cells=named,
         witnesses=best,
         frequencies=counted,
+        fates=fates(members, counted),
         contrasts=contrasts(members, chosen, confidence, method, adjustment=adjustment),
         flows=flows(members, chosen),
         losses=losses(members),

@@ -90,10 +90,14 @@ def expected(asked: Expectation) -> str:
 
 
 def interval(finding: Finding) -> str:
-    """The interval of a share in per cent; empty for a number of every row or cell by cell."""
+    """The interval of a share in per cent, empty for a number of every row.
+
+    Where cells are asked one by one, it is that of the cell that decides, and says so.
+    """
     if not finding.expectation.is_share or math.isnan(finding.low):
         return ""
-    return f"{100 * finding.low:.1f} to {100 * finding.high:.1f} %"
+    ends = f"{100 * finding.low:.1f} to {100 * finding.high:.1f} %"
+    return ends if finding.expectation.cells is None else f"{ends} in the deciding cell"
 
 
 def replays(answer: Answer) -> list[str]:

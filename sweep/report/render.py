@@ -12,6 +12,7 @@ import jinja2
 from sweep.inference.summary import Summary
 from sweep.report.coverage import Coverage, whole
 from sweep.report.endings import meanings
+from sweep.report.fates import fate_table
 from sweep.report.page_figures import page_figures
 from sweep.report.page_tables import page_tables
 from sweep.report.stopping import stopping_sentences
@@ -47,7 +48,7 @@ def render(
         hidden_cells=max(0, len(summary.cells) - MAX_CELLS),
         count_command=lambda statement: count_command(results, statement),
         figures=page_figures(svgs),
-        tables=page_tables(summary, results),
+        tables=[fate_table(summary, results), *page_tables(summary, results)],
         commands=_commands(results, summary, study),
         config=_json(study.get("config", {})),
         provenance=_json({k: study[k] for k in _PROVENANCE if k in study}),

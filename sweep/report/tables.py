@@ -32,6 +32,7 @@ _FILES = {
     "cells": "cells",
     "witnesses": "witnesses",
     "frequencies": "frequencies",
+    "fates": "fates",
     "contrasts": "contrasts",
     "responses": "lambda_response",
     "trends": "trends",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +11,13 @@ import pytest
 
 from sweep.errors import UserError
 from sweep.inference.answers import Finding, Status
+from sweep.inference.by_cell import together
 from sweep.inference.claims import Claim, Vocabulary, parse_claim
 from sweep.inference.expectations import judge_claim
 from sweep.inference.selection import numbers, words
+from sweep.report.claims import interval
 from sweep.rows import columns
+from sweep.seeds import stream
 
 RowMaker = Callable[..., pd.DataFrame]
 ARMS = ("plain", "exp")
@@ -123,6 +127,62 @@ def test_cells_can_be_asked_one_by_one(make_rows: RowMaker) -> None:
     assert found(rows, **bad, cells=4).status is UNDECIDED  # of a run with fewer cells
     assert found(rows, **bad, cells="each").status is FAILS
     assert found(rows, **bad).status is HOLDS
+
+
+def test_asked_cell_by_cell_the_interval_is_that_of_the_cell_that_decides(
+    make_rows: RowMaker,
+) -> None:
+    counts = {"c1": 20, "c2": 90, "c3": 50, "c4": 40}
+    parts = {
+        cell: counted(make_rows, bad_minimum=bad, global_minimum=100 - bad).assign(cell=cell)
+        for cell, bad in counts.items()
+    }
+    rows = pd.concat(parts.values(), ignore_index=True)
+
+    def ends(expectation: dict[str, Any], **given: Any) -> tuple[Status, float, float]:
+        one = found(rows, **expectation, **given)
+        return one.status, one.low, one.high
+
+    alone = {}
+    for cell, part in parts.items():
+        one = found(part, measure="bad_minimum", at_least=0.3)
+        alone[cell] = (one.status, one.low, one.high)
+    assert [alone[cell][0] for cell in counts] == [FAILS, HOLDS, HOLDS, HOLDS]
+    least = {"measure": "bad_minimum", "at_least": 0.3}
+    assert ends(least, cells=1) == alone["c2"]
+    assert ends(least, cells=2) == alone["c3"]
+    assert ends(least, cells=3) == alone["c4"]
+    assert ends(least, cells="each") == alone["c1"]
+    # From above the cell with the fewest bad minima is the best.
+    most = {"measure": "bad_minimum", "at_most": 0.3}
+    assert ends(most, cells=1)[1:] == alone["c1"][1:]
+    assert ends(most, cells=2)[1:] == alone["c4"][1:]
+    # A bound that no interval can keep: every row of the cell speaks, or one contradicts.
+    assert ends({"measure": "bad_minimum", "at_least": 1}, cells=3)[1:] == alone["c4"][1:]
+    several = parsed({**least, "cells": 3})
+    (missing,) = judge_claim(several, rows[rows["cell"].isin(["c2", "c3"])])
+    assert missing.status is UNDECIDED
+    assert math.isnan(missing.low)
+    assert math.isnan(missing.high)
+    assert interval(missing) == ""
+    (one,) = judge_claim(several, rows)
+    # Clopper and Pearson's interval for 40 of 100.
+    assert interval(one) == "30.3 to 50.3 % in the deciding cell"
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 4, "each"])
+def test_a_claim_on_cells_holds_when_enough_hold_and_fails_when_enough_cannot(
+    cells: int | str,
+) -> None:
+    (asked,) = parsed({"measure": "saddle", "at_least": 0.3, "cells": cells}).expect
+    needed = 3 if cells == "each" else int(cells)
+    for statuses in itertools.product(Status, repeat=3):
+        ends = stream("test", "cells", *map(str, statuses)).random((3, 2))
+        parts = [Finding(asked, s, "", 10, *end) for s, end in zip(statuses, ends, strict=True)]
+        said = together(asked, parts)
+        assert (said.status is HOLDS) == (statuses.count(HOLDS) >= needed)
+        cannot = 3 - statuses.count(FAILS) < needed <= 3
+        assert (said.status is FAILS) == cannot
 
 
 def test_two_arms_are_compared(make_rows: RowMaker) -> None:

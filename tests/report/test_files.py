@@ -12,9 +12,10 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from sweep.errors import UserError
-from sweep.inference.summary import Summary
+from sweep.inference.summary import Summary, summarise
 from sweep.planning import job_id
 from sweep.report.coverage import coverage
+from sweep.report.fates import fate_table
 from sweep.report.figures import FIGURES, MAX_PANELS, figure_files
 from sweep.report.page import write_report
 from sweep.report.page_figures import inline_svg, is_plain
@@ -143,12 +144,36 @@ def test_a_figure_from_elsewhere_draws_and_does_nothing_else(svgs: dict[str, byt
 
 def test_every_table_line_is_as_long_as_its_head(page: str) -> None:
     tables = re.findall(r"<table>.*?</table>", page, flags=re.DOTALL)
-    assert len(tables) == 11
+    assert len(tables) == 12
     for table in tables:
         width = table.count("<th ")
         lines = re.findall(r"<tr>(.*?)</tr>", table, flags=re.DOTALL)[1:]
         assert lines
         assert {line.count("<td") for line in lines} == {width}
+
+
+def test_the_page_says_where_training_went_for_both_networks(
+    make_rows: Callable[..., pd.DataFrame],
+) -> None:
+    escape = {"arm": "exp", "verdict": "escaping", "augment_activity": 1.0, "limit_error": 0.0}
+    bases = [0.0] * 10 + [0.25] * 30
+    exp = [{**escape, "seed": seed, "limit_error_base": base} for seed, base in enumerate(bases)]
+    plain = [{"seed": seed, "verdict": "unresolved"} for seed in range(40)]
+    table = fate_table(summarise(make_rows(*exp, *plain)), "results/x")
+    shown = ([field.shown for field in line] for line in table.lines)
+    lines = [dict(zip(table.head, line, strict=True)) for line in shown]
+    assert [(one["arm"], one["network"], one["seeds"]) for one in lines] == [
+        *(("exp", "f̃", "40"), ("exp", "f", "40"), ("plain", "f", "40")),
+    ]
+    own, base, other = lines
+    # Wilson (1927) for 10, 30, 0 and 40 of 40.
+    assert own["escaping, error 0"] == "100 % (91.2 to 100 %)"
+    assert base["escaping, error 0"] == "25 % (14.2 to 40.2 %)"
+    assert base["escaping, error > 0"] == "75 % (59.8 to 85.8 %)"
+    assert base["bad minimum"] == "0 % (0 to 8.76 %)"
+    assert other["bad minimum"] == "0 to 100 % (0 to 100 %)"
+    assert other["unresolved"] == "100 % (91.2 to 100 %)"
+    assert "saddle" not in table.head
 
 
 def test_figures_are_deterministic_whatever_the_settings_around_them(summary: Summary) -> None:
@@ -209,7 +234,7 @@ def test_tables_hold_the_frames(summary: Summary, tmp_path: Path) -> None:
     for file_name, content in table_files(summary).items():
         (tmp_path / file_name).write_bytes(content)
     frames = [
-        *("cells", "witnesses", "frequencies", "contrasts", "flows", "losses"),
+        *("cells", "witnesses", "frequencies", "fates", "contrasts", "flows", "losses"),
         *("responses", "trends", "naive", "minima"),
     ]
     for frame in frames:
