@@ -67,7 +67,7 @@ def plan_study(study: Study, compute: Compute, store: Store) -> Plan:
         jobs=planned,
         done=done,
         results=layout.root,
-        trainers=tuple(sorted(set().union(*trainers_of(study).values()))),
+        trainers=tuple(sorted({t for cells in trainers_of(study).values() for t in cells})),
         workers=workers,
         seconds=seconds,
         bytes_per_job=max(map(_job_bytes, _largest(planned)), default=0),
