@@ -105,15 +105,18 @@ ACTIVATIONS_MET = [
     for name in ACTIVATIONS.names()
     if ACTIVATIONS.entry(name).compiles
 ]
-#: Shorter than training, as long, and longer.
+#: Cosines shorter and longer than any training here.
 SCHEDULES_MET = [
-    Choice("cosine", {"steps": 30, "final": 0.1}),
-    Choice("cosine", {"steps": 100}),
+    Choice("cosine", {"steps": 15, "final": 0.1}),
     Choice("cosine", {"steps": 1000}),
     Choice("step", {"every": 7, "factor_per_step": 0.7}),
     Choice("exponential", {"half_life": 12.5}),
 ]
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def under(case: Case, schedule: Choice) -> Case:
+    return replace(case, optimizer=replace(case.optimizer, schedule=schedule))
 
 
 def assert_same(a: Ending, b: Ending) -> None:
@@ -160,8 +163,7 @@ def test_every_activation_agrees_with_the_torch_trainer(case: Case, activation: 
 @pytest.mark.parametrize("schedule", SCHEDULES_MET, ids=repr)
 @every_case
 def test_every_schedule_agrees_with_the_torch_trainer(case: Case, schedule: Choice) -> None:
-    other = replace(case, optimizer=replace(case.optimizer, schedule=schedule))
-    rule, start = Standard(max_steps=100, gradient=0), case.start(9)
+    other, rule, start = under(case, schedule), Standard(max_steps=100, gradient=0), case.start(9)
     found = other.train(rule, start)
     assert_close(found, other.train(rule, start, how=train_batched), 1e-12)
     # Nobody stepped as if there were no schedule.
@@ -243,14 +245,20 @@ def test_members_stop_where_the_torch_trainer_stops_them(case: Case) -> None:
     assert at_start.all()
 
 
-@pytest.mark.parametrize("how", [None, train_batched], ids=["fused", "torch"])
 @pytest.mark.parametrize("schedule", [CONSTANT, *SCHEDULES_MET], ids=repr)
 @every_case
-def test_points_before_the_end_do_not_depend_on_max_steps(
-    case: Case, schedule: Choice, how: Any
-) -> None:
+def test_points_before_the_end_do_not_depend_on_max_steps(case: Case, schedule: Choice) -> None:
+    assert_one_course(under(case, schedule))
+
+
+@pytest.mark.parametrize("name", ["adam", "gd, batches"])
+@pytest.mark.parametrize("schedule", [CONSTANT, *SCHEDULES_MET], ids=repr)
+def test_nor_do_those_of_the_torch_trainer(name: str, schedule: Choice) -> None:
+    assert_one_course(under(CASES[name], schedule), train_batched)
+
+
+def assert_one_course(case: Case, how: Any = None) -> None:
     """Members stop by their loss, before max_steps; alone, by max_steps alone: the same bits."""
-    case = replace(case, optimizer=replace(case.optimizer, schedule=schedule))
     start = case.start(24)
     later = case.train(Standard(max_steps=20, gradient=0), start, how=how).params
     level = float(np.quantile(case.objective.measure(later, case.lam(24)).objective, 0.6))
