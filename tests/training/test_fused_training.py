@@ -155,8 +155,10 @@ def test_every_loss_and_schedule_is_met() -> None:
 @pytest.mark.parametrize("activation", ACTIVATIONS_MET, ids=repr)
 @every_case
 def test_every_activation_agrees_with_the_torch_trainer(case: Case, activation: Choice) -> None:
-    other, rule = replace(case, activation=activation), Standard(max_steps=100, gradient=0)
-    start = other.start(9)
+    # On the way to an overflow rounding grows too: networks of squares need smaller steps.
+    rate = case.optimizer.lr * (0.1 if activation.name == "square" else 1)
+    other = replace(case, activation=activation, optimizer=replace(case.optimizer, lr=rate))
+    rule, start = Standard(max_steps=100, gradient=0), other.start(9)
     assert_close(other.train(rule, start), other.train(rule, start, how=train_batched), 1e-12)
 
 
