@@ -18,8 +18,7 @@ from sweep.study.calibration import (
 )
 from sweep.study.run import planned_jobs
 from sweep.study.theory import theory_bounds, with_bounds
-from sweep.training.base import OPTIMIZERS
-from sweep.training.trainer import trainer_of
+from sweep.study.trainers import trainers_of
 
 
 @dataclass(frozen=True)
@@ -68,21 +67,11 @@ def plan_study(study: Study, compute: Compute, store: Store) -> Plan:
         jobs=planned,
         done=done,
         results=layout.root,
-        trainers=_trainers(study),
+        trainers=tuple(sorted({t for cells in trainers_of(study).values() for t in cells})),
         workers=workers,
         seconds=seconds,
         bytes_per_job=max(map(_job_bytes, _largest(planned)), default=0),
     )
-
-
-def _trainers(study: Study) -> tuple[str, ...]:
-    """The names of the trainers, sorted."""
-    found = set()
-    for cell in study.cells:
-        source, optimizer = PROBLEMS.build(cell.problem).load(), OPTIMIZERS.build(cell.optimizer)
-        for arm in cell.arms:
-            found.add(trainer_of(arm_objective(cell, arm, source), optimizer))
-    return tuple(sorted(found))
 
 
 def _largest(planned: tuple[Job, ...]) -> list[Job]:

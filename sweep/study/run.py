@@ -27,6 +27,7 @@ from sweep.study.pursuit import Pursuit
 from sweep.study.results import Results, write_summary
 from sweep.study.theory import Bounds, theory_bounds, with_bounds
 from sweep.study.tracking import Tracker, tracked
+from sweep.study.trainers import torch_sentence
 from sweep.study.work import CommitRows, SeesResults
 from sweep.training.trainer import require_gpu
 
@@ -69,7 +70,7 @@ def run_study(
         observer.started(done + len(todo), done, sum(j.members for j in todo), arms_of(study))
         failures: list[JobFailure] = []
         if executor is not None:
-            _announce(pursuit, observer)
+            _announce(study, pursuit, observer)
             work = CommitRows(layout, study.cells, compute.device, store.params)
             searches = _searches(study, layout)
             jobs_to_do = todo if pursuit is None else pursuit.opened(study, agree)
@@ -162,10 +163,12 @@ def _ready(
         remove_probe(layout, token)
 
 
-def _announce(pursuit: Pursuit | None, observer: Observer) -> None:
+def _announce(study: Study, pursuit: Pursuit | None, observer: Observer) -> None:
     """Say what the numbers and the time to come mean."""
     if pursuit is not None:
         observer.note(f"Seeds run until {goal(pursuit.target)}, at most as many as that.")
+    if slower := torch_sentence(study):
+        observer.note(slower)
     if not machine_code_at_hand():
         observer.note(COMPILING)
 

@@ -42,6 +42,7 @@ def base() -> str:
         # defaults given explicitly
         "optimizer.lr=0.01",
         "optimizer.lr=1e-2",
+        "optimizer.schedule={name:constant}",
         "loss.p=3",
         "loss.p=3.0",
         "model.width=2",
@@ -66,6 +67,8 @@ def test_does_not_change_the_id(words: str, base: str) -> None:
         "seeds.root=1",
         "optimizer.lr=0.02",
         "optimizer=gd",
+        "optimizer.schedule={name:cosine,steps:1000}",
+        "optimizer.schedule={name:step,every:100}",
         "loss.p=4",
         "loss=squared",
         "init=xavier_uniform",
@@ -88,6 +91,13 @@ def test_does_not_change_the_id(words: str, base: str) -> None:
 )
 def test_changes_the_id(words: str, base: str) -> None:
     assert identity(words) != base
+
+
+def test_a_schedule_is_known_by_its_settings_however_they_are_written() -> None:
+    plain = identity("optimizer.schedule={name:cosine,steps:1000}")
+    assert identity("optimizer.schedule={name:cosine,steps:1e3,final:0}") == plain
+    assert identity("optimizer.schedule={name:cosine,steps:1000,final:0.1}") != plain
+    assert identity("optimizer.schedule={name:cosine,steps:999}") != plain
 
 
 def test_the_order_of_cells_and_arms_does_not_matter() -> None:

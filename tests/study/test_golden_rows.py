@@ -1,7 +1,8 @@
-"""Pinned numbers: a change here means that `NUMERICS_VERSION` has to be raised.
+"""Pinned numbers and trainers: a change here means that `NUMERICS_VERSION` has to be raised.
 
-Twenty steps from the keyed streams, compared to 1e-11: tight enough to notice another formula,
-order of draws or initialisation, loose enough for another processor's rounding of exp.
+Numbers are those of twenty steps from the keyed streams, compared to 1e-11: tight enough to notice
+another formula, order of draws or initialisation, loose enough for another processor's rounding of
+exp.
 """
 
 from __future__ import annotations
@@ -9,11 +10,13 @@ from __future__ import annotations
 import pytest
 
 from sweep.cli.compose import compose
+from sweep.cli.library import Library
 from sweep.job import run_job
 from sweep.planning import jobs
 from sweep.rows import NUMERICS_VERSION
 from sweep.spec import Block
 from sweep.study.resolve import resolve
+from sweep.study.trainers import trainers_of
 
 GOLDEN = {
     ("iris_pair", "plain", 0): (None, 69.80134618731624, 65.35518429007983),
@@ -45,3 +48,57 @@ def test_golden_rows() -> None:
                 assert rows["steps"][i] == 20
                 compared += 1
     assert compared == len(GOLDEN)
+
+
+FUSED, TORCH = "fused", "torch"
+#: Per packaged study and arm who trains it; where cells differ, how many cells each trains.
+TRAINERS: dict[str, dict[str, str | dict[str, int]]] = {
+    "affine_minimum_cross_entropy": {"plain": TORCH},
+    "affine_minimum_lemma_3": {"plain": FUSED},
+    "affine_minimum_lemma_4": {"plain": FUSED},
+    "affine_minimum_lemma_5": {"plain": TORCH},
+    "better_point_thm_3_4": {"plain": FUSED, "exp": FUSED},
+    "better_point_thm_4": {"plain": FUSED, "exp": FUSED},
+    "cells": {"plain": FUSED},
+    "conflicting_prop_2": {"plain": FUSED, "exp": FUSED},
+    "conv_theorem_2": {"convolution": TORCH},
+    "default": {"plain": FUSED, "exp": FUSED, "exp_unregularized": FUSED, "extra_neuron": FUSED},
+    "exp_per_layer_theorem_2": {"plain": FUSED, "exp_per_layer": TORCH},
+    "exp_theorem_1": {"plain": FUSED, "exp": FUSED},
+    "exp_unregularized": {"plain": FUSED, "exp": FUSED, "exp_unregularized": FUSED},
+    "inactive_cor_1_2": {"plain": FUSED, "exp": FUSED, "exp_per_layer": TORCH, "monomial": TORCH},
+    "linear_collapse": {"plain": {FUSED: 4, TORCH: 1}},
+    "linearly_separable_prop_3": {"plain": FUSED, "exp": FUSED},
+    "monomial_prop_1": {
+        "plain": FUSED,
+        "monomial_1": TORCH,
+        "monomial_2": TORCH,
+        "monomial_3": TORCH,
+    },
+    "quadratic_prop_2": {"quadratic": FUSED, "above": FUSED},
+    "quick": {"plain": FUSED, "exp": FUSED, "extra_neuron": FUSED},
+    "requ_coercive": {"coercive": FUSED},
+    "requ_equal_lambda": {"distinct": FUSED, "equal": FUSED},
+    "requ_escapes": {"plain": FUSED, "coercive": FUSED},
+    "requ_prop_1": {"coercive": FUSED},
+    "requ_theorem_1": {"coercive": FUSED},
+    "teacher_student": {"plain": TORCH},
+    "valley": {"plain": FUSED},
+    "width_frequency": {"plain": FUSED},
+    "xyz": {"plain": TORCH},
+}
+
+
+def test_every_packaged_study_is_pinned() -> None:
+    assert Library().options("study") == sorted(TRAINERS)
+
+
+@pytest.mark.parametrize("name", TRAINERS)
+def test_golden_trainers(name: str) -> None:
+    """The two trainers round differently: rows of another one are other rows."""
+    study, *_ = resolve(compose([f"study={name}"]))
+    found = {
+        arm: dict(cells) if len(cells) > 1 else next(iter(cells))
+        for arm, cells in trainers_of(study).items()
+    }
+    assert found == TRAINERS[name]

@@ -1,4 +1,7 @@
-"""F and ∇F of the fused program: in numpy against autograd, in registers against numpy."""
+"""F and ∇F of the fused program: in numpy against autograd, in registers against numpy.
+
+Over all entries of the registries that it serves; in registers all but a few of them are `slow`.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,9 @@ from sweep.formulas import primitives
 from sweep.kernels import plain
 from sweep.kernels.plain import LANES, TILE
 from sweep.kernels.vectors import store
+from sweep.models.activations import ACTIVATIONS
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
-from sweep.models.losses import HingePower, Logistic, Loss, Squared
+from sweep.models.losses import LOSSES, HingePower, Logistic, Loss
 from sweep.models.mlp import Mlp
 from sweep.models.objective import build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -26,16 +30,30 @@ from sweep.training.fused.build import MACHINE, PRIMITIVES, VECTORS, Machine, Sc
 from sweep.training.fused.scheme import FusedParts, fused_parts
 from sweep.training.optimizers import GradientDescent
 
-ACTIVATIONS = [
-    Choice("relu"),
-    Choice("leaky_relu"),
-    Choice("leaky_relu", {"negative_slope": -0.5}),
-    Choice("identity"),
-    Choice("tanh"),
-    Choice("sigmoid"),
-    Choice("softplus"),
+#: Settings besides the default ones, by entry.
+MORE: dict[str, list[dict[str, Any]]] = {
+    "leaky_relu": [{"negative_slope": -0.5}],
+    "two_piece": [{"negative_slope": -0.5, "positive_slope": 2.0}],
+    "hinge_power": [{"p": 5}],
+}
+
+
+def choices(name: str) -> list[Choice]:
+    return [Choice(name, settings) for settings in [{}, *MORE.get(name, [])]]
+
+
+MET = [
+    activation
+    for name in ACTIVATIONS.names()
+    if ACTIVATIONS.entry(name).compiles
+    for activation in choices(name)
 ]
-LOSSES: list[Loss] = [HingePower(), HingePower(5), Logistic(), Squared()]
+UNIVARIATE: list[Loss] = [
+    loss
+    for name in LOSSES.names()
+    for loss in map(LOSSES.build, choices(name))
+    if isinstance(loss, Loss)
+]
 AUGMENTATIONS = [NoAugmentation(), ExpSkip(), ExtraNeuron(), ExtraNeuron(2)]
 WIDTHS = (3, 2, 4, 2)
 RNG = np.random.default_rng(6)
@@ -129,9 +147,9 @@ def assert_agree(one: Evaluation, other: Evaluation, parts: FusedParts) -> None:
     np.testing.assert_allclose(grad, slope, rtol=1e-12, atol=1e-13 * np.abs(slope).max())
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS, ids=repr)
+@pytest.mark.parametrize("activation", MET, ids=repr)
 def test_the_program_in_numpy_is_autograds_gradient(activation: Choice) -> None:
-    for loss, augmentation, depth in product(LOSSES, AUGMENTATIONS, (1, 2, 3, 4)):
+    for loss, augmentation, depth in product(UNIVARIATE, AUGMENTATIONS, (1, 2, 3, 4)):
         decay = 0.0 if depth % 2 else 0.03
         assert_agree(in_numpy, in_torch, served(activation, loss, augmentation, decay, depth))
 
@@ -143,13 +161,14 @@ def shapes(activation: Choice, loss: Loss, own: bool) -> Iterator[FusedParts]:
         yield served(activation, loss, augmentation, decay, depth, n=depth + 3)
 
 
-#: The trainers' tests meet every activation and loss; the rest of the product is `slow`.
+#: Every way a formula is given its constants, and every kind of added neuron; the rest of the
+#: product is `slow`.
 CHOSEN = [
     (Choice("relu"), HingePower(), False),
     (Choice("tanh"), HingePower(5), True),
-    (Choice("leaky_relu", {"negative_slope": -0.5}), Logistic(), True),
+    (Choice("two_piece", {"negative_slope": -0.5, "positive_slope": 2.0}), Logistic(), True),
 ]
-ALL = product(ACTIVATIONS, LOSSES, (False, True))
+ALL = product(MET, UNIVARIATE, (False, True))
 REST = [pytest.param(*case, marks=pytest.mark.slow) for case in ALL if case not in CHOSEN]
 
 

@@ -1,7 +1,8 @@
 """The fused trainer against the torch one, and each member's bits in any company.
 
-Six schemes cover every optimizer with full and mini-batches, every activation and every loss;
-their machine code is built once and serves every shape below.
+Six schemes meet every optimizer with full and mini-batches, every loss and every kind of added
+neuron, each with another activation, and formulas with no constant, one and two; their machine code
+is built once and serves every shape below. Every activation with every scheme is `slow`.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ import pytest
 import torch
 
 import sweep.training  # noqa: F401  (fills the registries)
+from sweep.models.activations import ACTIVATIONS
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
 from sweep.models.base import Augmentation
 from sweep.models.initialisers import KaimingUniform
-from sweep.models.losses import HingePower, Logistic, Loss, Squared
+from sweep.models.losses import LOSSES, HingePower, Logistic, Loss, Squared
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -36,6 +38,7 @@ from sweep.training.fused.members import Queue, Results, Rule
 from sweep.training.fused.scheme import FirstOrder, fused_parts
 from sweep.training.lbfgs import Lbfgs
 from sweep.training.optimizers import Adam, GradientDescent, Momentum
+from sweep.training.schedules import CONSTANT, SCHEDULES
 from sweep.training.trainer import trainer_of
 from sweep.verdicts import Stop
 
@@ -47,7 +50,7 @@ class Case:
     """A configuration; the shape may change without compiling anew."""
 
     optimizer: FirstOrder
-    activation: str
+    activation: Choice
     loss: Loss
     augmentation: Augmentation
     width: int | tuple[int, ...] = (4, 3)
@@ -59,7 +62,7 @@ class Case:
         rng = np.random.default_rng(self.n)
         data = Data(rng.normal(size=(self.n, self.d)), np.sign(rng.normal(size=self.n)))
         regularizer = Augment() if isinstance(self.augmentation, ExpSkip) else NoRegularizer()
-        model = Mlp(self.width, Choice(self.activation))
+        model = Mlp(self.width, self.activation)
         return build_objective(data, model, self.augmentation, self.loss, regularizer, 0.02)
 
     def start(self, members: int) -> np.ndarray:
@@ -85,15 +88,35 @@ class Case:
         return train_fused(parts, start[chosen], some, rule, order)
 
 
+TWO_PIECE = Choice("two_piece", {"negative_slope": -0.3, "positive_slope": 1.2})
 CASES = {
-    "gd": Case(GradientDescent(lr=1e-3), "sigmoid", HingePower(5), NoAugmentation()),
-    "momentum": Case(Momentum(lr=5e-4), "tanh", Squared(), ExtraNeuron(2)),
-    "adam": Case(Adam(lr=2e-3), "relu", HingePower(), ExpSkip()),
-    "gd, batches": Case(GradientDescent(1e-3, 5), "leaky_relu", Logistic(), ExpSkip()),
-    "momentum, batches": Case(Momentum(2e-5, batch_size=22), "identity", HingePower(), ExpSkip()),
-    "adam, batches": Case(Adam(lr=1e-3, batch_size=8), "softplus", Logistic(), ExtraNeuron()),
+    "gd": Case(GradientDescent(lr=1e-3), Choice("sigmoid"), HingePower(5), NoAugmentation()),
+    "momentum": Case(Momentum(lr=5e-4), Choice("tanh"), Squared(), ExtraNeuron(2)),
+    "adam": Case(Adam(lr=2e-3), Choice("relu"), HingePower(), ExpSkip()),
+    "gd, batches": Case(GradientDescent(1e-3, 5), Choice("leaky_relu"), Logistic(), ExpSkip()),
+    "momentum, batches": Case(Momentum(2e-5, batch_size=22), TWO_PIECE, HingePower(), ExpSkip()),
+    "adam, batches": Case(
+        Adam(lr=1e-3, batch_size=8), Choice("softplus"), Logistic(), ExtraNeuron()
+    ),
 }
+#: Every activation that compiles; by default settings where it is not said otherwise.
+ACTIVATIONS_MET = [
+    TWO_PIECE if name == TWO_PIECE.name else Choice(name)
+    for name in ACTIVATIONS.names()
+    if ACTIVATIONS.entry(name).compiles
+]
+#: Cosines shorter and longer than any training here.
+SCHEDULES_MET = [
+    Choice("cosine", {"steps": 15, "final": 0.1}),
+    Choice("cosine", {"steps": 1000}),
+    Choice("step", {"every": 7, "factor_per_step": 0.7}),
+    Choice("exponential", {"half_life": 12.5}),
+]
 every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
+
+
+def under(case: Case, schedule: Choice) -> Case:
+    return replace(case, optimizer=replace(case.optimizer, schedule=schedule))
 
 
 def assert_same(a: Ending, b: Ending) -> None:
@@ -122,13 +145,31 @@ def test_the_first_steps_are_the_torch_trainers(case: Case, steps: int) -> None:
     assert_close(found, case.train(rule, start, how=train_batched), 1e-12)
 
 
+def test_every_loss_and_schedule_is_met() -> None:
+    of_one_output = {n for n in LOSSES.names() if hasattr(LOSSES.entry(n), "formula")}
+    assert {LOSSES.entry(n) for n in of_one_output} == {type(c.loss) for c in CASES.values()}
+    assert {*(schedule.name for schedule in SCHEDULES_MET), "constant"} == {*SCHEDULES.names()}
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "identity", "tanh", "softplus"])
+@pytest.mark.parametrize("activation", ACTIVATIONS_MET, ids=repr)
 @every_case
-def test_every_activation_agrees_with_the_torch_trainer(case: Case, activation: str) -> None:
-    other, rule = replace(case, activation=activation), Standard(max_steps=100, gradient=0)
-    start = other.start(9)
+def test_every_activation_agrees_with_the_torch_trainer(case: Case, activation: Choice) -> None:
+    # On the way to an overflow rounding grows too: networks of squares need smaller steps.
+    rate = case.optimizer.lr * (0.1 if activation.name == "square" else 1)
+    other = replace(case, activation=activation, optimizer=replace(case.optimizer, lr=rate))
+    rule, start = Standard(max_steps=100, gradient=0), other.start(9)
     assert_close(other.train(rule, start), other.train(rule, start, how=train_batched), 1e-12)
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES_MET, ids=repr)
+@every_case
+def test_every_schedule_agrees_with_the_torch_trainer(case: Case, schedule: Choice) -> None:
+    other, rule, start = under(case, schedule), Standard(max_steps=100, gradient=0), case.start(9)
+    found = other.train(rule, start)
+    assert_close(found, other.train(rule, start, how=train_batched), 1e-12)
+    # Nobody stepped as if there were no schedule.
+    assert not np.isclose(found.params, case.train(rule, start).params, rtol=1e-9).all(1).any()
 
 
 SHAPES = [(1, 1, 1), (1, 2, 30), (64, 3, 2), (2, 5, 1), ((2, 64), 6, 30), ((3, 1, 2, 4), 9, 2)]
@@ -206,17 +247,29 @@ def test_members_stop_where_the_torch_trainer_stops_them(case: Case) -> None:
     assert at_start.all()
 
 
+@pytest.mark.parametrize("schedule", [CONSTANT, *SCHEDULES_MET], ids=repr)
 @every_case
-def test_points_before_the_end_do_not_depend_on_max_steps(case: Case) -> None:
-    """Members stop by their loss, before max_steps; alone, by max_steps alone: the same bits."""
-    start = case.start(24)
-    later = case.train(Standard(max_steps=20, gradient=0), start).params
-    level = float(np.quantile(case.objective.measure(later, case.lam(24)).objective, 0.6))
-    whole = case.train(Standard(max_steps=40, gradient=0, loss=level), start)
+def test_points_before_the_end_do_not_depend_on_max_steps(case: Case, schedule: Choice) -> None:
+    assert_one_course(under(case, schedule))
+
+
+@pytest.mark.parametrize("name", ["adam", "gd, batches"])
+@pytest.mark.parametrize("schedule", [CONSTANT, *SCHEDULES_MET], ids=repr)
+def test_nor_do_those_of_the_torch_trainer(name: str, schedule: Choice) -> None:
+    assert_one_course(under(CASES[name], schedule), train_batched)
+
+
+def assert_one_course(case: Case, how: Any = None) -> None:
+    """Some stop by their loss, before max_steps; alone, by max_steps alone: the same bits."""
+    start = case.start(96)
+    later = case.train(Standard(max_steps=20, gradient=0), start, how=how).params
+    level = float(np.quantile(case.objective.measure(later, case.lam(96)).objective, 0.6))
+    whole = case.train(Standard(max_steps=40, gradient=0, loss=level), start, how=how)
     sooner = (whole.stop == Stop.LOSS) & (whole.steps > 0)
     assert sooner.sum() >= 3
-    for member in np.flatnonzero(sooner)[:5]:
-        alone = case.train(Standard(int(whole.steps[member]), gradient=0), start, [member])
+    for member in np.argsort(np.where(sooner, whole.steps, 0))[-3:]:  # the latest
+        rule = Standard(int(whole.steps[member]), gradient=0)
+        alone = case.train(rule, start, [member], how=how)
         assert alone.stop.tolist() == [Stop.STEPS]
         assert np.array_equal(alone.params[0], whole.params[member])
 
