@@ -22,6 +22,7 @@ from sweep.kernels import elementary, plain, vectors
 from sweep.kernels.compiled import compiled
 from sweep.training.fused import members, network, program
 from sweep.training.fused.mini_batches import BATCHED
+from sweep.training.fused.records import Net
 from sweep.training.fused.updates import OPTIMIZERS
 
 MACHINE = (
@@ -37,6 +38,12 @@ KEEPING = {
 
 Settings = tuple[float, ...]
 Neuron = Literal["none", "exp", "own"]
+
+ADDED: dict[Neuron, Callable[[Net], int]] = {
+    "none": network.none_added,
+    "exp": network.one_added,
+    "own": network.many_added,
+}
 
 
 @dataclass(frozen=True)
@@ -130,8 +137,7 @@ def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) ->
         ending = "_neuron" if name == "neuron" else ""
         found[f"keep{ending}"] = inline(bind(keep, names))
         found[f"recall{ending}"] = inline(bind(recall, names))
-    count = network.none_at_all if scheme.neuron == "none" else network.as_many_as_given
-    found["added"] = inline(bind(count, names))
+    found["added"] = inline(bind(ADDED[scheme.neuron], names))
     found["loss"] = of(scheme.loss.value, 1, scheme.loss_settings)
     found["loss_slope"] = of(scheme.loss.slope, 1, scheme.loss_settings)
     return found

@@ -35,18 +35,23 @@ keep: Callable[[Any, int, Value], None] = to_be_bound
 recall: Callable[[Any, int, Value], Value] = to_be_bound
 keep_neuron: Callable[[Any, int, Value], None] = to_be_bound
 recall_neuron: Callable[[Any, int, Value], Value] = to_be_bound
-# `as_many_as_given`, or `none_at_all` where a scheme has none: a fifth faster without the loops.
+# How many neurons are added. Where the compiler knows, it is a fifth faster:
 added: Callable[[Net], int] = to_be_bound
 
 
-def as_many_as_given(net: Net) -> int:
-    """The number of added neurons."""
-    return net.n_added
-
-
-def none_at_all(net: Net) -> int:
-    """No added neuron."""
+def none_added(net: Net) -> int:
+    """No neuron."""
     return 0
+
+
+def one_added(net: Net) -> int:
+    """A single neuron."""
+    return 1
+
+
+def many_added(net: Net) -> int:
+    """As many as the objective says."""
+    return net.n_added
 
 
 def keep_tile(s: Any, unit: int, z: Value) -> None:
