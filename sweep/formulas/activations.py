@@ -10,7 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sweep.formulas.primitives import Value, exp, positive_part, sigmoid, softplus, tanh, where
+from sweep.formulas.primitives import (
+    Value,
+    exp,
+    positive_part,
+    power,
+    sigmoid,
+    softplus,
+    tanh,
+    where,
+)
 
 
 @dataclass(frozen=True)
@@ -192,6 +201,21 @@ def exponential_slope(z: Value, h: Value) -> Value:
     return h
 
 
+def monomial(z: Value, p: float) -> Value:
+    """z^p: the added neuron of [A] eq. 7."""
+    return power(z, p)
+
+
+def monomial_slope(z: Value, h: Value, p: float) -> Value:
+    """p·z^(p−1), for p ≥ 2."""
+    return power(z, p - 1) * p
+
+
+def monomial_bend(z: Value, h: Value, p: float) -> Value:
+    """p(p−1)·z^(p−2), for p ≥ 3."""
+    return power(z, p - 2) * (p * (p - 1))
+
+
 ACTIVATION_FORMULAS = {
     "relu": ActivationFormula(relu, relu_slope, flat),
     "leaky_relu": ActivationFormula(leaky_relu, leaky_relu_slope, leaky_relu_bend, by_output=False),
@@ -207,3 +231,10 @@ ACTIVATION_FORMULAS = {
     "square": ActivationFormula(square, square_slope, square_bend, by_output=False),
 }
 EXPONENTIAL = ActivationFormula(exponential, exponential_slope, exponential_slope)
+_MONOMIAL = ActivationFormula(monomial, monomial_slope, monomial_bend, by_output=False)
+
+
+def monomial_formula(p: int) -> tuple[ActivationFormula, tuple[float, ...]]:
+    """The formula of z^p, p ≥ 1, and its settings: no backend need know a power of 0."""
+    lowest = {1: ACTIVATION_FORMULAS["identity"], 2: ACTIVATION_FORMULAS["square"]}
+    return (lowest[p], ()) if p in lowest else (_MONOMIAL, (p,))

@@ -52,5 +52,5 @@ def where(condition: Value, a: Value, b: Value) -> Value:
 
 
 def power(u: Value, n: float) -> Value:
-    """u^n for u ≥ 0; n is a constant. A backend may know whole n ≥ 1 only."""
+    """u^n for u ≥ 0, or for whole n; a constant. A backend may know whole n ≥ 1 only."""
     return u**n

@@ -219,6 +219,20 @@ def two_to(context: Any, n: Any) -> Any:
 
 
 @intrinsic
+def two_to_shifted(context: Any, n: Any) -> Any:
+    """2ⁿ from 1.5·2⁵² + n, in whose last bits n stands; whole n in [−1022, 1023]."""
+    whole = ir.VectorType(LONG, n.size)
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        bits = builder.bitcast(values[0], whole)
+        exponent = builder.shl(bits, ir.Constant(whole, [52] * n.size))
+        biased = builder.add(exponent, ir.Constant(whole, [1023 << 52] * n.size))
+        return builder.bitcast(biased, ir.VectorType(DOUBLE, n.size))
+
+    return n(n), code
+
+
+@intrinsic
 def every(context: Any, condition: Any) -> Any:
     """Whether the condition holds in all lanes."""
 

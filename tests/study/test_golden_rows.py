@@ -33,7 +33,7 @@ GOLDEN = {
 
 
 def test_golden_rows() -> None:
-    assert NUMERICS_VERSION == 2
+    assert NUMERICS_VERSION == 3
     study, *_ = resolve(compose(["stopping.max_steps=20"]))
     compared = 0
     for job in jobs(study, [Block(1, 1)]):
@@ -63,17 +63,17 @@ TRAINERS: dict[str, dict[str, str | dict[str, int]]] = {
     "conflicting_prop_2": {"plain": FUSED, "exp": FUSED},
     "conv_theorem_2": {"convolution": TORCH},
     "default": {"plain": FUSED, "exp": FUSED, "exp_unregularized": FUSED, "extra_neuron": FUSED},
-    "exp_per_layer_theorem_2": {"plain": FUSED, "exp_per_layer": TORCH},
+    "exp_per_layer_theorem_2": {"plain": FUSED, "exp_per_layer": FUSED},
     "exp_theorem_1": {"plain": FUSED, "exp": FUSED},
     "exp_unregularized": {"plain": FUSED, "exp": FUSED, "exp_unregularized": FUSED},
-    "inactive_cor_1_2": {"plain": FUSED, "exp": FUSED, "exp_per_layer": TORCH, "monomial": TORCH},
+    "inactive_cor_1_2": {"plain": FUSED, "exp": FUSED, "exp_per_layer": FUSED, "monomial": FUSED},
     "linear_collapse": {"plain": {FUSED: 4, TORCH: 1}},
     "linearly_separable_prop_3": {"plain": FUSED, "exp": FUSED},
     "monomial_prop_1": {
         "plain": FUSED,
-        "monomial_1": TORCH,
-        "monomial_2": TORCH,
-        "monomial_3": TORCH,
+        "monomial_1": FUSED,
+        "monomial_2": FUSED,
+        "monomial_3": FUSED,
     },
     "quadratic_prop_2": {"quadratic": FUSED, "above": FUSED},
     "quick": {"plain": FUSED, "exp": FUSED, "extra_neuron": FUSED},

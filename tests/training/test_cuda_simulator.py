@@ -25,8 +25,10 @@ import torch
 
 import sweep.training  # noqa: F401  (fills the registries)
 from sweep.errors import UserError
-from sweep.models.augmentations import ExpSkip, NoAugmentation
+from sweep.models.augmentations import ExpSkip, Monomial, NoAugmentation
+from sweep.models.base import Augmenting
 from sweep.models.initialisers import KaimingUniform
+from sweep.models.layered import ExpPerLayer
 from sweep.models.losses import HingePower, Logistic, Loss
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
@@ -58,7 +60,7 @@ class Case:
     optimizer: FirstOrder
     activation: str
     loss: Loss
-    skip: bool
+    augmentation: Augmenting
     width: int | tuple[int, ...] = 2
 
     @property
@@ -66,9 +68,8 @@ class Case:
         rng = np.random.default_rng(3)
         data = Data(rng.normal(size=(7, 2)), np.sign(rng.normal(size=7)))
         model = Mlp(self.width, Choice(self.activation))
-        augmentation = ExpSkip() if self.skip else NoAugmentation()
-        regularizer = Augment() if self.skip else NoRegularizer()
-        return build_objective(data, model, augmentation, self.loss, regularizer, 0.02)
+        regularizer = Augment() if self.augmentation.penalised else NoRegularizer()
+        return build_objective(data, model, self.augmentation, self.loss, regularizer, 0.02)
 
     @property
     def parts(self) -> FusedParts:
@@ -82,7 +83,7 @@ class Case:
         start = self.objective.initial(KaimingUniform(), ROOT, chosen)
         start[np.array(chosen) == 1] = np.nan
         start[np.array(chosen) == 2] *= 1e90
-        lam = 0.1 + np.array(chosen, dtype=float)[:, None] if self.skip else None
+        lam = 0.1 + np.array(chosen, dtype=float)[:, None] if self.augmentation.penalised else None
         return start, lam, BatchOrder(ROOT, chosen)
 
 
@@ -97,25 +98,31 @@ def optimizers() -> list[FirstOrder]:
     return found
 
 
-# relu with the exponential neuron, tanh and ReLU alone; every loss and optimizer with each.
 def name(case: Case) -> str:
     way = "batches" if case.optimizer.batch_size else "full"
-    words = (case.optimizer, case.loss)
-    kinds = [type(word).__name__.lower() for word in words]
-    return "-".join([*kinds, case.activation, *["skip"] * case.skip, way])
+    words = (case.optimizer, case.loss, case.augmentation)
+    return "-".join([*(type(word).__name__.lower() for word in words), case.activation, way])
 
 
-NETWORKS = [("relu", False), ("tanh", False), ("relu", True)]
+#: Every loss and optimizer meets each.
+NETWORKS: list[tuple[str, Augmenting, int | tuple[int, ...]]] = [
+    ("relu", NoAugmentation(), 2),
+    ("tanh", NoAugmentation(), 2),
+    ("relu", ExpSkip(), 2),
+    ("tanh", Monomial(3), 2),
+    ("relu", ExpPerLayer(), (2, 3)),
+]
 CASES = [
-    Case(optimizer, activation, loss, skip)
-    for optimizer, (activation, skip), loss in product(
+    Case(optimizer, activation, loss, augmentation, width)
+    for optimizer, (activation, augmentation, width), loss in product(
         optimizers(), NETWORKS, (HingePower(), Logistic())
     )
 ]
-# Machine code of these two is needed by tests/training/test_fused_training.py as well.
+# Machine code of these is needed by tests/training/test_fused_training.py as well.
 SIMULATED = {
-    "full": Case(Adam(), "relu", HingePower(), True, (3, 2)),
-    "batches": Case(GradientDescent(1e-3, 5), "leaky_relu", Logistic(), True),
+    "full": Case(Adam(), "relu", HingePower(), ExpSkip(), (3, 2)),
+    "batches": Case(GradientDescent(1e-3, 5), "leaky_relu", Logistic(), ExpSkip()),
+    "layers": Case(Adam(batch_size=5), "softplus", Logistic(), ExpPerLayer(), (3, 2)),
 }
 RULE = Standard(max_steps=6, gradient=1.0)
 GRIDS = [(1, 1), (1, 3), (2, 2), (3, 4)]
@@ -267,7 +274,8 @@ def kernel_arguments() -> tuple[Any, ...]:
     )
 
 
-def test_nvidias_compiler_takes_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["batches", "layers"])
+def test_nvidias_compiler_takes_the_kernel(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     from numba import cuda
     from numba.cuda.cudadrv import nvvm
 
@@ -281,7 +289,7 @@ def test_nvidias_compiler_takes_the_kernel(monkeypatch: pytest.MonkeyPatch) -> N
 
     # Functions that a kernel calls are compiled for the GPU at hand; here is none.
     monkeypatch.setattr("numba.cuda.dispatcher.get_current_device", Hopper)
-    case = SIMULATED["batches"]
+    case = SIMULATED[name]
     kernel = trainer_cuda(case.parts.scheme, shape_of(case.parts, 1))
     text, _ = cuda.compile_ptx(kernel.py_func, kernel_arguments(), cc=(9, 0), device=False)
     # One kernel, nothing called: everything is inlined.

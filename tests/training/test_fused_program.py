@@ -19,7 +19,9 @@ from sweep.kernels import plain
 from sweep.kernels.plain import LANES, TILE
 from sweep.kernels.vectors import store
 from sweep.models.activations import ACTIVATIONS
-from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
+from sweep.models.augmentations import ExpSkip, ExtraNeuron, Monomial, NoAugmentation
+from sweep.models.base import AUGMENTATIONS
+from sweep.models.layered import ExpPerLayer
 from sweep.models.losses import LOSSES, HingePower, Logistic, Loss
 from sweep.models.mlp import Mlp
 from sweep.models.objective import build_objective
@@ -54,7 +56,14 @@ UNIVARIATE: list[Loss] = [
     for loss in map(LOSSES.build, choices(name))
     if isinstance(loss, Loss)
 ]
-AUGMENTATIONS = [NoAugmentation(), ExpSkip(), ExtraNeuron(), ExtraNeuron(2)]
+ADDED = [
+    NoAugmentation(),
+    ExpSkip(),
+    ExtraNeuron(),
+    ExtraNeuron(2),
+    *map(Monomial, (1, 2, 3, 6)),
+    ExpPerLayer(),
+]
 WIDTHS = (3, 2, 4, 2)
 RNG = np.random.default_rng(6)
 LAM = RNG.uniform(0.1, 1, size=LANES)
@@ -70,7 +79,7 @@ def served(
     activation: Choice, loss: Loss, augmentation: Any, decay: float, depth: int, n: int = 6
 ) -> FusedParts:
     data = Data(RNG.normal(size=(n, 3)), np.sign(RNG.normal(size=n)))
-    regularizer = Augment() if isinstance(augmentation, ExpSkip) else NoRegularizer()
+    regularizer = Augment() if augmentation.penalised else NoRegularizer()
     model = Mlp(WIDTHS[:depth], activation)
     objective = build_objective(data, model, augmentation, loss, regularizer, decay)
     parts = fused_parts(objective, GradientDescent(lr=0.1))
@@ -140,7 +149,9 @@ def in_torch(parts: FusedParts, theta: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def assert_agree(one: Evaluation, other: Evaluation, parts: FusedParts) -> None:
-    theta = RNG.normal(size=(parts.net.n_params, LANES))
+    # Exponentials of exponentials soon overflow.
+    size = 0.3 if parts.scheme.neuron == "layers" else 1.0
+    theta = size * RNG.normal(size=(parts.net.n_params, LANES))
     value, grad = one(parts, theta)
     expected, slope = other(parts, theta)
     np.testing.assert_allclose(value, expected, rtol=1e-13)
@@ -149,14 +160,27 @@ def assert_agree(one: Evaluation, other: Evaluation, parts: FusedParts) -> None:
 
 @pytest.mark.parametrize("activation", MET, ids=repr)
 def test_the_program_in_numpy_is_autograds_gradient(activation: Choice) -> None:
-    for loss, augmentation, depth in product(UNIVARIATE, AUGMENTATIONS, (1, 2, 3, 4)):
+    for loss, augmentation, depth in product(UNIVARIATE, ADDED, (1, 2, 3, 4)):
         decay = 0.0 if depth % 2 else 0.03
         assert_agree(in_numpy, in_torch, served(activation, loss, augmentation, decay, depth))
 
 
-def shapes(activation: Choice, loss: Loss, own: bool) -> Iterator[FusedParts]:
-    """Everything one kernel serves: depths, added neurons, decay, and numbers of points."""
-    added = [ExtraNeuron(), ExtraNeuron(2)] if own else [NoAugmentation(), ExpSkip()]
+def test_every_augmentation_is_met() -> None:
+    assert {*map(type, ADDED)} == {AUGMENTATIONS.entry(name) for name in AUGMENTATIONS.names()}
+
+
+#: What is compiled with one another, and what by itself.
+KINDS: dict[str, list[Any]] = {
+    "exp": [NoAugmentation(), ExpSkip()],
+    "own": [ExtraNeuron(), ExtraNeuron(2)],
+    "monomial": [Monomial(1), Monomial(4)],
+    "layers": [ExpPerLayer()],
+}
+
+
+def shapes(activation: Choice, loss: Loss, kind: str) -> Iterator[FusedParts]:
+    """Everything of a kind: depths, added neurons, decay, and numbers of points."""
+    added = KINDS[kind]
     for augmentation, depth, decay in product(added, (1, 2, 3, 4), (0.0, 0.03)):
         yield served(activation, loss, augmentation, decay, depth, n=depth + 3)
 
@@ -164,19 +188,21 @@ def shapes(activation: Choice, loss: Loss, own: bool) -> Iterator[FusedParts]:
 #: Every way a formula is given its constants, and every kind of added neuron; the rest of the
 #: product is `slow`.
 CHOSEN = [
-    (Choice("relu"), HingePower(), False),
-    (Choice("tanh"), HingePower(5), True),
-    (Choice("two_piece", {"negative_slope": -0.5, "positive_slope": 2.0}), Logistic(), True),
+    (Choice("relu"), HingePower(), "exp"),
+    (Choice("tanh"), HingePower(5), "own"),
+    (Choice("two_piece", {"negative_slope": -0.5, "positive_slope": 2.0}), Logistic(), "own"),
+    (Choice("relu"), HingePower(), "monomial"),
+    (Choice("tanh"), HingePower(), "layers"),
 ]
-ALL = product(MET, UNIVARIATE, (False, True))
+ALL = product(MET, UNIVARIATE, KINDS)
 REST = [pytest.param(*case, marks=pytest.mark.slow) for case in ALL if case not in CHOSEN]
 
 
-@pytest.mark.parametrize(("activation", "loss", "own"), [*CHOSEN, *REST], ids=repr)
+@pytest.mark.parametrize(("activation", "loss", "kind"), [*CHOSEN, *REST], ids=repr)
 def test_the_program_in_registers_is_the_one_in_numpy(
-    activation: Choice, loss: Loss, own: bool
+    activation: Choice, loss: Loss, kind: str
 ) -> None:
-    for parts in shapes(activation, loss, own):
+    for parts in shapes(activation, loss, kind):
         assert_agree(in_registers, in_numpy, parts)
 
 

@@ -20,9 +20,10 @@ import torch
 
 import sweep.training  # noqa: F401  (fills the registries)
 from sweep.models.activations import ACTIVATIONS
-from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
-from sweep.models.base import Augmentation
+from sweep.models.augmentations import ExpSkip, ExtraNeuron, Monomial, NoAugmentation
+from sweep.models.base import AUGMENTATIONS, Augmenting
 from sweep.models.initialisers import KaimingUniform
+from sweep.models.layered import ExpPerLayer
 from sweep.models.losses import LOSSES, HingePower, Logistic, Loss, Squared
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
@@ -52,7 +53,7 @@ class Case:
     optimizer: FirstOrder
     activation: Choice
     loss: Loss
-    augmentation: Augmentation
+    augmentation: Augmenting
     width: int | tuple[int, ...] = (4, 3)
     n: int = 22
     d: int = 3
@@ -61,7 +62,7 @@ class Case:
     def objective(self) -> Objective:
         rng = np.random.default_rng(self.n)
         data = Data(rng.normal(size=(self.n, self.d)), np.sign(rng.normal(size=self.n)))
-        regularizer = Augment() if isinstance(self.augmentation, ExpSkip) else NoRegularizer()
+        regularizer = Augment() if self.augmentation.penalised else NoRegularizer()
         model = Mlp(self.width, self.activation)
         return build_objective(data, model, self.augmentation, self.loss, regularizer, 0.02)
 
@@ -69,7 +70,7 @@ class Case:
         return self.objective.initial(KaimingUniform(), ROOT, range(members))
 
     def lam(self, members: int) -> np.ndarray | None:
-        if not isinstance(self.augmentation, ExpSkip):
+        if not self.augmentation.penalised:
             return None
         return np.random.default_rng(1).uniform(0.01, 1, size=(members, 1))
 
@@ -94,9 +95,9 @@ CASES = {
     "momentum": Case(Momentum(lr=5e-4), Choice("tanh"), Squared(), ExtraNeuron(2)),
     "adam": Case(Adam(lr=2e-3), Choice("relu"), HingePower(), ExpSkip()),
     "gd, batches": Case(GradientDescent(1e-3, 5), Choice("leaky_relu"), Logistic(), ExpSkip()),
-    "momentum, batches": Case(Momentum(2e-5, batch_size=22), TWO_PIECE, HingePower(), ExpSkip()),
+    "momentum, batches": Case(Momentum(2e-5, batch_size=22), TWO_PIECE, HingePower(), Monomial(3)),
     "adam, batches": Case(
-        Adam(lr=1e-3, batch_size=8), Choice("softplus"), Logistic(), ExtraNeuron()
+        Adam(lr=1e-3, batch_size=8), Choice("softplus"), Logistic(), ExpPerLayer()
     ),
 }
 #: Every activation that compiles; by default settings where it is not said otherwise.
@@ -145,9 +146,11 @@ def test_the_first_steps_are_the_torch_trainers(case: Case, steps: int) -> None:
     assert_close(found, case.train(rule, start, how=train_batched), 1e-12)
 
 
-def test_every_loss_and_schedule_is_met() -> None:
+def test_every_loss_augmentation_and_schedule_is_met() -> None:
     of_one_output = {n for n in LOSSES.names() if hasattr(LOSSES.entry(n), "formula")}
     assert {LOSSES.entry(n) for n in of_one_output} == {type(c.loss) for c in CASES.values()}
+    met = {type(case.augmentation) for case in CASES.values()}
+    assert met == {AUGMENTATIONS.entry(name) for name in AUGMENTATIONS.names()}
     assert {*(schedule.name for schedule in SCHEDULES_MET), "constant"} == {*SCHEDULES.names()}
 
 

@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 from numba import njit
 
-from sweep.formulas.activations import EXPONENTIAL, ActivationFormula
+from sweep.formulas.activations import EXPONENTIAL, ActivationFormula, monomial_formula
 from sweep.formulas.binding import Names, bind, specialise
 from sweep.formulas.losses import LossFormula
 from sweep.kernels import elementary, plain, vectors
 from sweep.kernels.compiled import compiled
-from sweep.training.fused import members, network, program
+from sweep.training.fused import layered, members, network, program
 from sweep.training.fused.mini_batches import BATCHED
 from sweep.training.fused.records import Net
 from sweep.training.fused.updates import OPTIMIZERS
@@ -37,12 +37,14 @@ KEEPING = {
 }
 
 Settings = tuple[float, ...]
-Neuron = Literal["none", "exp", "own"]
+Neuron = Literal["none", "exp", "monomial", "own", "layers"]
 
 ADDED: dict[Neuron, Callable[[Net], int]] = {
     "none": network.none_added,
     "exp": network.one_added,
+    "monomial": network.one_added,
     "own": network.many_added,
+    "layers": network.none_added,
 }
 
 
@@ -50,7 +52,8 @@ ADDED: dict[Neuron, Callable[[Net], int]] = {
 class Scheme:
     """What must be compiled anew: formulas with their constants, the optimizer, mini-batches.
 
-    `neuron`: what is added to the network: 'none', 'exp', or 'own' for neurons of its own kind.
+    `neuron`: what is added to the network: 'none'; 'exp'; 'monomial', whose degree is its setting;
+    'own' for neurons of the network's kind; 'layers' for an exponential one in every layer.
     """
 
     activation: ActivationFormula
@@ -58,6 +61,7 @@ class Scheme:
     loss: LossFormula
     loss_settings: Settings
     neuron: Neuron
+    neuron_settings: Settings
     optimizer: str
     batched: bool
 
@@ -70,10 +74,25 @@ class Scheme:
             self.loss.value.__name__,
             *map(repr, self.loss_settings),
             self.neuron,
+            *map(repr, self.neuron_settings),
             self.optimizer,
             "batched" if self.batched else "full",
         ]
         return "__" + re.sub(r"\W", "_", "__".join(parts).replace("-", "minus"))
+
+    @property
+    def neuron_formula(self) -> tuple[ActivationFormula, Settings]:
+        """σ of the added neurons; of an idle one where none is added."""
+        if self.neuron == "own":
+            return self.activation, self.activation_settings
+        if self.neuron == "monomial":
+            return monomial_formula(int(*self.neuron_settings))
+        return EXPONENTIAL, ()
+
+    @property
+    def network(self) -> Sequence[Callable[..., Any]]:
+        """The functions that `evaluate` calls forward and backward."""
+        return layered.PARTS if self.neuron == "layers" else network.PARTS
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +141,6 @@ def _fixed(function: Callable[..., Any], arguments: int, settings: Settings) -> 
 def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) -> dict[str, Any]:
     """`activate`, `neuron`, `loss` and their slopes on a machine with these names."""
     activation = (scheme.activation, scheme.activation_settings)
-    neuron = activation if scheme.neuron == "own" else (EXPONENTIAL, ())
 
     def of(function: Callable[..., Any], arguments: int, settings: Settings) -> Any:
         finished = inline(bind(function, names))
@@ -130,7 +148,8 @@ def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) ->
         return finished if fixed is finished else inline(fixed)
 
     found = {}
-    for name, (formula, settings) in {"activate": activation, "neuron": neuron}.items():
+    formulas = {"activate": activation, "neuron": scheme.neuron_formula}
+    for name, (formula, settings) in formulas.items():
         found[name] = of(formula.value, 1, settings)
         found[f"{name}_slope"] = of(formula.slope, 2, settings)
         keep, recall = KEEPING[formula.by_output]
@@ -148,12 +167,13 @@ def loop(scheme: Scheme, machine: Machine) -> dict[str, Any]:
     inline = _inline if machine is VECTORS else machine.part
     names = {**machine.names, **formula_names(scheme, machine.names, inline)}
     names["point_weights"] = inline(bind(program.point_weights, names))
-    parts = specialise(program.PARTS, names, inline)
+    program_parts: list[Callable[..., Any]] = [*scheme.network, *program.PARTS]
+    parts = specialise(program_parts, names, inline)
     update = machine.part(bind(OPTIMIZERS[scheme.optimizer], names))
     names |= {"evaluate": parts["evaluate"], "norm": parts["norm"], "update": update}
     if scheme.batched:
         own = {**names, "point_weights": inline(bind(program.member_weights, names))}
-        names["evaluate_batch"] = specialise(program.PARTS, own, inline)["evaluate"]
+        names["evaluate_batch"] = specialise(program_parts, own, inline)["evaluate"]
     functions: Sequence[Callable[..., Any]] = BATCHED if scheme.batched else members.FULL
     names |= specialise(functions, names, machine.part)
     return {**names, "run": names[functions[-1].__name__]}

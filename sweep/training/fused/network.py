@@ -1,4 +1,4 @@
-"""A network forward and backward at one tile of data points, as a part of `program`.
+"""A network with neurons beside it at one tile of data points, as a part of `program`.
 
 The same text runs on any machine (`sweep.kernels.plain` names it); axis letters and layout are
 those of `sweep.training.fused.program`.
@@ -199,6 +199,13 @@ def backward(
         gradient_of_data(grad, j * net.n_inputs, width * net.n_inputs + j, d, x, i, net)
 
 
+def penalty(theta: Any, lam: Any, widths: Any, net: Net, grad: Any) -> Value:
+    """λa²/2 of the first added neuron ([A] eq. 4); its gradient is added."""
+    a, strength = load(theta, net.n_base), load(lam, 0)
+    store(grad, net.n_base, load(grad, net.n_base) + strength * a)
+    return strength * a * a * 0.5
+
+
 PARTS = (
     slope_at,
     neuron_slope_at,
@@ -207,4 +214,5 @@ PARTS = (
     forward,
     gradient_of_data,
     backward,
+    penalty,
 )

@@ -20,7 +20,8 @@ h, s    outputs of all units at a tile, and z where σ′ needs it  rows of T·L
 f, q    f̃ and ∂F/∂f̃ at a tile                                  T·L
 ======  =====================================================  ==========
 
-Layout of θ: see `sweep.models.mlp`; after the network `n_added` neurons (a, w, b).
+Layout of θ: see `sweep.models.mlp`; after the network `n_added` neurons (a, w, b), or what
+`sweep.training.fused.layered` says. Parts that the two share read and write as `network` does.
 """
 
 from __future__ import annotations
@@ -42,13 +43,14 @@ from sweep.kernels.plain import (
     store,
     total,
 )
-from sweep.training.fused.network import PARTS as NETWORK_PARTS
-from sweep.training.fused.network import backward, forward
 from sweep.training.fused.records import Net
 
-# Bound by `build`: ℓ(z) and ℓ′(z).
+# Bound by `build`: ℓ(z) and ℓ′(z), and the functions of `network` or `layered` of these names.
 loss: Callable[[Value], Value] = to_be_bound
 loss_slope: Callable[[Value], Value] = to_be_bound
+forward: Callable[..., Value] = to_be_bound
+backward: Callable[..., None] = to_be_bound
+penalty: Callable[..., Value] = to_be_bound
 
 
 def coercive(theta: Any, lam: Any, width: int, n_inputs: int, grad: Any) -> Value:
@@ -98,9 +100,7 @@ def evaluate(
         value = value + total(loss(z) * share)
         backward(theta, x, i, -(labels * loss_slope(z) * share), widths, net, h, s, delta, grad)
     if net.penalised > 0:
-        a = load(theta, net.n_base)
-        value = value + load(lam, 0) * a * a * 0.5
-        store(grad, net.n_base, load(grad, net.n_base) + load(lam, 0) * a)
+        value = value + penalty(theta, lam, widths, net, grad)
     if net.coercive > 0:
         value = value + coercive(theta, lam, widths[0], net.n_inputs, grad)
     if net.decay > 0:
@@ -130,4 +130,4 @@ def norm(rows: Any, count: int) -> Value:
     return sqrt(squares)
 
 
-PARTS = (*NETWORK_PARTS, coercive, evaluate, norm)
+PARTS = (coercive, evaluate, norm)

@@ -13,9 +13,9 @@ import numpy as np
 class Net(NamedTuple):
     """Shapes and constants of an objective.
 
-    `n_base` parameters of the network, then `n_added` neurons; `n_units` hidden and added units;
-    `decayed` parameters, the first ones, under weight decay `decay`; `penalised`: 1 if
-    λa²/2 of the first added neuron is part of F, else 0; `output_bias`: 1 if the network has one,
+    `n_base` parameters of the network, then those of `n_added` neurons; `n_units` hidden and added
+    units; `decayed` parameters, the first ones, under weight decay `decay`; `penalised`: 1 if the
+    added neurons' own regularizer is part of F, else 0; `output_bias`: 1 if the network has one,
     else 0; `coercive`: 1 if [B] eq. 4 is part of F, with one λ per unit, else 0.
     """
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from sweep.kernels.plain import TILE
-from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
+from sweep.models.augmentations import ExpSkip, ExtraNeuron, Monomial, NoAugmentation
 from sweep.models.coercive import Coercive
+from sweep.models.layered import ExpLayers
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -28,7 +29,13 @@ from sweep.training.schedules import SCHEDULES
 DEEPEST, WIDEST = 4, 64
 
 FirstOrder = GradientDescent | Momentum | Adam
-_NEURONS: dict[type[Any], Neuron] = {NoAugmentation: "none", ExpSkip: "exp", ExtraNeuron: "own"}
+_NEURONS: dict[type[Any], Neuron] = {
+    NoAugmentation: "none",
+    ExpSkip: "exp",
+    Monomial: "monomial",
+    ExtraNeuron: "own",
+    ExpLayers: "layers",
+}
 _NAMES = {GradientDescent: "gd", Momentum: "momentum", Adam: "adam"}
 
 
@@ -43,12 +50,14 @@ class FusedParts:
     @property
     def scheme(self) -> Scheme:
         """The formulas to compile."""
+        augmentation = self.objective.augmentation
         return Scheme(
             self.network.activation.formula,
             self.network.activation.settings,
             self.objective.loss.formula,
             self.objective.loss.settings,
             _NEURONS[type(self.objective.augmentation)],
+            (augmentation.p,) if isinstance(augmentation, Monomial) else (),
             _NAMES[type(self.optimizer)],
             self.optimizer.batch_size is not None,
         )
@@ -62,14 +71,16 @@ class FusedParts:
     def net(self) -> Net:
         """Shapes and constants; the points are padded to whole tiles."""
         objective, n_inputs = self.objective, self.objective.x.shape[1]
-        n_added = (objective.n_params - objective.n_base) // (n_inputs + 2)
+        widths, in_layers = self.network.widths, isinstance(objective.augmentation, ExpLayers)
+        n_extra = objective.n_params - objective.n_base
+        n_added = len(widths) if in_layers else n_extra // (n_inputs + 2)
         return Net(
             n_points=-(-objective.n_data // TILE) * TILE,
             n_inputs=n_inputs,
             n_base=objective.n_base,
             n_added=n_added,
             n_params=objective.n_params,
-            n_units=sum(self.network.widths) + n_added,
+            n_units=sum(widths) + n_added,
             decayed=objective.n_params if objective.augmentation.decayed else objective.n_base,
             decay=float(objective.weight_decay),
             penalised=int(isinstance(objective.regularizer, Augment)),
@@ -139,7 +150,7 @@ def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None
         and network.activation.compiles
         # Powers are products: whole exponents only.
         and all(float(value).is_integer() for value in objective.loss.settings)
-        and isinstance(objective.augmentation, NoAugmentation | ExpSkip | ExtraNeuron)
+        and type(objective.augmentation) in _NEURONS
         and isinstance(objective.regularizer, NoRegularizer | Augment | Coercive)
         and objective.dtype.is_floating_point
         and objective.dtype.itemsize == 8
