@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -9,15 +10,28 @@ import pytest
 from sweep.cli.compose import compose
 from sweep.cli.main import main
 from sweep.job_report import JobReport
+from sweep.models.augmentations import Monomial
+from sweep.models.base import AUGMENTATIONS
 from sweep.spec import Job
 from sweep.study.calibration import Cost
 from sweep.study.resolve import resolve
 from sweep.study.trainers import torch_sentence
 from sweep.study.work import CommitRows
 
-MONOMIAL = "+arms.{}={{augment:{{name:monomial}},regularizer:augment,lambda:0.1}}"
-ONE, TWO = MONOMIAL.format("one"), MONOMIAL.format("two")
+FOREIGN = "+arms.{}={{augment:{{name:foreign}},regularizer:augment,lambda:0.1}}"
+ONE, TWO = FOREIGN.format("one"), FOREIGN.format("two")
 WORDS = ("study=quick", "seeds.count=2", "compute=serial", "tracking=none")
+
+
+@pytest.fixture(autouse=True)
+def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user's own augmentation: nothing is known of it but what torch needs."""
+
+    @dataclass(frozen=True)
+    class Foreign(Monomial):
+        pass
+
+    monkeypatch.setitem(AUGMENTATIONS._entries, "foreign", Foreign)
 
 
 @pytest.mark.parametrize(
