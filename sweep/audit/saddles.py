@@ -46,6 +46,7 @@ def check_saddles(points: Points, found: Audited) -> None:
     formula = points.formula
     second = curvature(formula, points.theta, points.lam)
     slopes = formula.activation.slopes if isinstance(formula, MlpFormula) else None
+    smooth = not (isinstance(formula, MlpFormula) and formula.activation.between)
     for i, where in enumerate(points.where):
         condition = None
         if slopes is not None and isinstance(formula, MlpFormula):
@@ -55,7 +56,7 @@ def check_saddles(points: Points, found: Audited) -> None:
         gradient = np.nan_to_num(second.gradient[i])
         steep = float(np.linalg.norm(second.gradient[i]))
         reason = None
-        if slopes is None and not steep <= STATIONARY * (1 + abs(float(points.objective[i]))):
+        if smooth and not steep <= STATIONARY * (1 + abs(float(points.objective[i]))):
             reason = f"a point that is not stationary: ‖∇F‖ = {steep:.3g}"
         elif condition is not None and condition.residual > STATIONARY * condition.scale:
             share = condition.residual / condition.scale

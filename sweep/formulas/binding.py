@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from types import FunctionType
 from typing import Any
 
 Names = Mapping[str, Any]
-Jit = Callable[[FunctionType], Any]
+Jit = Callable[[Callable[..., Any]], Any]
+Settings = tuple[float, ...]
 
 
 def to_be_bound(*arguments: Any) -> Any:
@@ -43,3 +45,31 @@ def specialise(
     for function in functions:
         found[function.__name__] = jit(bind(function, {**names, **found}, suffix))
     return found
+
+
+def settle(
+    function: Callable[..., Any], arguments: int, settings: Settings, names: Names, jit: Jit
+) -> Any:
+    """A formula bound and passed through `jit`, as a function of its first one or two arguments.
+
+    Whole settings become integers, of which kernels make products instead of powers.
+    """
+    finished = jit(bind(function, names))
+    if not settings:
+        return finished
+    constant, *more = (int(c) if float(c).is_integer() else c for c in settings)
+    if more:
+        # Compilers take single captured constants for literals, and a tuple of them not.
+        (second,) = more
+        if arguments == 1:
+            return jit(lambda z: finished(z, constant, second))
+        return jit(lambda z, h: finished(z, h, constant, second))
+    if arguments == 1:
+        return jit(lambda z: finished(z, constant))
+    return jit(lambda z, h: finished(z, h, constant))
+
+
+def word(*parts: object) -> str:
+    """A word that tells formulas apart, fit for a function's name: functions, settings, words."""
+    texts = (part.__name__ if isinstance(part, FunctionType) else str(part) for part in parts)
+    return "__" + re.sub(r"\W", "_", "__".join(texts).replace("-", "minus"))

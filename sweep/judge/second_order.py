@@ -6,7 +6,6 @@ objectives are served; and from (S, P) to lanes and back. Symbols as there.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from sweep.formulas.activations import EXPONENTIAL, ActivationFormula
-from sweep.formulas.binding import bind, specialise
+from sweep.formulas.binding import Settings, bind, settle, specialise, word
 from sweep.formulas.losses import LossFormula
 from sweep.judge import second_order_kernels as kernels
 from sweep.judge.second_order_kernels import Graph
@@ -32,8 +31,6 @@ PRIMITIVES = ("exp", "tanh", "sigmoid", "softplus", "positive_part", "power")
 # Blocks of LANES members whose Hessians are in memory at once, before they leave their lanes.
 BLOCKS = 8
 
-Settings = tuple[float, ...]
-
 
 @dataclass(frozen=True)
 class Formulas:
@@ -48,14 +45,13 @@ class Formulas:
     @property
     def name(self) -> str:
         """A word that tells them apart, fit for a function's name."""
-        parts = [
-            self.activation.value.__name__,
-            *map(repr, self.activation_settings),
-            self.loss.value.__name__,
-            *map(repr, self.loss_settings),
+        return word(
+            self.activation.value,
+            *self.activation_settings,
+            self.loss.value,
+            *self.loss_settings,
             "exp" if self.exponential else "own",
-        ]
-        return "__" + re.sub(r"\W", "_", "__".join(parts).replace("-", "minus"))
+        )
 
 
 def served(objective: Objective) -> TypeGuard[DataObjective]:
@@ -197,18 +193,6 @@ def _padded(objective: DataObjective) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return columns.ravel(), np.pad(y, (0, more), mode="edge"), np.pad(np.ones(len(y)), (0, more))
 
 
-def _fixed(function: Callable[..., Any], arguments: int, settings: Settings) -> Any:
-    """The formula on vectors, as a function of its first arguments alone."""
-    names = {name: getattr(elementary, name) for name in PRIMITIVES} | {"where": where}
-    finished = _inline(bind(function, names))
-    if not settings:
-        return finished
-    (constant,) = (int(c) if float(c).is_integer() else c for c in settings)
-    if arguments == 1:
-        return _inline(lambda z: finished(z, constant))
-    return _inline(lambda z, h: finished(z, h, constant))
-
-
 def _inline(function: Any) -> Any:
     return njit(forceinline=True, error_model="numpy")(function)
 
@@ -221,14 +205,19 @@ def _part(function: Any) -> Any:
 def _compiled(formulas: Formulas) -> Callable[..., None]:
     own = (formulas.activation, formulas.activation_settings)
     added = (EXPONENTIAL, ()) if formulas.exponential else own
+    given = {name: getattr(elementary, name) for name in PRIMITIVES} | {"where": where}
+
+    def fixed(function: Callable[..., Any], arguments: int, settings: Settings) -> Any:
+        return settle(function, arguments, settings, given, _inline)
+
     names: dict[str, Any] = {}
     for name, (formula, settings) in {"activate": own, "neuron": added}.items():
-        names[name] = _fixed(formula.value, 1, settings)
-        names[f"{name}_slope"] = _fixed(formula.slope, 2, settings)
-        names[f"{name}_bend"] = _fixed(formula.bend, 2, settings)
-    names["loss"] = _fixed(formulas.loss.value, 1, formulas.loss_settings)
-    names["loss_slope"] = _fixed(formulas.loss.slope, 1, formulas.loss_settings)
-    names["loss_curvature"] = _fixed(formulas.loss.curvature, 1, formulas.loss_settings)
+        names[name] = fixed(formula.value, 1, settings)
+        names[f"{name}_slope"] = fixed(formula.slope, 2, settings)
+        names[f"{name}_bend"] = fixed(formula.bend, 2, settings)
+    names["loss"] = fixed(formulas.loss.value, 1, formulas.loss_settings)
+    names["loss_slope"] = fixed(formulas.loss.slope, 1, formulas.loss_settings)
+    names["loss_curvature"] = fixed(formulas.loss.curvature, 1, formulas.loss_settings)
     names["empty_rows"] = _part(empty_rows)
     names |= specialise(kernels.PARTS, names, _part)
     finished: Callable[..., None] = compiled(bind(kernels.differentiate, names, formulas.name))

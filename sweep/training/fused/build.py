@@ -7,7 +7,6 @@ their name, under which numba keeps their machine code on disk.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,7 +15,7 @@ from typing import Any, Literal
 from numba import njit
 
 from sweep.formulas.activations import EXPONENTIAL, ActivationFormula, monomial_formula
-from sweep.formulas.binding import Names, bind, specialise
+from sweep.formulas.binding import Names, Settings, bind, settle, specialise, word
 from sweep.formulas.losses import LossFormula
 from sweep.kernels import elementary, plain, vectors
 from sweep.kernels.compiled import compiled
@@ -36,7 +35,6 @@ KEEPING = {
     False: (network.keep_tile, network.recall_tile),
 }
 
-Settings = tuple[float, ...]
 Neuron = Literal["none", "exp", "monomial", "own", "layers"]
 
 ADDED: dict[Neuron, Callable[[Net], int]] = {
@@ -68,17 +66,16 @@ class Scheme:
     @property
     def name(self) -> str:
         """A word that tells schemes apart, fit for a function's name."""
-        parts = [
-            self.activation.value.__name__,
-            *map(repr, self.activation_settings),
-            self.loss.value.__name__,
-            *map(repr, self.loss_settings),
+        return word(
+            self.activation.value,
+            *self.activation_settings,
+            self.loss.value,
+            *self.loss_settings,
             self.neuron,
-            *map(repr, self.neuron_settings),
+            *self.neuron_settings,
             self.optimizer,
             "batched" if self.batched else "full",
-        ]
-        return "__" + re.sub(r"\W", "_", "__".join(parts).replace("-", "minus"))
+        )
 
     @property
     def neuron_formula(self) -> tuple[ActivationFormula, Settings]:
@@ -122,30 +119,12 @@ def _part(function: Any) -> Any:
 VECTORS = Machine({**_names(vectors, MACHINE), **_names(elementary, PRIMITIVES)}, _part, compiled)
 
 
-def _fixed(function: Callable[..., Any], arguments: int, settings: Settings) -> Callable[..., Any]:
-    """The formula as a function of its first arguments alone."""
-    if not settings:
-        return function
-    constant, *more = (int(c) if float(c).is_integer() else c for c in settings)
-    if more:
-        # Compilers take single captured constants for literals, and a tuple of them not.
-        (second,) = more
-        if arguments == 1:
-            return lambda z: function(z, constant, second)
-        return lambda z, h: function(z, h, constant, second)
-    if arguments == 1:
-        return lambda z: function(z, constant)
-    return lambda z, h: function(z, h, constant)
-
-
 def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) -> dict[str, Any]:
     """`activate`, `neuron`, `loss` and their slopes on a machine with these names."""
     activation = (scheme.activation, scheme.activation_settings)
 
     def of(function: Callable[..., Any], arguments: int, settings: Settings) -> Any:
-        finished = inline(bind(function, names))
-        fixed = _fixed(finished, arguments, settings)
-        return finished if fixed is finished else inline(fixed)
+        return settle(function, arguments, settings, names, inline)
 
     found = {}
     formulas = {"activate": activation, "neuron": scheme.neuron_formula}
