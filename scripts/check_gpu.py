@@ -22,8 +22,10 @@ from numba import cuda
 
 import sweep.training  # noqa: F401  (fills the registries)
 from sweep.errors import UserError
-from sweep.models.augmentations import ExpSkip, NoAugmentation
+from sweep.models.augmentations import ExpSkip, Monomial, NoAugmentation
+from sweep.models.base import Augmenting
 from sweep.models.initialisers import KaimingUniform
+from sweep.models.layered import ExpPerLayer
 from sweep.models.losses import HingePower, Logistic, Loss
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
@@ -42,13 +44,13 @@ CHECKED, CHECKED_STEPS = 300, 20
 VMAP_STEPS = 50  # a step of vmap costs the same throughout
 
 
-def objective(activation: str, skip: bool, loss: Loss) -> Objective:
+def objective(activation: str, added: Augmenting, loss: Loss) -> Objective:
     return build_objective(
         PROBLEMS.build(Choice("two_moons")).load(),
         Mlp(4, Choice(activation)),
-        ExpSkip() if skip else NoAugmentation(),
+        added,
         loss,
-        Augment() if skip else NoRegularizer(),
+        Augment() if added.penalised else NoRegularizer(),
     )
 
 
@@ -85,12 +87,18 @@ def check_one(parts: FusedParts) -> tuple[float, bool]:
 def check() -> bool:
     """Whether all configurations end where the CPU does, whatever grid and order."""
     passed = True
-    networks = [("relu", False), ("tanh", False), ("relu", True)]
+    networks: list[tuple[str, Augmenting]] = [
+        ("relu", NoAugmentation()),
+        ("tanh", NoAugmentation()),
+        ("relu", ExpSkip()),
+        ("tanh", Monomial(3)),
+        ("softplus", ExpPerLayer()),
+    ]
     makers = (Adam, Momentum, GradientDescent)
-    for (activation, skip), loss, maker, size in product(
+    for (activation, added), loss, maker, size in product(
         networks, (HingePower(), Logistic()), makers, (None, 16)
     ):
-        parts = fused(objective(activation, skip, loss), maker(lr=1e-3, batch_size=size))
+        parts = fused(objective(activation, added, loss), maker(lr=1e-3, batch_size=size))
         gap, alike = check_one(parts)
         good = gap < 1e-12 and alike
         passed &= good

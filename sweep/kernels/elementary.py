@@ -38,7 +38,7 @@ EXP_TAIL = _taylor(2, 14)
 # atanh(s)/s in s², for s ≤ 1/3: the next term is below 2⁻⁵⁷.
 ATANH = tuple(1 / (2 * k + 1) for k in range(17, -1, -1))
 # (tanh(y)/y − 1)/y² in y², for |y| ≤ ln 2/4, highest power first: of this degree the one whose
-# largest error, relative to tanh, is least (Remez's exchange): 2⁻⁵⁷·⁷.
+# largest error, relative to tanh, is least (Remez's exchange), 2⁻⁵⁷·⁶ as rounded here.
 TANH_TAIL = (
     0.0034448665288036545,
     -0.008857311101456319,

@@ -14,7 +14,7 @@ from sweep.kernels import elementary
 from sweep.kernels.vectors import LANES, load, store
 
 #: Bounds of the error in units in the last place of the result, denormals included. The largest
-#: seen, over these and millions of others: exp 0.96, tanh 2.59, sigmoid 2.39, softplus 3.46.
+#: seen, over these and millions of others: exp 0.96, tanh 2.61, sigmoid 2.39, softplus 3.46.
 ULPS = {"exp": 1.0, "tanh": 2.7, "sigmoid": 2.6, "softplus": 3.7}
 EXACT: dict[str, Callable[[Any], Any]] = {
     "exp": mpmath.exp,
@@ -60,7 +60,7 @@ def arguments() -> np.ndarray:
     edges = np.array([709.782712893384, 745.1332191019411, 708.3964185322641])
     far = around(np.concatenate([switches, edges, halves[:1100], halves[:70] / 2]))
     near = np.concatenate([rng.uniform(0, 2, 2000), rng.uniform(0, 40, 2000)])
-    worst = np.array([3.439656913864037, 0.531283876754216, 1.2650531883928804])
+    worst = np.array([3.439656913864037, 0.5233525625266984, 1.2650531883928804])
     positive = np.concatenate([binades, tiny, far, near, worst, rng.uniform(0, 750, 2000)])
     return np.concatenate([positive, -positive])
 

@@ -300,6 +300,26 @@ def test_an_overflow_ends_at_the_last_finite_point(name: str, rate: float) -> No
         assert np.isfinite(np.delete(measured.grad_norm, 3)).all()
 
 
+@pytest.mark.parametrize("name", ["adam, batches", "momentum, batches"])
+def test_a_regularizer_of_strength_zero_overflows_as_it_does_in_the_torch_trainer(
+    name: str,
+) -> None:
+    # w̃⁶ overflows long before w̃ does; 0·∞ is not a number, whoever trains.
+    optimizer = GradientDescent(1e-3, 22)
+    case = replace(CASES[name], width=(2, 3, 2), optimizer=optimizer)
+    start = case.start(9)
+    first = case.objective.n_params - case.objective.n_base
+    start[2:6, -first:] *= np.array([1e20, 1e52, 1e60, 1e160])[:, None]
+    parts = fused_parts(case.objective, optimizer)
+    assert parts is not None
+    lam, rule = np.zeros((9, 1)), Standard(max_steps=3, gradient=0)
+    order = BatchOrder(ROOT, range(9))
+    found = train_fused(parts, start, lam, rule, order)
+    expected = train_batched(case.objective, start, lam, optimizer, rule, order)
+    assert {Stop.OVERFLOW, Stop.STEPS} == set(expected.stop)
+    assert_close(found, expected, 1e-12)
+
+
 @pytest.mark.parametrize("name", ["momentum", "adam", "adam, batches"])
 def test_every_member_has_its_own_step_size_and_strength(name: str) -> None:
     case, members = CASES[name], 13

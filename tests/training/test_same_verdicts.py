@@ -1,4 +1,4 @@
-"""Verdicts do not depend on who trained: the fused and the torch trainer on the default study.
+"""Verdicts do not depend on who trained: the fused and the torch trainer on packaged studies.
 
 The two round differently. Where a trajectory amplifies a last bit (a unit that crosses a kink one
 step later; a slide that ends elsewhere), members may part and end in different places; and where
@@ -28,6 +28,13 @@ from sweep.training.trainer import train, trainer_of
 
 #: 10,000 seeds of the baseline over both cells, and enough of every other arm.
 SEEDS = {"plain": 5000, "exp": 200, "exp_unregularized": 500, "extra_neuron": 500}
+#: Study, cell, arm, seeds.
+CASES = [
+    *(("default", cell, arm, seeds) for arm, seeds in SEEDS.items() for cell in (0, 1)),
+    *(("monomial_prop_1", cell, f"monomial_{p}", 300) for p in (1, 2, 3) for cell in (0, 1)),
+    ("inactive_cor_1_2", 0, "exp_per_layer", 100),
+    ("exp_per_layer_theorem_2", 0, "exp_per_layer", 60),
+]
 FIRST_STEPS = 100
 # Relative to 1 + ‖θ‖. A step changes θ by about 1e-2, and the polish leaves the bits of a point
 # that far apart alike in all that a verdict says.
@@ -39,17 +46,18 @@ STANDARD_ERRORS = 4.0
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("arm_name", SEEDS)
-@pytest.mark.parametrize("cell_index", [0, 1])
-def test_verdicts_are_those_of_the_torch_trainer(cell_index: int, arm_name: str) -> None:
-    study, *_ = resolve(compose(["tracking=none"]))
+@pytest.mark.parametrize(("study_name", "cell_index", "arm_name", "count"), CASES)
+def test_verdicts_are_those_of_the_torch_trainer(
+    study_name: str, cell_index: int, arm_name: str, count: int
+) -> None:
+    study, *_ = resolve(compose([f"study={study_name}", "tracking=none"]))
     cell = study.cells[cell_index]
     arm = cell.arm(arm_name)
     objective = arm_objective(cell, arm, planned_data(cell))
     optimizer, stopping = OPTIMIZERS.build(cell.optimizer), STOPPING.build(cell.stopping)
     assert trainer_of(objective, optimizer) == "fused"
     lambdas = arm_lambdas(arm, study.seeds.root, objective.n_lambda)
-    seeds = range(SEEDS[arm_name])
+    seeds = range(count)
     start = objective.initial(INITIALISERS.build(cell.init), study.seeds.root, seeds)
     lam = None if lambdas is None else np.repeat(lambdas, len(start), axis=0)
     start = np.tile(start, (arm.draws, 1))

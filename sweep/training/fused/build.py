@@ -88,7 +88,7 @@ class Scheme:
 
     @property
     def network(self) -> Sequence[Callable[..., Any]]:
-        """The functions that `evaluate` calls forward and backward."""
+        """`forward`, `backward` and `penalty` of the network, after what they call."""
         return layered.PARTS if self.neuron == "layers" else network.PARTS
 
 

@@ -151,18 +151,19 @@ def penalty(theta: Any, lam: Any, widths: Any, net: Net, grad: Any) -> Value:
     """(λ/2)·Σ w̃^2L over what leaves exponential neurons ([A] eq. 6); its gradient is added."""
     value, depth, fan_in = lanes(0.0), len(widths), net.n_inputs
     strength, at = load(lam, 0), net.n_base
+    # λ comes last: where a power is ∞ so is F, or NaN with λ = 0, as in `sweep.models.layered`.
     for layer in range(depth):
         at += fan_in + 1
         for _ in range(leaving(widths, layer)):
             w = load(theta, at)
-            power = strength * w
+            power = w
             for _ in range(depth - 1):
                 power = power * w * w
             value = fma(power, w, value)
-            store(grad, at, fma(power, lanes(1.0 * depth), load(grad, at)))
+            store(grad, at, fma(strength * power, lanes(1.0 * depth), load(grad, at)))
             at += 1
         fan_in = widths[layer]
-    return value * 0.5
+    return strength * (value * 0.5)
 
 
 PARTS = (

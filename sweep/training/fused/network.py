@@ -1,4 +1,4 @@
-"""A network with neurons beside it at one tile of data points, as a part of `program`.
+"""A network with neurons beside it, at one tile of data points: a part of `program`.
 
 The same text runs on any machine (`sweep.kernels.plain` names it); axis letters and layout are
 those of `sweep.training.fused.program`.
@@ -203,7 +203,7 @@ def penalty(theta: Any, lam: Any, widths: Any, net: Net, grad: Any) -> Value:
     """λa²/2 of the first added neuron ([A] eq. 4); its gradient is added."""
     a, strength = load(theta, net.n_base), load(lam, 0)
     store(grad, net.n_base, load(grad, net.n_base) + strength * a)
-    return strength * a * a * 0.5
+    return strength * (a * a * 0.5)
 
 
 PARTS = (

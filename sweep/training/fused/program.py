@@ -16,7 +16,7 @@ x       data, x[k·N + i]                                       (D·N,)
 y       labels                                                 (N,)
 ω       weights of the points; 0 for padding                   (N,)
 h, s    outputs of all units at a tile, and z where σ′ needs it  rows of T·L
-δ       ∂F/∂z of two layers' units at a tile                   rows of T·L
+δ       ∂F/∂z of all units at a tile                           rows of T·L
 f, q    f̃ and ∂F/∂f̃ at a tile                                  T·L
 ======  =====================================================  ==========
 

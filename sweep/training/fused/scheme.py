@@ -151,6 +151,7 @@ def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None
         # Powers are products: whole exponents only.
         and all(float(value).is_integer() for value in objective.loss.settings)
         and type(objective.augmentation) in _NEURONS
+        and getattr(objective.augmentation, "biased", True)
         and isinstance(objective.regularizer, NoRegularizer | Augment | Coercive)
         and objective.dtype.is_floating_point
         and objective.dtype.itemsize == 8
