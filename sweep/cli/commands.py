@@ -6,7 +6,9 @@ imported by the command that needs it, so that help and refusals are quick.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from sweep.cli.words import Parser, folders_asked, study_words
@@ -65,7 +67,8 @@ def _plan(words: list[str]) -> int:
     from sweep.cli.plan_view import show_plan
     from sweep.study.plan import plan_study
 
-    show_plan(plan_study(study, compute, store))
+    # What it prints may go to a file.
+    show_plan(plan_study(study, compute, store, partial(print, file=sys.stderr, flush=True)))
     return 0
 
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+#: Seconds after which an interruption that a library's callback swallowed is made again.
+AGAIN = 0.05
 
 
 @contextmanager
@@ -62,7 +67,8 @@ def interruptible() -> Iterator[None]:
     """SIGTERM and the end of a terminal, unless nohup says otherwise, are Ctrl-C inside.
 
     Once one has come it is ignored for good: batch systems ask twice, the second time into the
-    middle of cleaning up.
+    middle of cleaning up. None is lost: Python drops what is raised in a callback from C, such as
+    those of a compiler at work.
     """
     if not _in_main_thread():
         yield
@@ -72,9 +78,12 @@ def interruptible() -> Iterator[None]:
         del before[signal.SIGHUP]
     for number in before:
         signal.signal(number, _interrupt_once)
+    hook = sys.unraisablehook
+    sys.unraisablehook = _interrupting_again(hook)
     try:
         yield
     finally:
+        sys.unraisablehook = hook
         for number, handler in before.items():
             if signal.getsignal(number) is _interrupt_once:
                 signal.signal(number, handler)
@@ -83,6 +92,22 @@ def interruptible() -> Iterator[None]:
 def _interrupt_once(number: int, frame: object) -> None:
     signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def _interrupting_again(
+    hook: Callable[[sys.UnraisableHookArgs], object],
+) -> Callable[[sys.UnraisableHookArgs], object]:
+    """A hook like that one, which has interruptions made again."""
+
+    def heard(dropped: sys.UnraisableHookArgs) -> None:
+        if dropped.exc_type is not KeyboardInterrupt:
+            hook(dropped)
+            return
+        again = threading.Timer(AGAIN, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+
+    return heard
 
 
 def _in_main_thread() -> bool:

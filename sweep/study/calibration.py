@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +47,9 @@ TRAINED, JUDGED = (64, 8), (8, 2)
 #: Training is timed for at least so many steps and, unless it ends before, so many seconds.
 STEPS, SECONDS = 200, 0.3
 
+#: Seconds after which a person is told how far the timing is, each time.
+PATIENCE = 10.0
+
 _SECONDS_PER_NUMBER = 1e-8  # and step, roughly: measured shapes lie within a factor of three
 
 
@@ -67,8 +70,15 @@ def block_size(study: Study, compute: Compute) -> int:
     return max(1, min(study.seeds.most, MEMBERS_PER_JOB // _members_per_seed(study)))
 
 
+def silent(sentence: str) -> None:
+    """Tells nobody."""
+
+
 def measured_block_size(
-    study: Study, compute: Compute, costs: Mapping[str, Cost] | None = None
+    study: Study,
+    compute: Compute,
+    costs: Mapping[str, Cost] | None = None,
+    note: Callable[[str], None] = silent,
 ) -> int:
     """The same from `costs` (default: a calibration), if the study is long enough for one to pay.
 
@@ -80,7 +90,7 @@ def measured_block_size(
     fixed = compute.block_size is not None or study.seeds.half_width is not None
     if fixed or compute.device != "cpu" or (few and _forecast(study, plain) < FORECAST_SECONDS):
         return plain
-    return size_for(costs or cell_costs(study), study, worker_count(compute))
+    return size_for(costs or cell_costs(study, note), study, worker_count(compute))
 
 
 def worker_count(compute: Compute) -> int:
@@ -102,15 +112,28 @@ def size_for(costs: Mapping[str, Cost], study: Study, workers: int) -> int:
     return min(seeds, max(least, min(size, most), 1))
 
 
-def cell_costs(study: Study) -> dict[str, Cost]:
+def cell_costs(study: Study, note: Callable[[str], None] = silent) -> dict[str, Cost]:
     """What jobs of each cell (id) cost.
 
     Measured with machine code at hand, from a few members: what takes longer than a moment is
     trained for some of its steps only, as if those that have not stopped used all the others. By
     the processor's clock, so that a machine that is busy at the moment does not seem a slow one.
+    Where many kernels must be compiled this takes minutes; `note` is told how far it is.
     """
+    found, told = {}, time.monotonic()
     with one_core():
-        return {cell.id: _cell_cost(study, cell) for cell in study.cells}
+        for number, cell in enumerate(study.cells, start=1):
+            source, job, seed = PROBLEMS.build(cell.problem).load(), 0.0, 0.0
+            for arm in cell.arms:
+                if time.monotonic() - told >= PATIENCE:
+                    where = f"cell {number} of {len(study.cells)}, arm {arm.name}"
+                    note(f"Timing a few members, and compiling what they need: {where}.")
+                    told = time.monotonic()
+                cost = _arm_cost(study, cell, arm, source)
+                # A job trains all draws of an arm together.
+                job, seed = job + cost.job, seed + arm.draws * cost.seed
+            found[cell.id] = Cost(job, seed)
+    return found
 
 
 def _members_per_seed(study: Study) -> int:
@@ -125,13 +148,6 @@ def _forecast(study: Study, seeds: int) -> float:
         numbers = sum(arm.draws * arm_objective(cell, arm, source).work for arm in cell.arms)
         found = max(found, _SECONDS_PER_NUMBER * numbers * int(steps) * seeds)
     return found
-
-
-def _cell_cost(study: Study, cell: Cell) -> Cost:
-    source = PROBLEMS.build(cell.problem).load()
-    arms = [(arm, _arm_cost(study, cell, arm, source)) for arm in cell.arms]
-    # A job trains all draws of an arm together.
-    return Cost(sum(cost.job for _, cost in arms), sum(arm.draws * cost.seed for arm, cost in arms))
 
 
 def _arm_cost(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> Cost:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sweep.study.calibration import (
     block_size,
     cell_costs,
     measured_block_size,
+    silent,
     worker_count,
 )
 from sweep.study.run import planned_jobs
@@ -50,15 +52,20 @@ class Plan:
         return sum(job.members for job in self.jobs)
 
 
-def plan_study(study: Study, compute: Compute, store: Store) -> Plan:
-    """The plan of a study, whose work still to do is timed on a few members."""
+def plan_study(
+    study: Study, compute: Compute, store: Store, note: Callable[[str], None] = silent
+) -> Plan:
+    """The plan of a study, whose work still to do is timed on a few members.
+
+    `note` is told how far that is, where it takes long.
+    """
     layout = Layout.for_study(store.root, study.name, study.id)
     study = with_bounds(study, theory_bounds(study, layout))
     workers, done = worker_count(compute), frozenset(finished_jobs(layout))
     planned = tuple(planned_jobs(study, block_size(study, compute), layout))
     seconds = None
     if any(job.id not in done for job in planned):
-        costs = cell_costs(study)
+        costs = cell_costs(study, note)
         planned = tuple(planned_jobs(study, measured_block_size(study, compute, costs), layout))
         todo = [(costs[job.cell.id], job.block.count) for job in planned if job.id not in done]
         seconds = sum(cost.job + cost.seed * count for cost, count in todo) / workers

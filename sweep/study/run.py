@@ -52,7 +52,7 @@ def run_study(
     """
     layout = Layout.for_study(store.root, study.name, study.id)
     bounds = theory_bounds(study, layout)
-    size = _size(with_bounds(study, bounds), compute, layout)
+    size = _size(with_bounds(study, bounds), compute, layout, observer)
     pursuit = None if study.seeds.half_width is None else Pursuit(study, layout, size)
     unfinished = bool(_searches(study, layout)) or not _settled(study, size, layout, pursuit)
     with (
@@ -109,11 +109,11 @@ def _known_blocks(layout: Layout) -> Sequence[Block]:
     return read_study(layout).blocks if layout.study_file.exists() else ()
 
 
-def _size(study: Study, compute: Compute, layout: Layout) -> int:
+def _size(study: Study, compute: Compute, layout: Layout, observer: Observer) -> int:
     """Seeds per new block; nothing is measured when there will be none."""
     known, plain = _known_blocks(layout), block_size(study, compute)
     new = set(_planned_blocks(study, plain, known)).difference(known)
-    return measured_block_size(study, compute) if new else plain
+    return measured_block_size(study, compute, note=observer.note) if new else plain
 
 
 def _header(study: Study, compute: Compute, resolved: Mapping[str, Any], bounds: Bounds) -> Header:

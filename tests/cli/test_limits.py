@@ -26,7 +26,8 @@ def test_too_many_blocks_are_refused_before_they_are_listed() -> None:
 def test_a_million_seeds_of_one_cell_are_planned_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     # What a seed costs is not the question.
     monkeypatch.setattr(
-        "sweep.study.plan.cell_costs", lambda study: {cell.id: Cost(0, 1) for cell in study.cells}
+        "sweep.study.plan.cell_costs",
+        lambda study, note: {cell.id: Cost(0, 1) for cell in study.cells},
     )
     study, compute, store, _ = resolve(compose(["study=quick", "seeds.count=1e6"]))
     plan = plan_study(study, compute, store)

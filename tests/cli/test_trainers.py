@@ -85,7 +85,8 @@ def test_a_plan_names_the_trainers(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(
-        "sweep.study.plan.cell_costs", lambda study: {cell.id: Cost(0, 1) for cell in study.cells}
+        "sweep.study.plan.cell_costs",
+        lambda study, note: {cell.id: Cost(0, 1) for cell in study.cells},
     )
     assert main(["plan", *WORDS, *words, f"store.root={tmp_path}"]) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sweep.cli.compose import compose
-from sweep.spec import Compute, Study
+from sweep.spec import Arm, Cell, Compute, Study
 from sweep.study import calibration
 from sweep.study.calibration import (
     JOBS_PER_WORKER,
@@ -16,6 +16,7 @@ from sweep.study.calibration import (
     LONGEST,
     MEMBERS_PER_JOB,
     MOST_MEMBERS_PER_JOB,
+    PATIENCE,
     SHORT,
     Cost,
     cell_costs,
@@ -66,7 +67,7 @@ def test_steps_that_cost_the_same_for_few_members_are_not_paid_again_and_again(
 def test_short_studies_precisions_and_gpus_are_not_measured(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def never(study: Study) -> Any:
+    def never(study: Study, note: Any) -> Any:
         pytest.fail("it was measured")
 
     monkeypatch.setattr(calibration, "cell_costs", never)
@@ -79,6 +80,26 @@ def test_short_studies_precisions_and_gpus_are_not_measured(
     assert measured_block_size(precise, local) == MEMBERS_PER_JOB // 4
     with pytest.raises(pytest.fail.Exception):
         measured_block_size(many, local)
+
+
+def test_who_waits_for_a_calibration_is_told_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, told = [0.0], []
+
+    def timed(study: Study, cell: Cell, arm: Arm, source: Any) -> Cost:
+        clock[0] += 0.6 * PATIENCE
+        return Cost(1.0, 0.5)
+
+    monkeypatch.setattr(calibration, "_arm_cost", timed)
+    monkeypatch.setattr(calibration.time, "monotonic", lambda: clock[0])
+    study = study_of("model.width=2,3")
+    found = cell_costs(study, told.append)
+    arms = [(cell, arm.name) for cell in (1, 2) for arm in study.cells[0].arms]
+    assert told == [
+        f"Timing a few members, and compiling what they need: cell {cell} of 2, arm {arm}."
+        for cell, arm in arms[2::2]
+    ]
+    draws = sum(arm.draws for arm in study.cells[0].arms)
+    assert [*found.values()] == [Cost(len(arms) / 2, draws / 2)] * 2
 
 
 def test_training_and_judging_are_timed_after_they_were_compiled(
