@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _thread
 import signal
 import sys
 import threading
@@ -103,7 +102,9 @@ def _interrupting_again(
         if dropped.exc_type is not KeyboardInterrupt:
             hook(dropped)
             return
-        again = threading.Timer(AGAIN, _thread.interrupt_main)
+        # A real signal, so that it ends a system call that waits, too.
+        here = threading.main_thread().ident
+        again = threading.Timer(AGAIN, signal.pthread_kill, (here, signal.SIGINT))
         again.daemon = True
         again.start()
 

@@ -118,7 +118,7 @@ def cell_costs(study: Study, note: Callable[[str], None] = silent) -> dict[str, 
     Measured with machine code at hand, from a few members: what takes longer than a moment is
     trained for some of its steps only, as if those that have not stopped used all the others. By
     the processor's clock, so that a machine that is busy at the moment does not seem a slow one.
-    Where many kernels must be compiled this takes minutes; `note` is told how far it is.
+    Where many kernels must be made this takes minutes; `note` is told how far it is.
     """
     found, told = {}, time.monotonic()
     with one_core():
