@@ -28,6 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweep.judge.base import CLEAR
 from sweep.judge.rounding import SAFETY
 from sweep.judge.roundoff import UNIT
 from sweep.models.activations import Pieces
@@ -148,7 +149,8 @@ def _room(z: np.ndarray, sigma: Pieces) -> np.ndarray:
 def _pieces(z: np.ndarray, clear: np.ndarray, sigma: Pieces) -> np.ndarray:
     """The piece that each unit is in for all data beyond doubt, (K,); −1 where there is none."""
     k = sigma.of(z)
-    return np.where((clear > 0).all(axis=0) & (k == k[0]).all(axis=0), k[0], -1)
+    room = CLEAR * np.maximum(1.0, np.abs(z).max(axis=0))
+    return np.where((clear > room).all(axis=0) & (k == k[0]).all(axis=0), k[0], -1)
 
 
 def _forward(layers: Layers, x: np.ndarray, sigma: Pieces) -> _Forward:

@@ -24,6 +24,11 @@ from sweep.models.objective import Objective
 from sweep.registry import Registry
 from sweep.verdicts import Certificate, Verdict
 
+# Preactivations of a local minimum keep at least this distance from kinks beyond which F may fall,
+# relative to 1 or to the unit's largest |z|. Closer, the minimum is one on a ball in which no
+# training could stay, and says nothing about where training ended.
+CLEAR = 1e-6
+
 
 @dataclass(frozen=True, eq=False)
 class Judgement:

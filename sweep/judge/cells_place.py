@@ -114,6 +114,14 @@ class Place:
         return np.where(self.on, 0.0, self.V @ self.setting.X.T)
 
     @cached_property
+    def size(self) -> np.ndarray:
+        """What a unit's distance from its kinks compares with, (H,): in θ, 1 or its largest |z|."""
+        off = self.s == 0
+        found = np.maximum(np.abs(self.Z).max(axis=1), np.abs(self.a))
+        found[off] = np.maximum(1.0, np.abs(self.W[off] @ self.setting.X.T).max(axis=1))
+        return np.asarray(found)
+
+    @cached_property
     def slope(self) -> np.ndarray:
         """The slope in force at each pair; on a kink that of its left side, (H, N)."""
         return np.where(self.Z > 0, self.setting.slopes[1], self.setting.slopes[0])

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweep.judge.base import CLEAR
 from sweep.judge.cells_corner import inner_multipliers, least_derivative
 from sweep.judge.cells_place import Place
 from sweep.judge.exact_rank import exact_rank, product, rank_on_manifold
@@ -42,8 +43,9 @@ class Proof:
     """The numbers of a certificate.
 
     `residual` relative to Σ|q_i|‖x̃_i‖; `within` the distance in (V, c) in which the exact minimum
-    lies; `radius` ρ; `clearance` ρ relative to the largest unit; `tau_min`, `tau_max` over the held
-    kinks (0.5 without); `flat_dim` counts directions in which no output that matters changes.
+    lies; `radius` ρ; `clearance` the distance to concave kinks in preactivations, relative to each
+    unit's `Place.size`; `tau_min`, `tau_max` over the held kinks (0.5 without); `flat_dim` counts
+    directions in which no output that matters changes.
     """
 
     residual: float
@@ -57,7 +59,7 @@ class Proof:
 
     @property
     def margin(self) -> float:
-        """The smallest slack: τ's distance from 0 and 1, the relative clearance."""
+        """The smallest slack: τ's distance from 0 and 1, the clearance."""
         return min(self.tau_min, 1 - self.tau_max, self.clearance)
 
 
@@ -72,7 +74,9 @@ def prove(place: Place) -> Proof | str:
     # A point just at a margin of 1 fails on every ball: no singular values are needed to tell.
     if not _settled(place, 0.0):
         return "curvature"
-    radius = _radius(place)
+    radius, clearance = _room(place)
+    if not clearance >= CLEAR:
+        return "near a kink"
     shape = _shape(place)
     if shape is None:
         return "rank"
@@ -87,12 +91,11 @@ def prove(place: Place) -> Proof | str:
     if isinstance(bounds, str):
         return bounds
     n_params = place.V.size + len(place.V) + 1
-    size = max(1.0, float(np.linalg.norm(place.V, axis=1).max()))
     return Proof(
         residual=gradient / place.scale if place.scale > 0 else 0.0,
         within=within,
         radius=min(radius, WIDEST),
-        clearance=min(radius, WIDEST) / size,
+        clearance=clearance,
         tau_min=bounds[0],
         tau_max=bounds[1],
         kinks=int(place.on.sum()),
@@ -100,18 +103,21 @@ def prove(place: Place) -> Proof | str:
     )
 
 
-def _radius(place: Place) -> float:
-    """ρ: until a kink that is not certainly convex is crossed where its point is felt."""
+def _room(place: Place) -> tuple[float, float]:
+    """(ρ, clearance): until a kink that is not certainly convex is crossed where its point is felt.
+
+    The clearance does not depend on the scale of a_j.
+    """
     setting = place.setting
     lo, hi = setting.slopes
     if not setting.bent:
-        return np.inf
-    away = np.abs(place.Z) / setting.length
+        return np.inf, WIDEST
+    away = np.abs(place.Z)
     # For a unit with a = 0 the same ball is read as one in (w_j, b_j).
     off = place.s == 0
-    away[off] = np.abs(place.W[off] @ setting.X.T) / setting.length
+    away[off] = np.abs(place.W[off] @ setting.X.T)
     if setting.code == HINGE:
-        quiet = np.maximum(setting.y * place.f - place.doubt - 1, 0.0) / place.reach
+        quiet = np.maximum(setting.y * place.f - place.doubt - 1, 0.0)
         concave = setting.y * place.s[:, None] * (hi - lo) >= 0
     elif setting.code == LOGISTIC:
         quiet = np.zeros(len(place.f))
@@ -119,10 +125,13 @@ def _radius(place: Place) -> float:
     else:
         # q_i = 2(f_i − y_i) keeps its sign until f_i has moved by |f_i − y_i|
         signed = np.abs(place.f - setting.y) - place.doubt
-        quiet = np.where(place.kappa > 0, np.maximum(signed, 0.0) / place.reach, 0.0)
+        quiet = np.where(place.kappa > 0, np.maximum(signed, 0.0), 0.0)
         concave = np.ones(place.Z.shape, dtype=bool)
-    limit = np.maximum(away, quiet)
-    return float(np.where(concave & ~place.at, limit, np.inf).min())
+    crossed = concave & ~place.at
+    radius = np.maximum(away / setting.length, quiet / place.reach)
+    share = np.maximum(away / place.size[:, None], quiet / np.maximum(1.0, np.abs(place.f)))
+    radius, clearance = (float(np.where(crossed, k, np.inf).min()) for k in (radius, share))
+    return radius, min(clearance, WIDEST)
 
 
 def _shape(place: Place) -> tuple[int, float, int] | None:

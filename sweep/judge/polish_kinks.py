@@ -8,7 +8,7 @@ others  as in `sweep.judge.cells_place`
 ======  =========================================================  ==========
 
 For a_j ≠ 0 minima in v and in θ correspond, and any a_j of the same sign will do: the trained one
-is kept unless it is tiny beside v.
+is kept unless (w_j, b_j) would become huge.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from sweep.models.objective import DataObjective, Objective
 MAX_ITERATIONS = 300
 # Relative to Σ|q_i|‖x̃_i‖; a tenth of what the certificate asks for.
 TOLERANCE = 1e-12
-# Below this share of √‖v_j‖ (where a_j and (w_j, b_j) balance) a_j would make w_j huge.
-TINY = 1e-3
+# (w_j, b_j) may grow by this factor over the trained one, or over √‖v_j‖ (where a_j and (w_j, b_j)
+# balance). A unit whose a_j training has all but put out stays as far from its kinks as it was.
+HUGE = 10.0
 
 
 def setting_of(objective: Objective) -> tuple[Shallow, Setting] | None:
@@ -92,8 +93,9 @@ def parameters_of(shallow: Shallow, units: Units, places: list[Place]) -> np.nda
         for j in np.flatnonzero(a[k]).tolist():
             if (place.V[j] == np.abs(a[k, j]) * W[k, j]).all():
                 continue
-            if abs(a[k, j]) < TINY * np.sqrt(size[j]):
-                a[k, j] = np.copysign(np.sqrt(size[j]), a[k, j])
+            balanced = np.sqrt(size[j])
+            if size[j] > HUGE * abs(a[k, j]) * max(np.linalg.norm(W[k, j]), balanced):
+                a[k, j] = np.copysign(balanced, a[k, j])
             W[k, j] = place.V[j] / abs(a[k, j])
     return shallow.join(Units(a, W, c, units.alpha, units.w, units.b))
 

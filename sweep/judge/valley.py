@@ -21,19 +21,20 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import linprog
 
+from sweep.judge.base import CLEAR
 from sweep.judge.cells_place import Place
 from sweep.judge.kernel_losses import HINGE
 from sweep.judge.spectra import least_squares
 
 # A larger margin proves nothing more, it only moves the point further.
 ENOUGH = 1e-2
-# HiGHS keeps constraints to 1e-7 of its own scaling; less than this is no gain.
-LEAST_GAIN = 1e-7
+# HiGHS keeps constraints to 1e-7 of its own scaling; the proof asks for more than that.
+LEAST_GAIN = CLEAR
 # The move costs this much of t per unit of its 1-norm: t comes first.
 COST = 1e-6
-# Margins that least squares tries, and how far (relative to ‖v_j‖‖x̃_i‖) it must stay from kinks.
+# Margins that least squares tries, and how far (see `Place.size`) it must stay from kinks.
 PUSHES = (1e-3, 1e-5)
-OFF_KINK = 1e-6
+OFF_KINK = 1e-4
 # Equations solved by least squares hold to about 1e-15; beyond this they contradict each other.
 CONSISTENT = 1e-12
 
@@ -91,8 +92,7 @@ def _rows(place: Place, grey: float, strict: float) -> _Rows:
         kept.append(rows[stay])
         sides.append((side[:, None] * rows)[~stay])
         distance.append((side * place.Z[j])[~stay])
-        scale = setting.length * np.linalg.norm(place.V[j])
-        size.append(np.where(felt, scale, 0.0)[~stay])
+        size.append(np.where(felt, place.size[j], 0.0)[~stay])
     flat = [np.concatenate([np.zeros(0), *some]) for some in (distance, size)]
     return _Rows(np.hstack(outputs), felt, np.vstack(kept), np.vstack(sides), flat[0], flat[1])
 
