@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sweep.spec import Cell
 
 SCHEMA_VERSION = 1
-NUMERICS_VERSION = 3
+NUMERICS_VERSION = 4
 
 Kind = Literal["word", "text", "int", "float", "bool", "floats"]
 

@@ -35,6 +35,9 @@ from sweep.seeds import stream
 # A preactivation this small, relative to Σ|w||x|+|b|, is on its kink: the polish holds kinks to
 # rounding, and taking a nearby point for a kink moves F by less than 1e-10 of its own scale.
 ON_KINK = 1e-10
+# At a local minimum a unit this near a concave kink, relative to 1 or its largest |z|, counts as on
+# it: a move of a millionth would cross it. Half of what the judge leaves.
+NEAR_KINK = 5e-7
 # Concave kinks of one unit whose sides are tried one by one: 2¹⁰ small least squares problems.
 MOST_CONCAVE = 10
 # Directions tried where the sides are too many: refutation only.
@@ -76,8 +79,11 @@ def units_of(formula: MlpFormula, theta: np.ndarray) -> Units:
     return Units(torch.cat(a).numpy(), torch.cat(W).numpy(), float(bias[0]))
 
 
-def first_order(formula: MlpFormula, theta: np.ndarray) -> Condition:
-    """The condition at one member's point (P,), for F without penalties."""
+def first_order(formula: MlpFormula, theta: np.ndarray, near: float = 0.0) -> Condition:
+    """The condition at one member's point (P,), for F without penalties.
+
+    Concave kinks within `near` of a preactivation, relative to max(1, max |z|), count as kinks.
+    """
     slopes = formula.activation.slopes
     assert slopes is not None and len(formula.widths) == 1
     units = units_of(formula, theta)
@@ -88,9 +94,12 @@ def first_order(formula: MlpFormula, theta: np.ndarray) -> Condition:
     directions = np.zeros_like(units.W)
     for j, a in enumerate(units.a):
         kinks = np.abs(z[:, j]) <= ON_KINK * size[:, j]
+        close = kinks | (np.abs(z[:, j]) <= near * max(1.0, float(np.abs(z[:, j]).max())))
         if a == 0:
-            parts.append(_resting(x, q, z[:, j], kinks, slopes))
+            parts.append(_resting(x, q, z[:, j], close, slopes))
             continue
+        concave = q * a * (slopes[1] - slopes[0]) < 0
+        kinks = np.where(concave, close, kinks)
         descent = _steepest(x, q * np.sign(a), z[:, j], kinks, slopes)
         directions[j] = descent
         parts.append(float(np.linalg.norm(descent)))

@@ -15,7 +15,7 @@ from sweep.audit.convolution import check_convolution
 from sweep.audit.convolution_formula import ConvolutionFormula
 from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
 from sweep.audit.findings import Audited
-from sweep.audit.first_order import first_order, outer_slopes, units_of
+from sweep.audit.first_order import NEAR_KINK, first_order, outer_slopes, units_of
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
 from sweep.audit.measures import values
 from sweep.audit.nearby import deepest
@@ -115,7 +115,7 @@ def _check_by_unit(points: Points, found: Audited) -> None:
         return
     slope = np.zeros(len(points))
     for i, theta in enumerate(points.theta):
-        condition = first_order(formula, theta)
+        condition = first_order(formula, theta, NEAR_KINK)
         if condition.residual <= STATIONARY * condition.scale:
             slope[i] = condition.residual
         else:

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from sweep.audit.elementwise import Activation, activation_of
+from sweep.audit.first_order import NEAR_KINK
 from sweep.audit.formulas import LandscapeFormula
 from sweep.audit.rounding import FUNCTION, ROUTES, U, near_a_kink, sum_error
 from sweep.problems import Data
@@ -145,13 +146,15 @@ def outputs_formula(cell: Cell, arm: Arm, source: Data) -> OutputsFormula:
 def one_piece(activation: Activation, z: torch.Tensor, error: torch.Tensor) -> tuple[bool, bool]:
     """Whether a layer's units (N, K) are each inside one piece for all data, and all in flat ones.
 
-    Beyond doubt: no preactivation may be on the other side of a kink by its rounding error.
+    Beyond doubt: no preactivation may be on the other side of a kink by its rounding error, nor by
+    a move of a millionth.
     """
     slopes = activation.between
     if len(set(slopes)) == 1:
         return True, False
     piece = torch.stack([(z > t).to(torch.int64) for t in activation.kinks]).sum(0)
-    same = not bool(near_a_kink(activation, z, error).any()) and bool((piece == piece[0]).all())
+    doubt = torch.maximum(error, NEAR_KINK * z.abs().amax(0).clamp(min=1.0))
+    same = not bool(near_a_kink(activation, z, doubt).any()) and bool((piece == piece[0]).all())
     return same, same and all(slopes[k] == 0 for k in piece[0].tolist()) if len(z) else False
 
 

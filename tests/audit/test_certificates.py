@@ -323,3 +323,28 @@ def test_a_strict_minimum_beside_an_unpenalised_neuron_is_one_across_its_flat_di
     lit[2] = 0.5  # a unit that sees the data helps nobody where it is
     row = make_rows(cell, data, lit[None], "local_minimum", "strict", **claims)
     assert findings(row, data)
+
+
+@pytest.mark.parametrize("certificate", ["cell", "affine"])
+@pytest.mark.parametrize(("hair", "found"), [(1e-9, True), (1e-3, False)])
+def test_a_unit_beside_a_kink_that_it_should_cross_is_found(
+    make_cell: MakeCell,
+    make_rows: MakeRows,
+    moons: Data,
+    certificate: str,
+    hair: float,
+    found: bool,
+) -> None:
+    """The second unit is off: a minimum on a ball of the hair's size, and F falls beyond it."""
+    fit = affine_fit(moons)
+    q = -moons.y * np.maximum(1 - moons.y * (moons.x @ fit[:-1] + fit[-1]), 0) ** 2
+    ways = np.random.default_rng(0).standard_normal((100, 2))
+    tops = (ways @ moons.x.T).argmax(axis=1)
+    best = int(np.abs(q[tops]).argmax())
+    way, top = ways[best], tops[best]
+    inner, bias = np.array([fit[:-1], way]), np.array([10.0, -moons.x[top] @ way - hair])
+    out = np.array([1.0, -np.sign(q[top])])
+    point = np.concatenate([inner.ravel(), bias, out, [fit[-1] - 10.0]])
+    claim = {"certificate_radius": [hair / 10]}
+    rows = make_rows(make_cell(), moons, point[None], "local_minimum", certificate, **claim)
+    assert [f.column for f in findings(rows, moons)] == ["certificate"] * found
