@@ -1,20 +1,21 @@
 """Losses: univariate ones ℓ(z) of z = −y·f, y in {−1, +1}, and those of several outputs.
 
-The mathematics of the univariate ones is in `sweep.formulas.losses`; here it is registered and
-given to torch: elementwise, any shape. Every loss is convex with infimum 0, which proves a lower
-bound of the objective.
+The mathematics is in `sweep.formulas.losses`; here it is registered and given to torch, univariate
+losses elementwise for any shape. Every loss is convex with infimum 0, which proves a lower bound of
+the objective.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass
+from functools import reduce
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
 from sweep.formulas.binding import bind
-from sweep.formulas.losses import LOSS_FORMULAS, LossFormula
+from sweep.formulas.losses import LOSS_FORMULAS, OUTPUTS_FORMULAS, LossFormula, OutputsFormula
 from sweep.models.torch_primitives import TORCH
 from sweep.registry import Registry, require
 
@@ -48,8 +49,10 @@ class VectorLoss(Protocol):
     """A convex loss of several outputs with a proven lower bound.
 
     `classifies`: targets are classes, and the largest output is the class that is told.
+    `outputs_formula` is ℓ for any backend.
     """
 
+    outputs_formula: ClassVar[OutputsFormula]
     lower_bound: ClassVar[float]
     convex: ClassVar[bool]
     classifies: ClassVar[bool]
@@ -108,11 +111,12 @@ class Logistic(_Formula, formula="logistic"):
 class Squared(_Formula, formula="squared"):
     """(1+z)², which is (y−f)² because y = ±1; with several outputs ‖y−f‖² for targets y."""
 
+    outputs_formula: ClassVar[OutputsFormula] = OUTPUTS_FORMULAS["squared"]
     classifies: ClassVar[bool] = False
 
     def of_outputs(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """‖y−f‖², (N, S)."""
-        return (outputs - targets).square().sum(0)
+        return _of_outputs(self.outputs_formula, outputs, targets)
 
 
 @LOSSES.add("cross_entropy")
@@ -123,10 +127,22 @@ class CrossEntropy:
     Without a finite minimum where an affine map separates some of the classes.
     """
 
+    outputs_formula: ClassVar[OutputsFormula] = OUTPUTS_FORMULAS["cross_entropy"]
     lower_bound: ClassVar[float] = 0.0
     convex: ClassVar[bool] = True
     classifies: ClassVar[bool] = True
 
     def of_outputs(self, outputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The cross-entropies, (N, S)."""
-        return (targets * (torch.logsumexp(outputs, 0, keepdim=True) - outputs)).sum(0)
+        return _of_outputs(self.outputs_formula, outputs, targets)
+
+
+def _of_outputs(
+    formula: OutputsFormula, outputs: torch.Tensor, targets: torch.Tensor
+) -> torch.Tensor:
+    """Losses (N, S) of outputs (C, N, S) for targets (C, N, 1)."""
+    value, joined = bind(formula.value, TORCH), bind(formula.joined, TORCH)
+    normal = reduce(joined, outputs)
+    terms = [value(f, y, normal) for f, y in zip(outputs, targets, strict=True)]
+    total: torch.Tensor = sum(terms[1:], terms[0])
+    return total

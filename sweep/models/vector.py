@@ -55,6 +55,7 @@ class VectorObjective:
         self.dtype = dtype
         self.network = network
         self.loss = loss
+        self.augmentation, self.regularizer = NoAugmentation(), NoRegularizer()
         self.weight_decay = weight_decay
         self.scene = Scene(data, network, loss)
         self.n_params = self.n_base = network.n_params

@@ -1,12 +1,12 @@
 """Which trainer runs, and training by it.
 
 The fused trainer serves gd, momentum and adam, with full or mini-batches, on multilayer perceptrons
-with one output and at most four hidden layers of at most 64 units (`DEEPEST` and `WIDEST` in
-`sweep.training.fused.scheme`), with any of this package's augmentations. To torch goes everything
-else: users' augmentations, landscapes, several outputs (and so cross_entropy), convolutions and
-users' modules, deeper or wider networks, the activation piecewise_linear, hinge_power with a p that
-is no whole number, and lbfgs. Which of the two follows from the configuration alone, never from
-timing or hardware, so that a study's rows are the same wherever it runs. On a GPU the fused one is
+with at most four hidden layers of at most 64 units (`DEEPEST` and `WIDEST` in
+`sweep.training.fused.scheme`), with as many outputs, with any of this package's augmentations. To
+torch goes everything else: users' augmentations, landscapes, convolutions and users' modules,
+deeper or wider networks, the activation piecewise_linear, hinge_power with a p that is no whole
+number, and lbfgs. Which of the two follows from the configuration alone, never from timing or
+hardware, so that a study's rows are the same wherever it runs. On a GPU the fused one is
 `sweep.training.fused.cuda`, imported by those who need it: numba's CUDA takes a while to load.
 """
 

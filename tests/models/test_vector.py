@@ -92,3 +92,10 @@ def test_one_real_target_is_served_too():
 def test_parts_that_do_not_fit_are_refused(data, loss, outputs, augmentation, sentence):
     with pytest.raises(UserError, match=sentence):
         vector(data, loss, outputs=outputs, augmentation=augmentation)
+
+
+def test_a_tie_of_all_outputs_has_the_softmaxs_slope():
+    objective = vector(CLOUDS, CrossEntropy())
+    _, grad = objective.value_and_grad(torch.zeros((objective.n_params, 1), dtype=torch.float64))
+    biases = grad[-CLOUDS.y.shape[1] :, 0].numpy()
+    np.testing.assert_allclose(biases, (1 / CLOUDS.y.shape[1] - CLOUDS.y).sum(0), rtol=1e-13)

@@ -53,7 +53,7 @@ def test_golden_rows() -> None:
 FUSED, TORCH = "fused", "torch"
 #: Per packaged study and arm who trains it; where cells differ, how many cells each trains.
 TRAINERS: dict[str, dict[str, str | dict[str, int]]] = {
-    "affine_minimum_cross_entropy": {"plain": TORCH},
+    "affine_minimum_cross_entropy": {"plain": FUSED},
     "affine_minimum_lemma_3": {"plain": FUSED},
     "affine_minimum_lemma_4": {"plain": FUSED},
     "affine_minimum_lemma_5": {"plain": TORCH},
@@ -67,7 +67,7 @@ TRAINERS: dict[str, dict[str, str | dict[str, int]]] = {
     "exp_theorem_1": {"plain": FUSED, "exp": FUSED},
     "exp_unregularized": {"plain": FUSED, "exp": FUSED, "exp_unregularized": FUSED},
     "inactive_cor_1_2": {"plain": FUSED, "exp": FUSED, "exp_per_layer": FUSED, "monomial": FUSED},
-    "linear_collapse": {"plain": {FUSED: 4, TORCH: 1}},
+    "linear_collapse": {"plain": FUSED},
     "linearly_separable_prop_3": {"plain": FUSED, "exp": FUSED},
     "monomial_prop_1": {
         "plain": FUSED,

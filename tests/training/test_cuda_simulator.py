@@ -29,7 +29,7 @@ from sweep.models.augmentations import ExpSkip, Monomial, NoAugmentation
 from sweep.models.base import Augmenting
 from sweep.models.initialisers import KaimingUniform
 from sweep.models.layered import ExpPerLayer
-from sweep.models.losses import HingePower, Logistic, Loss
+from sweep.models.losses import CrossEntropy, HingePower, Logistic, Loss, VectorLoss
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -59,15 +59,19 @@ ROOT, MEMBERS = 4, 5
 class Case:
     optimizer: FirstOrder
     activation: str
-    loss: Loss
+    loss: Loss | VectorLoss
     augmentation: Augmenting
     width: int | tuple[int, ...] = 2
+    outputs: int | None = None
 
     @property
     def objective(self) -> Objective:
         rng = np.random.default_rng(3)
-        data = Data(rng.normal(size=(7, 2)), np.sign(rng.normal(size=7)))
-        model = Mlp(self.width, Choice(self.activation))
+        x, y = rng.normal(size=(7, 2)), np.sign(rng.normal(size=7))
+        if self.outputs is not None:
+            y = np.eye(self.outputs)[rng.integers(self.outputs, size=7)]
+        data = Data(x, y)
+        model = Mlp(self.width, Choice(self.activation), self.outputs or 1)
         regularizer = Augment() if self.augmentation.penalised else NoRegularizer()
         return build_objective(data, model, self.augmentation, self.loss, regularizer, 0.02)
 
@@ -118,11 +122,16 @@ CASES = [
         optimizers(), NETWORKS, (HingePower(), Logistic())
     )
 ]
+CASES += [
+    Case(optimizer, "tanh", CrossEntropy(), NoAugmentation(), (2, 3), outputs=3)
+    for optimizer in optimizers()
+]
 # Machine code of these is needed by tests/training/test_fused_training.py as well.
 SIMULATED = {
     "full": Case(Adam(), "relu", HingePower(), ExpSkip(), (3, 2)),
     "batches": Case(GradientDescent(1e-3, 5), "leaky_relu", Logistic(), ExpSkip()),
     "layers": Case(Adam(batch_size=5), "softplus", Logistic(), ExpPerLayer(), (3, 2)),
+    "classes": Case(Momentum(1e-3, batch_size=5), "requ", CrossEntropy(), NoAugmentation(), 2, 3),
 }
 RULE = Standard(max_steps=6, gradient=1.0)
 GRIDS = [(1, 1), (1, 3), (2, 2), (3, 4)]
@@ -274,7 +283,7 @@ def kernel_arguments() -> tuple[Any, ...]:
     )
 
 
-@pytest.mark.parametrize("name", ["batches", "layers"])
+@pytest.mark.parametrize("name", ["batches", "layers", "classes"])
 def test_nvidias_compiler_takes_the_kernel(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     from numba import cuda
     from numba.cuda.cudadrv import nvvm

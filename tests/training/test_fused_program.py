@@ -22,7 +22,7 @@ from sweep.models.activations import ACTIVATIONS
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, Monomial, NoAugmentation
 from sweep.models.base import AUGMENTATIONS
 from sweep.models.layered import ExpPerLayer
-from sweep.models.losses import LOSSES, HingePower, Logistic, Loss
+from sweep.models.losses import LOSSES, CrossEntropy, HingePower, Logistic, Loss, VectorLoss
 from sweep.models.mlp import Mlp
 from sweep.models.objective import build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -55,6 +55,12 @@ UNIVARIATE: list[Loss] = [
     for name in LOSSES.names()
     for loss in map(LOSSES.build, choices(name))
     if isinstance(loss, Loss)
+]
+SEVERAL: list[VectorLoss] = [
+    loss
+    for name in LOSSES.names()
+    for loss in map(LOSSES.build, choices(name))
+    if isinstance(loss, VectorLoss)
 ]
 ADDED = [
     NoAugmentation(),
@@ -94,6 +100,22 @@ def arguments(parts: FusedParts, theta: np.ndarray) -> list[Any]:
     grad = np.full_like(theta, np.nan)
     rows = [theta, LAM[None], points.x, points.y, points.weights]
     return [*rows, parts.widths, net, h, s, delta, grad]
+
+
+def of_several_outputs(
+    activation: Choice, loss: VectorLoss, decay: float, depth: int, outputs: int
+) -> FusedParts:
+    n = depth + 3
+    classes = np.eye(outputs)[RNG.integers(outputs, size=n)]
+    data = Data(
+        RNG.normal(size=(n, 3)), classes if loss.classifies else RNG.normal(size=classes.shape)
+    )
+    model = Mlp(WIDTHS[:depth], activation, outputs)
+    plain_arm = (NoAugmentation(), loss, NoRegularizer())
+    objective = build_objective(data, model, *plain_arm, decay)
+    parts = fused_parts(objective, GradientDescent(lr=0.1))
+    assert parts is not None
+    return parts
 
 
 Evaluation = Callable[[FusedParts, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -149,8 +171,8 @@ def in_torch(parts: FusedParts, theta: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 def assert_agree(one: Evaluation, other: Evaluation, parts: FusedParts) -> None:
-    # Exponentials of exponentials soon overflow.
-    size = 0.3 if parts.scheme.neuron == "layers" else 1.0
+    # Exponentials of exponentials soon overflow, and those of far outputs lose digits.
+    size = 0.3 if parts.scheme.neuron == "layers" or parts.net.n_outputs > 1 else 1.0
     theta = size * RNG.normal(size=(parts.net.n_params, LANES))
     value, grad = one(parts, theta)
     expected, slope = other(parts, theta)
@@ -163,6 +185,14 @@ def test_the_program_in_numpy_is_autograds_gradient(activation: Choice) -> None:
     for loss, augmentation, depth in product(UNIVARIATE, ADDED, (1, 2, 3, 4)):
         decay = 0.0 if depth % 2 else 0.03
         assert_agree(in_numpy, in_torch, served(activation, loss, augmentation, decay, depth))
+
+
+@pytest.mark.parametrize("activation", MET, ids=repr)
+def test_with_several_outputs_too(activation: Choice) -> None:
+    for loss, depth, outputs in product(SEVERAL, (1, 2, 3, 4), (1, 2, 5)):
+        decay = 0.0 if depth % 2 else 0.03
+        parts = of_several_outputs(activation, loss, decay, depth, outputs)
+        assert_agree(in_numpy, in_torch, parts)
 
 
 def test_every_augmentation_is_met() -> None:
@@ -204,6 +234,35 @@ def test_the_program_in_registers_is_the_one_in_numpy(
 ) -> None:
     for parts in shapes(activation, loss, kind):
         assert_agree(in_registers, in_numpy, parts)
+
+
+OUTPUTS = [(Choice("relu"), loss) for loss in SEVERAL]
+OTHERS = [
+    pytest.param(*case, marks=pytest.mark.slow)
+    for case in product(MET, SEVERAL)
+    if case not in OUTPUTS
+]
+
+
+@pytest.mark.parametrize(("activation", "loss"), [*OUTPUTS, *OTHERS], ids=repr)
+def test_several_outputs_in_registers_are_those_in_numpy(
+    activation: Choice, loss: VectorLoss
+) -> None:
+    for decay, depth, outputs in product((0.0, 0.03), (1, 2, 3, 4), (1, 2, 5)):
+        parts = of_several_outputs(activation, loss, decay, depth, outputs)
+        assert_agree(in_registers, in_numpy, parts)
+
+
+def test_far_outputs_have_a_cross_entropy() -> None:
+    # The largest output decides however large it is: nothing overflows before the outputs do.
+    parts = of_several_outputs(Choice("identity"), CrossEntropy(), 0.0, 1, 3)
+    theta = 1e150 * RNG.normal(size=(parts.net.n_params, LANES))
+    theta[:, 0] *= 1e-130
+    for path in (in_registers, in_numpy):
+        value, grad = path(parts, theta)
+        expected, slope = in_torch(parts, theta)
+        np.testing.assert_allclose(value, expected, rtol=1e-13)
+        np.testing.assert_allclose(grad, slope, rtol=1e-12)
 
 
 def test_what_is_not_finite_is_so_in_every_path() -> None:

@@ -1,6 +1,6 @@
 """The fused trainer against the torch one, and each member's bits in any company.
 
-Six schemes meet every optimizer with full and mini-batches, every loss and every kind of added
+Seven schemes meet every optimizer with full and mini-batches, every loss and every kind of added
 neuron, each with another activation, and formulas with no constant, one and two; their machine code
 is built once and serves every shape below. Every activation with every scheme is `slow`.
 """
@@ -24,7 +24,15 @@ from sweep.models.augmentations import ExpSkip, ExtraNeuron, Monomial, NoAugment
 from sweep.models.base import AUGMENTATIONS, Augmenting
 from sweep.models.initialisers import KaimingUniform
 from sweep.models.layered import ExpPerLayer
-from sweep.models.losses import LOSSES, HingePower, Logistic, Loss, Squared
+from sweep.models.losses import (
+    LOSSES,
+    CrossEntropy,
+    HingePower,
+    Logistic,
+    Loss,
+    Squared,
+    VectorLoss,
+)
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -52,18 +60,22 @@ class Case:
 
     optimizer: FirstOrder
     activation: Choice
-    loss: Loss
+    loss: Loss | VectorLoss
     augmentation: Augmenting
     width: int | tuple[int, ...] = (4, 3)
     n: int = 22
     d: int = 3
+    outputs: int | None = None
 
     @property
     def objective(self) -> Objective:
         rng = np.random.default_rng(self.n)
-        data = Data(rng.normal(size=(self.n, self.d)), np.sign(rng.normal(size=self.n)))
+        x, y = rng.normal(size=(self.n, self.d)), np.sign(rng.normal(size=self.n))
+        if self.outputs is not None:
+            y = np.eye(self.outputs)[rng.integers(self.outputs, size=self.n)]
+        data = Data(x, y)
         regularizer = Augment() if self.augmentation.penalised else NoRegularizer()
-        model = Mlp(self.width, self.activation)
+        model = Mlp(self.width, self.activation, self.outputs or 1)
         return build_objective(data, model, self.augmentation, self.loss, regularizer, 0.02)
 
     def start(self, members: int) -> np.ndarray:
@@ -98,6 +110,9 @@ CASES = {
     "momentum, batches": Case(Momentum(2e-5, batch_size=22), TWO_PIECE, HingePower(), Monomial(3)),
     "adam, batches": Case(
         Adam(lr=1e-3, batch_size=8), Choice("softplus"), Logistic(), ExpPerLayer()
+    ),
+    "classes": Case(
+        Momentum(lr=1e-3, batch_size=8), Choice("requ"), CrossEntropy(), NoAugmentation(), outputs=3
     ),
 }
 #: Every activation that compiles; by default settings where it is not said otherwise.
@@ -147,8 +162,7 @@ def test_the_first_steps_are_the_torch_trainers(case: Case, steps: int) -> None:
 
 
 def test_every_loss_augmentation_and_schedule_is_met() -> None:
-    of_one_output = {n for n in LOSSES.names() if hasattr(LOSSES.entry(n), "formula")}
-    assert {LOSSES.entry(n) for n in of_one_output} == {type(c.loss) for c in CASES.values()}
+    assert {*map(LOSSES.entry, LOSSES.names())} == {type(c.loss) for c in CASES.values()}
     met = {type(case.augmentation) for case in CASES.values()}
     assert met == {AUGMENTATIONS.entry(name) for name in AUGMENTATIONS.names()}
     assert {*(schedule.name for schedule in SCHEDULES_MET), "constant"} == {*SCHEDULES.names()}

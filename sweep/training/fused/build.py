@@ -16,10 +16,10 @@ from numba import njit
 
 from sweep.formulas.activations import EXPONENTIAL, ActivationFormula, monomial_formula
 from sweep.formulas.binding import Names, Settings, bind, settle, specialise, word
-from sweep.formulas.losses import LossFormula
+from sweep.formulas.losses import LossFormula, OutputsFormula
 from sweep.kernels import elementary, plain, vectors
 from sweep.kernels.compiled import compiled
-from sweep.training.fused import layered, members, network, program
+from sweep.training.fused import layered, members, network, outputs, program
 from sweep.training.fused.mini_batches import BATCHED
 from sweep.training.fused.records import Net
 from sweep.training.fused.updates import OPTIMIZERS
@@ -51,12 +51,13 @@ class Scheme:
     """What must be compiled anew: formulas with their constants, the optimizer, mini-batches.
 
     `neuron`: what is added to the network: 'none'; 'exp'; 'monomial', whose degree is its setting;
-    'own' for neurons of the network's kind; 'layers' for an exponential one in every layer.
+    'own' for neurons of the network's kind; 'layers' for an exponential one in every layer. A
+    network with several outputs is one whose loss is an `OutputsFormula`; nothing is added to it.
     """
 
     activation: ActivationFormula
     activation_settings: Settings
-    loss: LossFormula
+    loss: LossFormula | OutputsFormula
     loss_settings: Settings
     neuron: Neuron
     neuron_settings: Settings
@@ -88,7 +89,9 @@ class Scheme:
 
     @property
     def network(self) -> Sequence[Callable[..., Any]]:
-        """`forward`, `backward` and `penalty` of the network, after what they call."""
+        """`at_points` and `penalty` of the network, after what they call."""
+        if isinstance(self.loss, OutputsFormula):
+            return outputs.PARTS
         return layered.PARTS if self.neuron == "layers" else network.PARTS
 
 
@@ -120,7 +123,7 @@ VECTORS = Machine({**_names(vectors, MACHINE), **_names(elementary, PRIMITIVES)}
 
 
 def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) -> dict[str, Any]:
-    """`activate`, `neuron`, `loss` and their slopes on a machine with these names."""
+    """What the parts of a scheme's network are bound to, on a machine with these names."""
     activation = (scheme.activation, scheme.activation_settings)
 
     def of(function: Callable[..., Any], arguments: int, settings: Settings) -> Any:
@@ -138,6 +141,8 @@ def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) ->
     found["added"] = inline(bind(ADDED[scheme.neuron], names))
     found["loss"] = of(scheme.loss.value, 1, scheme.loss_settings)
     found["loss_slope"] = of(scheme.loss.slope, 1, scheme.loss_settings)
+    if isinstance(scheme.loss, OutputsFormula):
+        found["joined"] = of(scheme.loss.joined, 2, ())
     return found
 
 

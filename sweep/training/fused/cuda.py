@@ -156,7 +156,7 @@ def trainer_cuda(scheme: Scheme, shape: Shape) -> Any:
 def sizes(shape: Shape) -> dict[str, Any]:
     """What `train_thread` calls by name."""
     net = shape.net
-    n_data = net.n_points * (net.n_inputs + 2)
+    n_data = net.n_points * (net.n_inputs + net.n_outputs + 1)
 
     def rows(count: int) -> tuple[int, int]:
         return max(1, count), 1
@@ -172,17 +172,18 @@ def sizes(shape: Shape) -> dict[str, Any]:
         "BATCH": rows(shape.n_data),
         "WEIGHTS": rows(net.n_points if shape.n_data else 0),
         "INPUTS": net.n_points * net.n_inputs,
-        "LABELS": net.n_points,
+        "POINTS": net.n_points,
+        "LABELS": net.n_points * net.n_outputs,
         "SHARED": 8 * n_data <= SHARED_DATA,
     }
 
 
 # Bound by `trainer_cuda`; these are the names alone.
-NET = Net(0, 0, 0, 0, 0, 0, 0, 0.0, 0, 1, 0)
+NET = Net(0, 0, 0, 0, 0, 0, 0, 0.0, 0, 1, 0, 1)
 WIDTHS: Any = (1,)
 SCALARS = (N_SCALARS, 1)
 PARAMS = STATE = LAMBDAS = UNITS = BATCH = WEIGHTS = (1, 1)
-ORDER = INPUTS = LABELS = 1
+ORDER = INPUTS = LABELS = POINTS = 1
 SHARED = False
 
 
@@ -196,11 +197,13 @@ def train_thread(
         # One a line: numba's simulator tells shared arrays apart by their line.
         x = cuda.shared.array(INPUTS, float64)
         y = cuda.shared.array(LABELS, float64)
-        weights = cuda.shared.array(LABELS, float64)
+        weights = cuda.shared.array(POINTS, float64)
         for i in range(cuda.threadIdx.x, INPUTS, cuda.blockDim.x):
             x[i] = points.x[i]
         for i in range(cuda.threadIdx.x, LABELS, cuda.blockDim.x):
-            y[i], weights[i] = points.y[i], points.weights[i]
+            y[i] = points.y[i]
+        for i in range(cuda.threadIdx.x, POINTS, cuda.blockDim.x):
+            weights[i] = points.weights[i]
         cuda.syncthreads()
     member, taken = cuda.local.array(1, int64), cuda.local.array(1, int64)
     member[0], taken[0] = -1, 0

@@ -27,6 +27,7 @@ from sweep.kernels.plain import (
 from sweep.training.fused.network import (
     affine_of_data,
     affine_of_units,
+    at_points,
     gradient_of_data,
     neuron_slope_at,
     slope_at,
@@ -176,5 +177,6 @@ PARTS = (
     leaving,
     forward,
     backward,
+    at_points,
     penalty,
 )

@@ -35,6 +35,10 @@ keep: Callable[[Any, int, Value], None] = to_be_bound
 recall: Callable[[Any, int, Value], Value] = to_be_bound
 keep_neuron: Callable[[Any, int, Value], None] = to_be_bound
 recall_neuron: Callable[[Any, int, Value], Value] = to_be_bound
+# ℓ(z), ℓ′(z), and the points' weights at a tile:
+loss: Callable[[Value], Value] = to_be_bound
+loss_slope: Callable[[Value], Value] = to_be_bound
+point_weights: Callable[[Any, int], Value] = to_be_bound
 # How many neurons are added. Where the compiler knows, it is a fifth faster:
 added: Callable[[Net], int] = to_be_bound
 
@@ -101,8 +105,8 @@ def affine_of_units(theta: Any, weights: int, bias: Value, h: Any, first: int, s
     return z
 
 
-def forward(theta: Any, x: Any, i: int, widths: Any, net: Net, h: Any, s: Any) -> Value:
-    """f̃ at a tile; h and s are filled."""
+def hidden(theta: Any, x: Any, i: int, widths: Any, net: Net, h: Any, s: Any) -> int:
+    """Fill h and s for the hidden layers; the number of the first unit after them."""
     width, inputs = widths[0], net.n_inputs
     for j in range(width):
         z = affine_of_data(theta, j * inputs, width * inputs + j, x, i, net)
@@ -119,6 +123,15 @@ def forward(theta: Any, x: Any, i: int, widths: Any, net: Net, h: Any, s: Any) -
         at += width * (fan_in + 1)
         unit += width
         fan_in = width
+    after: int = unit
+    return after
+
+
+def forward(theta: Any, x: Any, i: int, widths: Any, net: Net, h: Any, s: Any) -> Value:
+    """f̃ at a tile; h and s are filled."""
+    unit = hidden(theta, x, i, widths, net, h, s)
+    fan_in = widths[len(widths) - 1]
+    at = net.n_base - fan_in - net.output_bias
     bias = load(theta, at + fan_in) if net.output_bias > 0 else lanes(0.0)
     f = affine_of_units(theta, at, bias, h, unit - fan_in, fan_in)
     at = net.n_base
@@ -141,6 +154,50 @@ def gradient_of_data(
     for k in range(net.n_inputs):
         row = weights + k
         store(grad, row, dot(delta, points(x, k * net.n_points + i), load(grad, row)))
+
+
+def backward_layer(
+    theta: Any, at: int, unit: int, width: int, fan_in: int, h: Any, s: Any, delta: Any, grad: Any
+) -> None:
+    """From ∂F/∂z of a layer's units, whose weights begin at `at`, to that of the layer below."""
+    below = unit - fan_in
+    for j in range(width):
+        d = load_tile(delta, unit + j)
+        bias = at + width * fan_in + j
+        store(grad, bias, load(grad, bias) + total(d))
+        for k in range(fan_in):
+            row = at + j * fan_in + k
+            store(grad, row, dot(d, load_tile(h, below + k), load(grad, row)))
+    for k in range(fan_in):
+        back = tile(lanes(0.0))
+        for j in range(width):
+            back = fma(load(theta, at + j * fan_in + k), load_tile(delta, unit + j), back)
+        store_tile(delta, below + k, back * slope_at(h, s, below + k))
+
+
+def backward_hidden(
+    theta: Any,
+    x: Any,
+    i: int,
+    at: int,
+    unit: int,
+    widths: Any,
+    net: Net,
+    h: Any,
+    s: Any,
+    delta: Any,
+    grad: Any,
+) -> None:
+    """Add the hidden layers' part: of the last one units begin at `unit`, weights end at `at`."""
+    for layer in range(len(widths) - 1, 0, -1):
+        width, fan_in = widths[layer], widths[layer - 1]
+        at -= width * (fan_in + 1)
+        backward_layer(theta, at, unit, width, fan_in, h, s, delta, grad)
+        unit -= fan_in
+    width = widths[0]
+    for j in range(width):
+        d = load_tile(delta, j)
+        gradient_of_data(grad, j * net.n_inputs, width * net.n_inputs + j, d, x, i, net)
 
 
 def backward(
@@ -176,27 +233,29 @@ def backward(
     for j in range(fan_in):
         store(grad, at + j, dot(q, load_tile(h, unit + j), load(grad, at + j)))
         store_tile(delta, unit + j, q * load(theta, at + j) * slope_at(h, s, unit + j))
-    for layer in range(depth - 1, 0, -1):
-        width, fan_in = widths[layer], widths[layer - 1]
-        at -= width * (fan_in + 1)
-        below = unit - fan_in
-        for j in range(width):
-            d = load_tile(delta, unit + j)
-            bias = at + width * fan_in + j
-            store(grad, bias, load(grad, bias) + total(d))
-            for k in range(fan_in):
-                row = at + j * fan_in + k
-                store(grad, row, dot(d, load_tile(h, below + k), load(grad, row)))
-        for k in range(fan_in):
-            back = tile(lanes(0.0))
-            for j in range(width):
-                back = fma(load(theta, at + j * fan_in + k), load_tile(delta, unit + j), back)
-            store_tile(delta, below + k, back * slope_at(h, s, below + k))
-        unit = below
-    width = widths[0]
-    for j in range(width):
-        d = load_tile(delta, j)
-        gradient_of_data(grad, j * net.n_inputs, width * net.n_inputs + j, d, x, i, net)
+    backward_hidden(theta, x, i, at, unit, widths, net, h, s, delta, grad)
+
+
+def at_points(
+    theta: Any,
+    x: Any,
+    y: Any,
+    weights: Any,
+    i: int,
+    widths: Any,
+    net: Net,
+    h: Any,
+    s: Any,
+    delta: Any,
+    grad: Any,
+) -> Value:
+    """The losses at a tile, weighted; the tile's part of the gradient is added."""
+    f = forward(theta, x, i, widths, net, h, s)
+    labels, share = points(y, i), point_weights(weights, i)
+    z = -(labels * f)
+    value = loss(z) * share
+    backward(theta, x, i, -(labels * loss_slope(z) * share), widths, net, h, s, delta, grad)
+    return value
 
 
 def penalty(theta: Any, lam: Any, widths: Any, net: Net, grad: Any) -> Value:
@@ -211,8 +270,12 @@ PARTS = (
     neuron_slope_at,
     affine_of_data,
     affine_of_units,
+    hidden,
     forward,
     gradient_of_data,
+    backward_layer,
+    backward_hidden,
     backward,
+    at_points,
     penalty,
 )

@@ -13,7 +13,7 @@ N, D    data points (padded to whole tiles), input dimension
 P       parameters of one member
 θ, g    parameters, gradient                                   P rows of L
 x       data, x[k·N + i]                                       (D·N,)
-y       labels                                                 (N,)
+y       labels; of C outputs targets y[c·N + i]                  (N,), (C·N,)
 ω       weights of the points; 0 for padding                   (N,)
 h, s    outputs of all units at a tile, and z where σ′ needs it  rows of T·L
 δ       ∂F/∂z of all units at a tile                           rows of T·L
@@ -45,11 +45,8 @@ from sweep.kernels.plain import (
 )
 from sweep.training.fused.records import Net
 
-# Bound by `build`: ℓ(z) and ℓ′(z), and the functions of `network` or `layered` of these names.
-loss: Callable[[Value], Value] = to_be_bound
-loss_slope: Callable[[Value], Value] = to_be_bound
-forward: Callable[..., Value] = to_be_bound
-backward: Callable[..., None] = to_be_bound
+# Bound by `build`, of `network`, `layered` or `outputs`:
+at_points: Callable[..., Value] = to_be_bound
 penalty: Callable[..., Value] = to_be_bound
 
 
@@ -94,11 +91,8 @@ def evaluate(
         store(grad, p, lanes(0.0))
     value = lanes(0.0)
     for i in range(0, net.n_points, TILE):
-        f = forward(theta, x, i, widths, net, h, s)
-        labels, share = points(y, i), point_weights(weights, i)
-        z = -(labels * f)
-        value = value + total(loss(z) * share)
-        backward(theta, x, i, -(labels * loss_slope(z) * share), widths, net, h, s, delta, grad)
+        losses = at_points(theta, x, y, weights, i, widths, net, h, s, delta, grad)
+        value = value + total(losses)
     if net.penalised > 0:
         value = value + penalty(theta, lam, widths, net, grad)
     if net.coercive > 0:

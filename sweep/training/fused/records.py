@@ -16,7 +16,8 @@ class Net(NamedTuple):
     `n_base` parameters of the network, then those of `n_added` neurons; `n_units` hidden and added
     units; `decayed` parameters, the first ones, under weight decay `decay`; `penalised`: 1 if the
     added neurons' own regularizer is part of F, else 0; `output_bias`: 1 if the network has one,
-    else 0; `coercive`: 1 if [B] eq. 4 is part of F, with one λ per unit, else 0.
+    else 0; `coercive`: 1 if [B] eq. 4 is part of F, with one λ per unit, else 0; `n_outputs` of the
+    network: with more than one they count among the units.
     """
 
     n_points: int
@@ -30,6 +31,7 @@ class Net(NamedTuple):
     penalised: int
     output_bias: int
     coercive: int
+    n_outputs: int
 
 
 class Rule(NamedTuple):

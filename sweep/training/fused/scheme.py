@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from sweep.formulas.binding import Settings
+from sweep.formulas.losses import LossFormula, OutputsFormula
 from sweep.kernels.plain import TILE
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, Monomial, NoAugmentation
 from sweep.models.coercive import Coercive
@@ -18,6 +20,7 @@ from sweep.models.layered import ExpLayers
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective
 from sweep.models.regularizers import Augment, NoRegularizer
+from sweep.models.vector import VectorObjective
 from sweep.training.base import Optimizer
 from sweep.training.batches import batch_plan
 from sweep.training.fused.build import Neuron, Scheme
@@ -25,7 +28,7 @@ from sweep.training.fused.records import Net, Points, Tables
 from sweep.training.optimizers import Adam, GradientDescent, Momentum
 from sweep.training.schedules import SCHEDULES
 
-#: Hidden layers, and units in one of them, up to which members stay in cache.
+#: Hidden layers, and units in one of them (or outputs), up to which members stay in cache.
 DEEPEST, WIDEST = 4, 64
 
 FirstOrder = GradientDescent | Momentum | Adam
@@ -43,21 +46,27 @@ _NAMES = {GradientDescent: "gd", Momentum: "momentum", Adam: "adam"}
 class FusedParts:
     """An objective and an optimizer that the fused trainer serves."""
 
-    objective: DataObjective
+    objective: DataObjective | VectorObjective
     network: MlpNetwork
     optimizer: FirstOrder
 
     @property
     def scheme(self) -> Scheme:
         """The formulas to compile."""
-        augmentation = self.objective.augmentation
+        added = self.objective.augmentation
+        loss: LossFormula | OutputsFormula
+        settings: Settings = ()
+        if isinstance(self.objective, VectorObjective):
+            loss = self.objective.loss.outputs_formula
+        else:
+            loss, settings = self.objective.loss.formula, self.objective.loss.settings
         return Scheme(
             self.network.activation.formula,
             self.network.activation.settings,
-            self.objective.loss.formula,
-            self.objective.loss.settings,
-            _NEURONS[type(self.objective.augmentation)],
-            (augmentation.p,) if isinstance(augmentation, Monomial) else (),
+            loss,
+            settings,
+            _NEURONS[type(added)],
+            (added.p,) if isinstance(added, Monomial) else (),
             _NAMES[type(self.optimizer)],
             self.optimizer.batch_size is not None,
         )
@@ -72,6 +81,7 @@ class FusedParts:
         """Shapes and constants; the points are padded to whole tiles."""
         objective, n_inputs = self.objective, self.objective.x.shape[1]
         widths, in_layers = self.network.widths, isinstance(objective.augmentation, ExpLayers)
+        several = isinstance(objective, VectorObjective)
         n_extra = objective.n_params - objective.n_base
         n_added = len(widths) if in_layers else n_extra // (n_inputs + 2)
         return Net(
@@ -80,24 +90,28 @@ class FusedParts:
             n_base=objective.n_base,
             n_added=n_added,
             n_params=objective.n_params,
-            n_units=sum(widths) + n_added,
+            n_units=sum(widths) + n_added + (self.network.outputs if several else 0),
             decayed=objective.n_params if objective.augmentation.decayed else objective.n_base,
             decay=float(objective.weight_decay),
             penalised=int(isinstance(objective.regularizer, Augment)),
             output_bias=int(self.network.output_bias),
             coercive=int(isinstance(objective.regularizer, Coercive)),
+            n_outputs=self.network.outputs,
         )
 
     @property
     def points(self) -> Points:
         """The data in the program's layout. Padding repeats the last point with weight 0."""
-        x, y = self.objective.x.cpu().numpy(), self.objective.y.cpu().numpy()
-        padding = -len(y) % TILE
-        batch, factor = batch_plan(len(y), self.optimizer.batch_size)
+        objective, n_data = self.objective, self.objective.n_data
+        x = objective.x.cpu().numpy()
+        y = objective.targets if isinstance(objective, VectorObjective) else objective.y
+        rows = y.cpu().numpy().reshape(-1, n_data)
+        padding = -n_data % TILE
+        batch, factor = batch_plan(n_data, self.optimizer.batch_size)
         return Points(
             np.ascontiguousarray(np.pad(x, ((0, padding), (0, 0)), mode="edge").T).ravel(),
-            np.pad(y, (0, padding), mode="edge"),
-            np.pad(np.ones(len(y)), (0, padding)),
+            np.pad(rows, ((0, 0), (0, padding)), mode="edge").ravel(),
+            np.pad(np.ones(n_data), (0, padding)),
             batch,
             factor,
         )
@@ -139,7 +153,9 @@ def _steps_until_constant(optimizer: FirstOrder) -> int:
 
 def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None:
     """What the fused trainer needs, or None where it does not serve and torch does."""
-    if not isinstance(objective, DataObjective) or not isinstance(objective.network, MlpNetwork):
+    if not isinstance(objective, DataObjective | VectorObjective):
+        return None
+    if not isinstance(objective.network, MlpNetwork):
         return None
     if not isinstance(optimizer, GradientDescent | Momentum | Adam):
         return None
@@ -148,8 +164,7 @@ def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None
         len(network.widths) <= DEEPEST
         and max(network.widths) <= WIDEST
         and network.activation.compiles
-        # Powers are products: whole exponents only.
-        and all(float(value).is_integer() for value in objective.loss.settings)
+        and _loss_is_served(objective, network)
         and type(objective.augmentation) in _NEURONS
         and getattr(objective.augmentation, "biased", True)
         and isinstance(objective.regularizer, NoRegularizer | Augment | Coercive)
@@ -157,3 +172,10 @@ def fused_parts(objective: Objective, optimizer: Optimizer) -> FusedParts | None
         and objective.dtype.itemsize == 8
     )
     return FusedParts(objective, network, optimizer) if served else None
+
+
+def _loss_is_served(objective: DataObjective | VectorObjective, network: MlpNetwork) -> bool:
+    if isinstance(objective, VectorObjective):
+        return network.outputs <= WIDEST and network.output_bias
+    # Powers are products: whole exponents only.
+    return all(float(value).is_integer() for value in objective.loss.settings)
