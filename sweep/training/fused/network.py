@@ -156,31 +156,13 @@ def gradient_of_data(
         store(grad, row, dot(delta, points(x, k * net.n_points + i), load(grad, row)))
 
 
-def backward_layer(
-    theta: Any, at: int, unit: int, width: int, fan_in: int, h: Any, s: Any, delta: Any, grad: Any
-) -> None:
-    """From ∂F/∂z of a layer's units, whose weights begin at `at`, to that of the layer below."""
-    below = unit - fan_in
-    for j in range(width):
-        d = load_tile(delta, unit + j)
-        bias = at + width * fan_in + j
-        store(grad, bias, load(grad, bias) + total(d))
-        for k in range(fan_in):
-            row = at + j * fan_in + k
-            store(grad, row, dot(d, load_tile(h, below + k), load(grad, row)))
-    for k in range(fan_in):
-        back = tile(lanes(0.0))
-        for j in range(width):
-            back = fma(load(theta, at + j * fan_in + k), load_tile(delta, unit + j), back)
-        store_tile(delta, below + k, back * slope_at(h, s, below + k))
-
-
 def backward_hidden(
     theta: Any,
     x: Any,
     i: int,
     at: int,
     unit: int,
+    top: int,
     widths: Any,
     net: Net,
     h: Any,
@@ -188,12 +170,29 @@ def backward_hidden(
     delta: Any,
     grad: Any,
 ) -> None:
-    """Add the hidden layers' part: of the last one units begin at `unit`, weights end at `at`."""
-    for layer in range(len(widths) - 1, 0, -1):
-        width, fan_in = widths[layer], widths[layer - 1]
+    """Add the part of the layers up to `top`: its units begin at `unit`, its weights end at `at`.
+
+    The layer after the hidden ones is that of several outputs.
+    """
+    # With the loop's body in a function of its own ReLU networks train half as fast.
+    for layer in range(top, 0, -1):
+        width = widths[layer] if layer < len(widths) else net.n_outputs
+        fan_in = widths[layer - 1]
         at -= width * (fan_in + 1)
-        backward_layer(theta, at, unit, width, fan_in, h, s, delta, grad)
-        unit -= fan_in
+        below = unit - fan_in
+        for j in range(width):
+            d = load_tile(delta, unit + j)
+            bias = at + width * fan_in + j
+            store(grad, bias, load(grad, bias) + total(d))
+            for k in range(fan_in):
+                row = at + j * fan_in + k
+                store(grad, row, dot(d, load_tile(h, below + k), load(grad, row)))
+        for k in range(fan_in):
+            back = tile(lanes(0.0))
+            for j in range(width):
+                back = fma(load(theta, at + j * fan_in + k), load_tile(delta, unit + j), back)
+            store_tile(delta, below + k, back * slope_at(h, s, below + k))
+        unit = below
     width = widths[0]
     for j in range(width):
         d = load_tile(delta, j)
@@ -233,7 +232,7 @@ def backward(
     for j in range(fan_in):
         store(grad, at + j, dot(q, load_tile(h, unit + j), load(grad, at + j)))
         store_tile(delta, unit + j, q * load(theta, at + j) * slope_at(h, s, unit + j))
-    backward_hidden(theta, x, i, at, unit, widths, net, h, s, delta, grad)
+    backward_hidden(theta, x, i, at, unit, depth - 1, widths, net, h, s, delta, grad)
 
 
 def at_points(
@@ -273,7 +272,6 @@ PARTS = (
     hidden,
     forward,
     gradient_of_data,
-    backward_layer,
     backward_hidden,
     backward,
     at_points,

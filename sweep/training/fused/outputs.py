@@ -15,7 +15,6 @@ from sweep.training.fused import network
 from sweep.training.fused.network import (
     affine_of_units,
     backward_hidden,
-    backward_layer,
     hidden,
 )
 from sweep.training.fused.records import Net
@@ -56,8 +55,8 @@ def at_points(
         f, target = load_tile(h, unit + c), points(y, c * net.n_points + i)
         value = value + loss(f, target, normal) * share
         store_tile(delta, unit + c, loss_slope(f, target, normal) * share)
-    backward_layer(theta, at, unit, net.n_outputs, fan_in, h, s, delta, grad)
-    backward_hidden(theta, x, i, at, unit - fan_in, widths, net, h, s, delta, grad)
+    top, end = len(widths), net.n_base
+    backward_hidden(theta, x, i, end, unit, top, widths, net, h, s, delta, grad)
     return value
 
 
@@ -72,7 +71,6 @@ PARTS = (
     network.affine_of_units,
     network.hidden,
     network.gradient_of_data,
-    network.backward_layer,
     network.backward_hidden,
     at_points,
     penalty,
