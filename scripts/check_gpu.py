@@ -26,7 +26,7 @@ from sweep.models.augmentations import ExpSkip, Monomial, NoAugmentation
 from sweep.models.base import Augmenting
 from sweep.models.initialisers import KaimingUniform
 from sweep.models.layered import ExpPerLayer
-from sweep.models.losses import HingePower, Logistic, Loss
+from sweep.models.losses import CrossEntropy, HingePower, Logistic, Loss, VectorLoss
 from sweep.models.mlp import Mlp
 from sweep.models.objective import Objective, build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
@@ -44,7 +44,11 @@ CHECKED, CHECKED_STEPS = 300, 20
 VMAP_STEPS = 50  # a step of vmap costs the same throughout
 
 
-def objective(activation: str, added: Augmenting, loss: Loss) -> Objective:
+def objective(activation: str, added: Augmenting, loss: Loss | VectorLoss) -> Objective:
+    if isinstance(loss, CrossEntropy):
+        classes = PROBLEMS.build(Choice("clouds")).load()
+        model = Mlp(4, Choice(activation), 3)
+        return build_objective(classes, model, added, loss, NoRegularizer())
     return build_objective(
         PROBLEMS.build(Choice("two_moons")).load(),
         Mlp(4, Choice(activation)),
@@ -95,9 +99,10 @@ def check() -> bool:
         ("softplus", ExpPerLayer()),
     ]
     makers = (Adam, Momentum, GradientDescent)
-    for (activation, added), loss, maker, size in product(
-        networks, (HingePower(), Logistic()), makers, (None, 16)
-    ):
+    losses: tuple[Loss | VectorLoss, ...] = (HingePower(), Logistic(), CrossEntropy())
+    for (activation, added), loss, maker, size in product(networks, losses, makers, (None, 16)):
+        if isinstance(loss, CrossEntropy) and not isinstance(added, NoAugmentation):
+            continue  # nothing is added to a network with several outputs
         parts = fused(objective(activation, added, loss), maker(lr=1e-3, batch_size=size))
         gap, alike = check_one(parts)
         good = gap < 1e-12 and alike
