@@ -128,6 +128,10 @@ def _nulls(rows: ArmRows, row: Mapping[str, Any]) -> Iterator[Problem]:
     if verdict == Verdict.LOCAL_MINIMUM:
         if not (row["certificate_radius"] or 0) > 0:
             yield "certificate_radius", "a finite number > 0"
+    elif row["certificate"] == Certificate.LOWER_BOUND:
+        # The distance within which the bound is attained, where that was not at the point itself.
+        if not (row["certificate_radius"] or 0) >= 0:
+            yield "certificate_radius", "null or a number ≥ 0"
     else:
         empty.append("certificate_radius")
     if verdict == Verdict.FAILED:

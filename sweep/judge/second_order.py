@@ -21,7 +21,8 @@ from sweep.judge import second_order_kernels as kernels
 from sweep.judge.second_order_kernels import Graph
 from sweep.kernels import elementary
 from sweep.kernels.compiled import compiled
-from sweep.kernels.vectors import LANES, TILE, empty_rows, where
+from sweep.kernels.memory import empty_rows
+from sweep.kernels.vectors import LANES, TILE, where
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective

@@ -29,19 +29,8 @@ import numpy as np
 
 from sweep.formulas.binding import to_be_bound
 from sweep.formulas.primitives import Value
-from sweep.kernels.vectors import (
-    TILE,
-    dot,
-    empty_rows,
-    fma,
-    lanes,
-    load,
-    load_tile,
-    points,
-    store,
-    store_tile,
-    tile,
-)
+from sweep.kernels.memory import empty_rows, load, load_tile, points, store, store_tile
+from sweep.kernels.vectors import TILE, dot, fma, lanes, tile
 
 
 class Graph(NamedTuple):

@@ -16,7 +16,6 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic as numba_intrinsic
@@ -67,14 +66,14 @@ def _shuffled(builder: Any, value: Any, index: Sequence[int]) -> Any:
     return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), places)
 
 
-def _joined(builder: Any, a: Any, b: Any) -> Any:
+def joined(builder: Any, a: Any, b: Any) -> Any:
     """One vector after the other."""
     count = a.type.count + b.type.count
     places = ir.Constant(ir.VectorType(ir.IntType(32), count), list(range(count)))
     return builder.shuffle_vector(a, b, places)
 
 
-def _of_size(context: Any, builder: Any, value: Any, kind: Any, size: int) -> Any:
+def of_size(context: Any, builder: Any, value: Any, kind: Any, size: int) -> Any:
     """A vector or number as a vector of `size`: repeated where it is shorter."""
     if isinstance(kind, Vector | Mask):
         if kind.size == size:
@@ -100,7 +99,7 @@ def _elementwise(result: type[Vector] | type[Mask], emit: Callable[..., Any]) ->
 
         def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             same = [
-                _of_size(context, builder, value, kind, size)
+                of_size(context, builder, value, kind, size)
                 for value, kind in zip(values, signature.args, strict=True)
             ]
             return emit(builder, *same)
@@ -196,7 +195,7 @@ def where(context: Any, condition: Any, a: Any, b: Any) -> Any:
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         same = [
-            _of_size(context, builder, value, kind, size)
+            of_size(context, builder, value, kind, size)
             for value, kind in zip(values, signature.args, strict=True)
         ]
         return builder.select(*same)
@@ -248,7 +247,7 @@ def lanes(context: Any, number: Any) -> Any:
     """The same number for every member."""
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _of_size(context, builder, values[0], signature.args[0], LANES)
+        return of_size(context, builder, values[0], signature.args[0], LANES)
 
     return Vector(LANES)(number), code
 
@@ -258,7 +257,7 @@ def tile(context: Any, value: Any) -> Any:
     """The same for every data point of a tile: from a vector or a number."""
 
     def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        return _of_size(context, builder, values[0], signature.args[0], LANES * TILE)
+        return of_size(context, builder, values[0], signature.args[0], LANES * TILE)
 
     return Vector(LANES * TILE)(value), code
 
@@ -294,67 +293,3 @@ def dot(context: Any, a: Any, b: Any, start: Any) -> Any:
 
 def _point(builder: Any, value: Any, t: int) -> Any:
     return _shuffled(builder, value, range(t * LANES, (t + 1) * LANES))
-
-
-def _address(context: Any, builder: Any, array: Any, kind: Any, offset: Any, size: int) -> Any:
-    data = context.make_array(kind)(context, builder, array).data
-    place = builder.gep(data, [offset])
-    return builder.bitcast(place, ir.VectorType(DOUBLE, size).as_pointer())
-
-
-def _memory(size: int) -> tuple[Any, Any]:
-    """Load and store intrinsics of vectors of `size`: row `index` of C-contiguous float64."""
-
-    def offset(context: Any, builder: Any, index: Any, kind: Any) -> Any:
-        whole = context.cast(builder, index, kind, types.intp)
-        return builder.mul(whole, ir.Constant(LONG, size))
-
-    @intrinsic
-    def load(context: Any, array: Any, index: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            at = offset(context, builder, values[1], signature.args[1])
-            place = _address(context, builder, values[0], signature.args[0], at, size)
-            return builder.load(place, align=8)
-
-        return Vector(size)(array, index), code
-
-    @intrinsic
-    def store(context: Any, array: Any, index: Any, value: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-            at = offset(context, builder, values[1], signature.args[1])
-            place = _address(context, builder, values[0], signature.args[0], at, size)
-            vector = _of_size(context, builder, values[2], signature.args[2], size)
-            builder.store(vector, place, align=8)
-            return context.get_dummy_value()
-
-        return types.void(array, index, value), code
-
-    return load, store
-
-
-load, store = _memory(LANES)
-load_tile, store_tile = _memory(LANES * TILE)
-
-
-@intrinsic
-def points(context: Any, array: Any, index: Any) -> Any:
-    """TILE numbers from element `index` on, one per data point, the same for every member."""
-
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-        at = context.cast(builder, values[1], signature.args[1], types.intp)
-        place = _address(context, builder, values[0], signature.args[0], at, TILE)
-        place = builder.bitcast(place, DOUBLE.as_pointer())
-        parts = []
-        for t in range(TILE):
-            number = builder.load(builder.gep(place, [ir.Constant(LONG, t)]))
-            parts.append(_of_size(context, builder, number, types.float64, LANES))
-        while len(parts) > 1:
-            parts = [_joined(builder, a, b) for a, b in zip(parts[::2], parts[1::2], strict=True)]
-        return parts[0]
-
-    return Vector(LANES * TILE)(array, index), code
-
-
-def empty_rows(rows: int) -> np.ndarray:
-    """Zeros (rows, LANES): memory for that many vectors."""
-    return np.zeros((rows, LANES))

@@ -231,6 +231,10 @@ def test_conflicting_labels_have_a_bound_that_must_be_attained(
     rows = make_rows(cell, data, point, "global_minimum", "lower_bound")
     assert rows.columns["judged_objective"][0] == pytest.approx(16 / (np.sqrt(2) + 1) ** 2)
     assert findings(rows, data) == []
+    for radius, columns in ((1e-9, []), (-1.0, ["certificate_radius"])):
+        claim = {"certificate_radius": [radius]}
+        rows = make_rows(cell, data, point, "global_minimum", "lower_bound", **claim)
+        assert [f.column for f in findings(rows, data)] == columns
     point[0, -1] += 1e-3
     rows = make_rows(cell, data, point, "global_minimum", "lower_bound")
     assert [f.column for f in findings(rows, data)] == ["verdict"]

@@ -17,7 +17,8 @@ from sweep.formulas.activations import ACTIVATION_FORMULAS, EXPONENTIAL, Activat
 from sweep.formulas.binding import bind
 from sweep.formulas.losses import LOSS_FORMULAS, LossFormula
 from sweep.kernels import plain
-from sweep.kernels.vectors import LANES, load, store
+from sweep.kernels.memory import load, store
+from sweep.kernels.vectors import LANES
 from sweep.models.activations import ACTIVATIONS
 from sweep.models.losses import LOSSES
 from sweep.models.torch_primitives import TORCH

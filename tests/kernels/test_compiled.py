@@ -27,6 +27,7 @@ PACKAGE = Path(str(sweep.__file__)).parent
         ("formulas/losses.py", True),
         ("kernels/elementary.py", True),
         ("kernels/vectors.py", True),
+        ("kernels/memory.py", True),
         ("kernels/philox.py", True),
         ("training/fused/program.py", True),
         ("training/fused/members.py", True),

@@ -11,7 +11,8 @@ import pytest
 from numba import njit
 
 from sweep.kernels import elementary
-from sweep.kernels.vectors import LANES, load, store
+from sweep.kernels.memory import load, store
+from sweep.kernels.vectors import LANES
 
 #: Bounds of the error in units in the last place of the result, denormals included. The largest
 #: seen, over these and millions of others: exp 0.96, tanh 2.61, sigmoid 2.39, softplus 3.46.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from sweep.formulas.binding import bind
-from sweep.kernels import plain, vectors
+from sweep.kernels import memory, plain, vectors
 from sweep.kernels.plain import (
     LANES,
     TILE,
@@ -106,14 +107,18 @@ def more(a: Any, b: Any, c: Any, out: Any) -> None:
         store(out[4], i, dot(load_tile(a, i), load_tile(b, i), load(c, i)))
 
 
+#: All names that a compiled program may use.
+SIMD = SimpleNamespace(**{**vars(vectors), **vars(memory)})
+
+
 def on(machine: Any, function: Any) -> Any:
-    names = {name: getattr(machine, name) for name in vars(machine) if name in globals()}
+    names = {name: value for name, value in vars(machine).items() if name in globals()}
     return bind(function, {name: f for name, f in names.items() if callable(f)})
 
 
 def test_operators_are_numpys() -> None:
     found, expected = np.zeros((2, 17, *A.shape))
-    njit(error_model="numpy")(on(vectors, operators))(A, B, found)
+    njit(error_model="numpy")(on(SIMD, operators))(A, B, found)
     with np.errstate(all="ignore"):
         on(plain, operators)(A, B, expected)
         direct = [A + B, A - B, A * B, A / B, -A, np.sqrt(A), np.where(A > B, A, B)]
@@ -126,7 +131,7 @@ def test_tiles_are_numpys() -> None:
     numbers = RNG.normal(size=len(A) // TILE + TILE)
     found, expected = np.zeros((2, 4, *A.shape))
     sums = np.zeros((2, len(A) // TILE, LANES))
-    njit(error_model="numpy")(on(vectors, tiles))(A, B, numbers, found, sums[0])
+    njit(error_model="numpy")(on(SIMD, tiles))(A, B, numbers, found, sums[0])
     with np.errstate(all="ignore"):
         on(plain, tiles)(A, B, numbers, expected, sums[1])
     assert all(same_bits(found[k], expected[k]) for k in range(4))
@@ -149,7 +154,7 @@ def fused(a: float, b: float, c: float) -> float:
 def test_fused_products_round_once_and_rounding_is_to_even() -> None:
     C = np.resize(np.array([0.0, 1.0, -2.0, 0.3, 700.2, -1022.0, 1023.0]), A.shape)
     found = np.zeros((5, *A.shape))
-    njit(error_model="numpy")(on(vectors, more))(A, B, C, found)
+    njit(error_model="numpy")(on(SIMD, more))(A, B, C, found)
     assert same_bits(found[0], np.abs(A))
     assert same_bits(found[1], np.rint(A))
     fuse = np.vectorize(fused)

@@ -16,8 +16,8 @@ from numba import njit
 
 from sweep.formulas import primitives
 from sweep.kernels import plain
+from sweep.kernels.memory import store
 from sweep.kernels.plain import LANES, TILE
-from sweep.kernels.vectors import store
 from sweep.models.activations import ACTIVATIONS
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, Monomial, NoAugmentation
 from sweep.models.base import AUGMENTATIONS
@@ -28,7 +28,15 @@ from sweep.models.objective import build_objective
 from sweep.models.regularizers import Augment, NoRegularizer
 from sweep.problems.base import Data
 from sweep.registry import Choice
-from sweep.training.fused.build import MACHINE, PRIMITIVES, VECTORS, Machine, Scheme, loop
+from sweep.training.fused.build import (
+    ARITHMETIC,
+    MEMORY,
+    PRIMITIVES,
+    VECTORS,
+    Machine,
+    Scheme,
+    loop,
+)
 from sweep.training.fused.scheme import FusedParts, fused_parts
 from sweep.training.optimizers import GradientDescent
 
@@ -76,7 +84,7 @@ LAM = RNG.uniform(0.1, 1, size=LANES)
 
 _TWIN = {
     name: getattr(plain, name, None) or getattr(primitives, name)
-    for name in f"{MACHINE} {PRIMITIVES}".split()
+    for name in f"{MEMORY} {ARITHMETIC} {PRIMITIVES}".split()
 }
 NUMPY = Machine(_TWIN, lambda function: function, lambda function: function)
 

@@ -17,16 +17,15 @@ from numba import njit
 from sweep.formulas.activations import EXPONENTIAL, ActivationFormula, monomial_formula
 from sweep.formulas.binding import Names, Settings, bind, settle, specialise, word
 from sweep.formulas.losses import LossFormula, OutputsFormula
-from sweep.kernels import elementary, plain, vectors
+from sweep.kernels import elementary, memory, plain, vectors
 from sweep.kernels.compiled import compiled
 from sweep.training.fused import layered, members, network, outputs, program
 from sweep.training.fused.mini_batches import BATCHED
 from sweep.training.fused.records import Net
 from sweep.training.fused.updates import OPTIMIZERS
 
-MACHINE = (
-    "load store load_tile store_tile points lanes tile total dot fma sqrt absolute where every"
-)
+MEMORY = "load store load_tile store_tile points"
+ARITHMETIC = "lanes tile total dot fma sqrt absolute where every"
 PRIMITIVES = "exp tanh sigmoid softplus positive_part power"
 
 # By whether a formula's slope can be told from its output.
@@ -119,7 +118,15 @@ def _part(function: Any) -> Any:
     return njit(error_model="numpy", nogil=True)(function)
 
 
-VECTORS = Machine({**_names(vectors, MACHINE), **_names(elementary, PRIMITIVES)}, _part, compiled)
+VECTORS = Machine(
+    {
+        **_names(memory, MEMORY),
+        **_names(vectors, ARITHMETIC),
+        **_names(elementary, PRIMITIVES),
+    },
+    _part,
+    compiled,
+)
 
 
 def formula_names(scheme: Scheme, names: Names, inline: Callable[[Any], Any]) -> dict[str, Any]:
