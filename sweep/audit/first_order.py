@@ -22,6 +22,7 @@ its two sides, so every choice of sides must pass; what is left is convex, and D
 from __future__ import annotations
 
 import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,11 +49,13 @@ DIRECTIONS = 2000
 class Condition:
     """How far a point is from stationary.
 
-    `residual` is the norm of the least subgradient over all units in (v, c) and `scale` what it
-    may be compared with, Σᵢ|qᵢ|‖x̃ᵢ‖. `directions` (H, n) descends in v, zero where there is none.
+    `residual` is the norm of the least subgradient over all units in (v, c), `doubt` what the
+    rounding of the outputs can have done to it, and `scale` what it may be compared with,
+    Σᵢ|qᵢ|‖x̃ᵢ‖. `directions` (H, n) descends in v, zero where there is none.
     """
 
     residual: float
+    doubt: float
     scale: float
     directions: np.ndarray
     bias: float
@@ -107,7 +110,9 @@ def first_order(formula: MlpFormula, theta: np.ndarray, near: float = 0.0) -> Co
         parts.append(_exponential(formula, theta, x, q))
     parts.append(abs(float(q.sum())))
     scale = float(np.abs(q) @ np.linalg.norm(x, axis=1))
-    return Condition(float(np.linalg.norm(parts)), scale, directions, -float(q.sum()))
+    doubt = float(_doubts(formula, theta) @ np.linalg.norm(x, axis=1))
+    doubt *= math.sqrt(len(units.a) + 1) * max(1.0, *map(abs, slopes))
+    return Condition(float(np.linalg.norm(parts)), doubt, scale, directions, -float(q.sum()))
 
 
 def outer_slopes(formula: MlpFormula, theta: np.ndarray) -> np.ndarray:
@@ -115,6 +120,15 @@ def outer_slopes(formula: MlpFormula, theta: np.ndarray) -> np.ndarray:
     full = trace(formula, torch.as_tensor(theta)).full
     q: np.ndarray = (-formula.y * formula.loss.slope(-formula.y * full)).numpy()
     return q
+
+
+def _doubts(formula: MlpFormula, theta: np.ndarray) -> np.ndarray:
+    """How far rounding can have moved each qᵢ through the outputs, (N,)."""
+    traced = trace(formula, torch.as_tensor(theta))
+    z, slope = -formula.y * traced.full, formula.loss.slope
+    moved = [(slope(z + side * traced.error) - slope(z)).abs() for side in (-1, 1)]
+    found: np.ndarray = torch.maximum(*moved).numpy()
+    return found
 
 
 def _steepest(

@@ -116,7 +116,7 @@ def _check_by_unit(points: Points, found: Audited) -> None:
     slope = np.zeros(len(points))
     for i, theta in enumerate(points.theta):
         condition = first_order(formula, theta, NEAR_KINK)
-        if condition.residual <= STATIONARY * condition.scale:
+        if condition.residual <= STATIONARY * condition.scale + ROUTES * condition.doubt:
             slope[i] = condition.residual
         else:
             share = condition.residual / condition.scale

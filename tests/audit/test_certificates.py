@@ -352,3 +352,19 @@ def test_a_unit_beside_a_kink_that_it_should_cross_is_found(
     claim = {"certificate_radius": [hair / 10]}
     rows = make_rows(make_cell(), moons, point[None], "local_minimum", certificate, **claim)
     assert [f.column for f in findings(rows, moons)] == ["certificate"] * found
+
+
+def test_where_only_rounding_is_left_no_slope_is_a_finding(
+    make_cell: MakeCell, make_rows: MakeRows
+) -> None:
+    """A network that interpolates XOR: what remains of q is rounding, and so is its direction."""
+    x = np.array([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]])
+    data = Data(x, -x[:, 0] * x[:, 1])
+    out = 2 / np.array([1.3, 1.2])
+    point = np.array([[0.7, -0.7, -0.7, 0.7, -0.1, -0.2, *out, -1.0]])
+    cell = make_cell(loss="squared")
+    for shift, columns in ((0.0, []), (1e-9, ["certificate"])):
+        point[0, -1] += shift
+        claim = {"certificate_radius": [1e-3]}
+        rows = make_rows(cell, data, point, "local_minimum", "cell", **claim)
+        assert [f.column for f in findings(rows, data)][: len(columns) or None] == columns
