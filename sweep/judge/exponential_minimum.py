@@ -31,6 +31,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sweep.judge.base import CLEAR
 from sweep.judge.exponential_limit import Limit
 from sweep.judge.exponential_manifold import GAP, Manifold
 from sweep.judge.exponential_neuron import EXP, FLAT, GONE, QUAD
@@ -192,6 +193,9 @@ def _undisturbed(around: Manifold, J: np.ndarray, T: np.ndarray, r: float) -> fl
     for j in range(len(around.V)):
         dz = np.linalg.norm(free[j], axis=1)
         room = np.abs(around.Z[j]) - 8 * UNIT * (np.abs(setting.X) @ np.abs(around.V[j]))
+        # Beyond a kink that is not convex F may fall: such a one keeps a distance that can be seen.
+        falls = around.s[j] * around.q * (setting.slopes[1] - setting.slopes[0]) <= 0
+        room = np.where(falls, room - CLEAR * np.abs(around.Z[j]).max(), room)
         if not (room - r * dz > 0)[misfit & ~around.on[j]].all():
             return None
         most += np.abs(around.slope[j]).max(initial=0.0) * dz
