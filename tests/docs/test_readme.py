@@ -79,8 +79,12 @@ def test_the_default_study_has_every_row_once(tmp_path: Path) -> None:
 
 
 def as_parameter(command: str) -> object:
-    """A user's own module is polished through torch.func: a minute even for a few members."""
-    marks = [pytest.mark.slow] if "model=module" in command else []
+    """A user's own module is polished through torch.func, and controls judge all families: minutes.
+
+    `tests/controls` has the quick families in the fast suite.
+    """
+    slow = "model=module" in command or command.startswith("sweep controls")
+    marks = [pytest.mark.slow] if slow else []
     return pytest.param(command, marks=marks, id=command)
 
 
