@@ -30,6 +30,10 @@ from sweep.judge.kinks import polish_member
 from sweep.judge.rounding import SAFETY
 from sweep.judge.roundoff import UNIT
 
+# (w_j, b_j) may grow by this factor over the trained one, or over √‖v_j‖ (where a_j and (w_j, b_j)
+# balance). A unit whose a_j training has all but put out stays as far from its kinks as it was.
+HUGE = 10.0
+
 
 @dataclass(frozen=True, eq=False)
 class Setting:
@@ -59,6 +63,14 @@ class Setting:
     def terms(self, z: np.ndarray) -> np.ndarray:
         """ℓ, ℓ′, ℓ″ at z (N,), (3, N)."""
         return np.asarray(loss_rows(self.code, self.p, z))
+
+
+def outgoing(a: np.ndarray, W: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """The a (H,) with which V is read as (w_j, b_j): the given one where those do not get huge."""
+    size = np.linalg.norm(V, axis=1)
+    balanced = np.sqrt(size)
+    huge = size > HUGE * np.abs(a) * np.maximum(np.linalg.norm(W, axis=1), balanced)
+    return np.where(huge & (a != 0), np.copysign(balanced, a), a)
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +129,8 @@ class Place:
     def size(self) -> np.ndarray:
         """What a unit's distance from its kinks compares with, (H,): in θ, 1 or its largest |z|."""
         off = self.s == 0
-        found = np.maximum(np.abs(self.Z).max(axis=1), np.abs(self.a))
+        kept = np.abs(outgoing(self.a, self.W, self.V))
+        found = np.maximum(np.abs(self.Z).max(axis=1), kept)
         found[off] = np.maximum(1.0, np.abs(self.W[off] @ self.setting.X.T).max(axis=1))
         return np.asarray(found)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from sweep.judge.base import Judgement
-from sweep.judge.cells_place import Place, Setting
+from sweep.judge.cells_place import Place, Setting, outgoing
 from sweep.judge.kernel_losses import code_of
 from sweep.judge.readings import BLOCK, read
 from sweep.judge.rounding import SAFETY
@@ -29,9 +29,6 @@ from sweep.models.objective import DataObjective, Objective
 MAX_ITERATIONS = 300
 # Relative to Σ|q_i|‖x̃_i‖; a tenth of what the certificate asks for.
 TOLERANCE = 1e-12
-# (w_j, b_j) may grow by this factor over the trained one, or over √‖v_j‖ (where a_j and (w_j, b_j)
-# balance). A unit whose a_j training has all but put out stays as far from its kinks as it was.
-HUGE = 10.0
 
 
 def setting_of(objective: Objective) -> tuple[Shallow, Setting] | None:
@@ -89,13 +86,11 @@ def parameters_of(shallow: Shallow, units: Units, places: list[Place]) -> np.nda
     a, W, c = units.a.copy(), units.W.copy(), units.c.copy()
     for k, place in enumerate(places):
         c[k] = place.c
-        size = np.linalg.norm(place.V, axis=1)
+        kept = outgoing(a[k], W[k], place.V)
         for j in np.flatnonzero(a[k]).tolist():
             if (place.V[j] == np.abs(a[k, j]) * W[k, j]).all():
                 continue
-            balanced = np.sqrt(size[j])
-            if size[j] > HUGE * abs(a[k, j]) * max(np.linalg.norm(W[k, j]), balanced):
-                a[k, j] = np.copysign(balanced, a[k, j])
+            a[k, j] = kept[j]
             W[k, j] = place.V[j] / abs(a[k, j])
     return shallow.join(Units(a, W, c, units.alpha, units.w, units.b))
 

@@ -177,11 +177,11 @@ def _arm_cost(study: Study, cell: Cell, arm: Arm, source: Data | Landscape) -> C
     most = int(cell.stopping.settings["max_steps"])
     steps = min(STEPS, most)
     ending, seconds = training(steps, max(TRAINED))
-    judging(ending, min(JUDGED))  # makes or loads machine code
     while (left := np.mean(ending.stop == Stop.STEPS)) and steps < most and seconds < SECONDS:
         steps = min(4 * steps, most)
         ending, seconds = training(steps, max(TRAINED))
     trained = _line(TRAINED, seconds, training(steps, min(TRAINED))[1])
+    judging(ending, max(JUDGED))  # makes or loads machine code: of all that these members need
     judged = _line(JUDGED, *(judging(ending, members) for members in JUDGED))
     # What has not stopped goes on as before.
     whole = 1 + float(left) * (most / max(steps, 1) - 1)

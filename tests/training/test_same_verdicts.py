@@ -39,8 +39,8 @@ FIRST_STEPS = 100
 # that far apart alike in all that a verdict says.
 PARTED = 1e-6
 # Of all members at most this share may have parted in the first steps, and this may be polished
-# elsewhere though they did not part; with some hundred members, and beside a monomial neuron whose
-# polish stands at corners more often (3 of 300 were seen), more.
+# elsewhere though they did not part; with some hundred members (whose draws share a seed's corner),
+# and beside added neurons whose polish stands at corners more often, more: 7 of 800 were seen.
 EARLY, EARLY_OF_FEW = 0.01, 0.03
 ELSEWHERE, ELSEWHERE_OF_FEW = 5e-3, 2e-2
 STANDARD_ERRORS = 4.0
@@ -83,7 +83,7 @@ def test_verdicts_are_those_of_the_torch_trainer(
             f"{there[member]:.9g}, {apart[member]:.1e} apart at the end"
         )
     # A ReLU that crosses its kink a step earlier moves θ by a step: rare this early.
-    few = study_name != "default"
+    few = len(start) < 1000
     assert np.mean(gap > 1e-12) < (EARLY_OF_FEW if few else EARLY)
     elsewhere = ELSEWHERE_OF_FEW if few else ELSEWHERE
     assert np.sum(apart[differing] <= PARTED) <= elsewhere * len(start)
