@@ -90,7 +90,7 @@ def first_order(formula: MlpFormula, theta: np.ndarray, near: float = 0.0) -> Co
     slopes = formula.activation.slopes
     assert slopes is not None and len(formula.widths) == 1
     units = units_of(formula, theta)
-    q = outer_slopes(formula, theta)
+    q, q_doubt = _slopes(formula, theta)
     x = np.column_stack([formula.x.numpy(), np.ones(len(q))])
     z, size = x @ units.W.T, np.abs(x) @ np.abs(units.W).T
     parts = []
@@ -110,25 +110,22 @@ def first_order(formula: MlpFormula, theta: np.ndarray, near: float = 0.0) -> Co
         parts.append(_exponential(formula, theta, x, q))
     parts.append(abs(float(q.sum())))
     scale = float(np.abs(q) @ np.linalg.norm(x, axis=1))
-    doubt = float(_doubts(formula, theta) @ np.linalg.norm(x, axis=1))
+    doubt = float(q_doubt @ np.linalg.norm(x, axis=1))
     doubt *= math.sqrt(len(units.a) + 1) * max(1.0, *map(abs, slopes))
     return Condition(float(np.linalg.norm(parts)), doubt, scale, directions, -float(q.sum()))
 
 
 def outer_slopes(formula: MlpFormula, theta: np.ndarray) -> np.ndarray:
     """∂F/∂f̃ᵢ = −yᵢ ℓ′(−yᵢ f̃ᵢ), (N,)."""
-    full = trace(formula, torch.as_tensor(theta)).full
-    q: np.ndarray = (-formula.y * formula.loss.slope(-formula.y * full)).numpy()
-    return q
+    return _slopes(formula, theta)[0]
 
 
-def _doubts(formula: MlpFormula, theta: np.ndarray) -> np.ndarray:
-    """How far rounding can have moved each qᵢ through the outputs, (N,)."""
+def _slopes(formula: MlpFormula, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """q, and how far rounding can have moved it through the outputs, (N,) each."""
     traced = trace(formula, torch.as_tensor(theta))
     z, slope = -formula.y * traced.full, formula.loss.slope
     moved = [(slope(z + side * traced.error) - slope(z)).abs() for side in (-1, 1)]
-    found: np.ndarray = torch.maximum(*moved).numpy()
-    return found
+    return (-formula.y * slope(z)).numpy(), torch.maximum(*moved).numpy()
 
 
 def _steepest(

@@ -17,7 +17,7 @@ class Net(NamedTuple):
     units; `decayed` parameters, the first ones, under weight decay `decay`; `penalised`: 1 if the
     added neurons' own regularizer is part of F, else 0; `output_bias`: 1 if the network has one,
     else 0; `coercive`: 1 if [B] eq. 4 is part of F, with one λ per unit, else 0; `n_outputs` of the
-    network: with more than one they count among the units.
+    network: under a loss of several outputs they count among the units.
     """
 
     n_points: int
