@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from sweep.inference.summary import Summary, summarise
@@ -176,3 +178,25 @@ def test_limits_keep_figures_small(varied: Summary) -> None:
     assert len(figure.axes[0].get_yticks()) == MAX_LINES
     assert f"the first {MAX_LINES} of" in figure.axes[0].get_title(loc="left")
     assert len(figure.axes) <= MAX_PANELS
+
+
+def test_long_settings_leave_the_panels_their_room(varied: Summary) -> None:
+    long = 'xor, model.activation = {"name": "piecewise_linear", ' + "0.5, " * 40 + "the end"
+    found = replace(
+        varied,
+        cells=varied.cells.assign(setting=long),
+        responses=varied.responses.assign(setting=long),
+    )
+    for name, draw in FIGURES.items():
+        with styled(), warnings.catch_warnings(action="error"):
+            figure = draw(found)
+            if figure is None:
+                continue
+            saved(name, figure)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        for ax in figure.axes:
+            assert ax.get_position().width > 0.4
+            place = ax._left_title.get_window_extent(renderer)
+            assert ax.get_title(loc="left").endswith("the end")
+            assert place.x1 <= figure.bbox.x1
+            assert place.height < 0.7 * figure.dpi

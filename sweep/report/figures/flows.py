@@ -10,7 +10,14 @@ from matplotlib.figure import Figure
 
 from sweep.inference.summary import Summary
 from sweep.report.drawing import INK, WIDTH
-from sweep.report.figures.panels import MAX_PANELS, OUTCOME_STYLES, by_cell, say_hidden, title
+from sweep.report.figures.panels import (
+    MAX_PANELS,
+    OUTCOME_STYLES,
+    by_cell,
+    say_hidden,
+    title,
+    title_inches,
+)
 
 _SHADES = LinearSegmentedColormap.from_list("shades", ["#FFFFFF", "#0072B2", "#00253B"])
 #: Shares from which white letters read better than black ones.
@@ -33,7 +40,10 @@ def flow_figure(summary: Summary) -> Figure | None:
     seen = {*summary.flows["outcome"]}
     columns = [name for name in OUTCOME_STYLES if name in seen]
     tables = [_table(flow, columns) for _, flow in shown]
-    heights = [0.55 + 0.24 * len(table) for table in tables]
+    heights = [
+        0.4 + 0.24 * len(table) + title_inches([name])
+        for (name, _), table in zip(shown, tables, strict=True)
+    ]
     figure = Figure(figsize=(WIDTH, 1.5 + sum(heights)), layout="constrained")
     axes = figure.subplots(len(shown), 1, squeeze=False, height_ratios=heights)[:, 0]
     for ax, (name, _), table in zip(axes, shown, tables, strict=True):

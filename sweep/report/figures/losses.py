@@ -20,6 +20,7 @@ from sweep.report.figures.panels import (
     colours_of,
     say_hidden,
     title,
+    title_inches,
 )
 
 MAX_LEVELS = 12
@@ -45,6 +46,7 @@ def loss_figure(summary: Summary) -> Figure | None:
     shown = groups[:MAX_PANELS]
     counts = [min(part["arm"].nunique(), MAX_LINES) for _, part in shown]
     height = 1.0 + 0.75 * len(shown) + 0.42 * sum(counts)
+    height += title_inches(setting for setting, _ in shown)
     minima = summary.minima
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots(len(shown), 1, squeeze=False, height_ratios=[n + 0.4 for n in counts])[

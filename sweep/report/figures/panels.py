@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -20,6 +21,10 @@ MAX_PANELS = 12
 MAX_LINES = 24
 """Lines that a panel shows, with a word about the rest."""
 _MAX_ALL_LINES = 96
+
+#: What a title may take of the narrow figure; longer ones push the layout aside.
+_TITLE_LETTERS, _TITLE_LINES = 40, 4
+_LINE_INCHES = 0.15
 
 #: Outcome → its colour, hatch and name.
 OUTCOME_STYLES = {
@@ -85,6 +90,7 @@ def panel_figure(
         shown.pop()
     counts = [len(panel.lines) for panel in shown]
     height = 1.1 + 0.55 * len(shown) + line_inches * sum(counts)
+    height += title_inches(panel.title for panel in shown)
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots(
         len(shown), 1, sharex=True, squeeze=False, height_ratios=[n + 0.4 for n in counts]
@@ -102,8 +108,20 @@ def panel_figure(
 
 
 def title(ax: Axes, text: str) -> None:
-    """A panel's title. Names are the user's own: a dollar sign in one is no formula."""
-    ax.set_title(text, loc="left", parse_math=False)
+    """A panel's title, wrapped. Names are the user's own: a dollar sign in one is no formula."""
+    ax.set_title(_wrapped(text), loc="left", parse_math=False)
+
+
+def title_inches(titles: Iterable[str]) -> float:
+    """The height that the lines of wrapped titles after their first need in a figure."""
+    return _LINE_INCHES * sum(_wrapped(text).count("\n") for text in titles)
+
+
+def _wrapped(text: str) -> str:
+    lines = [part for line in text.splitlines() for part in textwrap.wrap(line, _TITLE_LETTERS)]
+    if len(lines) > _TITLE_LINES:
+        lines = [*lines[: _TITLE_LINES - 2], f"{lines[_TITLE_LINES - 2]} …", lines[-1]]
+    return "\n".join(lines)
 
 
 def shares(ax: Axes) -> None:
@@ -152,5 +170,5 @@ def _cut(panel: Panel) -> Panel:
     hidden = len(panel.lines) - MAX_LINES
     if hidden <= 0:
         return panel
-    words = f"{panel.title} (the first {MAX_LINES} of {len(panel.lines)} lines)"
+    words = f"{panel.title}\n(the first {MAX_LINES} of {len(panel.lines)} lines)"
     return Panel(words, panel.lines.head(MAX_LINES), panel.names[:MAX_LINES])

@@ -23,6 +23,7 @@ from sweep.report.figures.panels import (
     colours_of,
     say_hidden,
     title,
+    title_inches,
 )
 from sweep.report.numerals import percent
 
@@ -77,7 +78,8 @@ def _figure(parts: list[_Part], noun: str, colours: Mapping[str, str]) -> Figure
     if not parts:
         return None
     shown = parts[:MAX_PANELS]
-    figure = Figure(figsize=(WIDTH, 0.6 + 2.0 * len(shown)), layout="constrained")
+    height = 0.6 + 2.0 * len(shown) + title_inches(part.title for part in shown)
+    figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     arms = sorted({arm for part in shown for arm in part.points["arm"]})[:MAX_LINES]
     labelled: dict[str, Line2D] = {}
