@@ -59,6 +59,22 @@ def test_two_folders_are_compared_from_rows_alone(
     assert "optimizer.lr" in page.read_text()
 
 
+def test_studies_that_share_no_setting_are_told_so(
+    studies: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart = ["problem=two_moons", "problem.n=8", "seeds.count=2", f"store.root={tmp_path}"]
+    assert main(["run", *SMALL, "name=apart", *apart]) == 0
+    other = next(tmp_path.glob("apart-*"))
+    capsys.readouterr()
+    page = tmp_path / "two.html"
+    assert main(["report", str(studies[0]), str(other), "--out", str(page)]) == 0
+    *_, note = capsys.readouterr().out.splitlines()
+    word, sentence = note.split(maxsplit=1)
+    assert (word, sentence[:30]) == ("note", "No difference could be taken: ")
+    assert sentence in unescape(page.read_text())
+    assert page.with_suffix(".tex").read_text().endswith(f"% {sentence}\n")
+
+
 def test_the_page_may_go_elsewhere(studies: list[Path], tmp_path: Path) -> None:
     assert main(["report", *map(str, studies), "--out", str(tmp_path / "two.html")]) == 0
     names = {"two.html", "two.csv", "two-differences.csv", "two.tex"}
