@@ -113,6 +113,19 @@ REFUSED = [
     ("arms.exp.augment=extra_neuron", ["arms.exp", "'augment'", "exp_skip"]),
     ("~arms.exp.lambda", ["arms.exp.lambda", "missing", "'augment'"]),
     ("arms.plain.lambda=0.1", ["arms.plain.lambda", "'none'"]),
+    (
+        "problem=clouds model.outputs=3 loss=cross_entropy",
+        ["sweep: arms.exp, arms.exp_unregularized, arms.extra_neuron: the problem has 3"],
+    ),
+    ("problem=clouds", ["sweep: model.outputs is 1", "model 'mlp' with outputs 3 is accepted"]),
+    (
+        "problem=xor model=convolution study=quick +arms.a.augment=exp_per_layer"
+        " +arms.b.augment=exp_per_layer",
+        [
+            "arms.extra_neuron: the added neurons",
+            "; arms.a, arms.b: augmentation 'exp_per_layer'",
+        ],
+    ),
     # the grid
     ("model.width=[]", ["model.width", "[]", "whole number"]),
     ("grid.model.width=[]", ["grid.model.width", "empty", "at least one"]),
