@@ -121,6 +121,8 @@ def show_status(status: Status, console: Console | None = None) -> None:
         f" {len(status.failed):,} failed, {len(status.missing):,} missing"
     )
     lines = [("results", str(status.results)), ("jobs", sizes)]
+    if status.other_numerics:
+        lines.append(("note", status.other_numerics))
     now = time.time()
     running = [
         f"{job} on {entry.place} for {duration(now - entry.time)}"
@@ -131,7 +133,7 @@ def show_status(status: Status, console: Console | None = None) -> None:
         lines += [(name if i == 0 else "", word) for i, word in enumerate(words[:SHOWN_JOBS])]
         if len(words) > SHOWN_JOBS:
             lines.append(("", f"… {len(words) - SHOWN_JOBS:,} more"))
-    if status.failed or status.missing:
+    if (status.failed or status.missing) and not status.other_numerics:
         lines.append(("", "the same 'sweep run' again does what failed or is missing"))
     for name, text in lines:
         console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)

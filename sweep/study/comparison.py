@@ -11,7 +11,7 @@ from sweep.errors import UserError
 from sweep.inference.comparison import Study
 from sweep.inference.summary import summary_columns
 from sweep.report.comparison import Compared, write_comparison
-from sweep.report.coverage import coverage
+from sweep.report.coverage import coverage, numerics_sentence
 from sweep.report.stopping import stopping_caveat
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs
@@ -47,15 +47,17 @@ def report(folders: Sequence[str | Path], out: Path | None = None) -> Reported:
     for layout, file in zip(layouts, files, strict=True):
         summary = write_summary(layout).summary
         written.append(("report", layout.report))
+        header, other = file.header, numerics_sentence(file.numerics)
+        if other:
+            notes.append(f"'{layout.root.name}': {other}" if len(layouts) > 1 else other)
         if len(layouts) > 1:
-            header = file.header
             rows = judged_rows(layout, summary_columns)
             label = header.name if names[header.name] == 1 else f"{header.name}-{header.study_id}"
             root = int(file.config["seeds"]["root"])
             study = Study(label, rows, summary.cells, root)
             results = f"{layout.store.name}/{layout.root.name}"
             known = coverage(as_asked_last(layout), finished_jobs(layout), summary.precision)
-            caveats = tuple(filter(None, (known.sentence, stopping_caveat(summary))))
+            caveats = tuple(filter(None, (other, known.sentence, stopping_caveat(summary))))
             studies.append(Compared(study, summary, file.config, results, caveats))
     if studies:
         page = layouts[0].comparison if out is None else out.expanduser().absolute()
