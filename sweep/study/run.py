@@ -32,6 +32,7 @@ from sweep.study.work import CommitRows, SeesResults
 from sweep.training.trainer import require_gpu
 
 COMPILING = "The first run of this version here compiles its kernels, once: a minute or two."
+SUMMARISING = "Summarising and drawing the report."
 
 
 def run_study(
@@ -82,6 +83,7 @@ def run_study(
             )
         if pursuit is not None and pursuit.prefix is not None:
             record_precision(layout, pursuit.prefix.to_json())
+        observer.note(SUMMARISING)
         results = write_summary(layout, failures)
         track.summary(results)
     observer.finished(_ending(study, results, layout, track))
