@@ -16,6 +16,7 @@ from sweep.report.fates import fate_table
 from sweep.report.page_figures import page_figures
 from sweep.report.page_tables import page_tables
 from sweep.report.stopping import stopping_sentences
+from sweep.report.unfinished import unfinished_sentences
 from sweep.report.wording import Statement, arms_in_order, findings, opening
 from sweep.rows import NUMERICS_VERSION
 
@@ -45,7 +46,7 @@ def render(
     return template("page.html.j2").render(
         name=study.get("name", "study"),
         facts=_facts(summary, study, known),
-        opening=[*caveats, *opening(summary, arms), *stopping_sentences(summary)],
+        opening=[*caveats, *opening(summary, arms), *_on_stopping(summary)],
         meanings=meanings(summary),
         findings=findings(summary, MAX_CELLS, arms),
         hidden_cells=max(0, len(summary.cells) - MAX_CELLS),
@@ -56,6 +57,11 @@ def render(
         config=_json(study.get("config", {})),
         provenance=_json({k: study[k] for k in _PROVENANCE if k in study}),
     )
+
+
+def _on_stopping(summary: Summary) -> list[str]:
+    """Why training and seeds ended where they did, as far as it matters."""
+    return [*unfinished_sentences(summary), *stopping_sentences(summary)]
 
 
 def template(name: str) -> jinja2.Template:

@@ -14,6 +14,7 @@ from sweep.kernels.turns import machine_code_at_hand
 from sweep.planning import jobs, plan_blocks, reference_jobs
 from sweep.reference import STARTS
 from sweep.report.stopping import goal, stopping_sentences
+from sweep.report.unfinished import unfinished_sentences
 from sweep.spec import Block, Compute, Job, Store, Study, Tracking
 from sweep.storage.journal import note_failure
 from sweep.storage.layout import Layout
@@ -226,5 +227,6 @@ def _ending(study: Study, results: Results, layout: Layout, track: Tracker) -> E
         report=layout.report,
         tracking_uri=track.uri,
         stopping=tuple(stopping_sentences(results.summary)),
+        unfinished=tuple(unfinished_sentences(results.summary)),
         failures=results.failures,
     )

@@ -197,6 +197,12 @@ def test_the_interval_shown_is_that_of_the_summary() -> None:
     assert f"{100 * row['interval_low']:.2f}-{100 * row['interval_high']:.2f}" in text(on)
 
 
+def test_the_end_says_that_steps_ran_out() -> None:
+    on = console()
+    PlainProgress(on).finished(replace(ending(), unfinished=["The steps ran out; take more."]))
+    assert "\nThe steps ran out; take more.\n" in text(on)
+
+
 def test_nothing_to_train_opens_no_bar() -> None:
     on = console(terminal=True)
     with progress(on) as observer:
