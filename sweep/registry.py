@@ -15,10 +15,20 @@ import typing
 from collections.abc import Callable, Mapping
 from typing import Any, Generic, Literal, TypeVar, Union
 
-from sweep.errors import UserError, unknown
+from sweep.errors import UserError, nearest, unknown
 
 T = TypeVar("T")
 _LONGEST_INTEGER = 10**20
+_ACCEPTED: dict[object, str] = {
+    bool: "true or false",
+    str: "text",
+    float: "a number",
+    int: "a whole number",
+    tuple: "a list",
+    list: "a list",
+    type(None): "null",
+}
+"""Type of a setting → what a person may write for it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,7 +139,7 @@ def coerce(value: Any, hint: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
     if origin in (Union, types.UnionType):
         return _coerce_union(value, typing.get_args(hint), where)
-    if origin is Literal:
+    if _is_literal(hint):
         if value in typing.get_args(hint):
             return value
         raise unknown(where, str(value), [str(a) for a in typing.get_args(hint)])
@@ -160,47 +170,61 @@ def _coerce_settings(value: Any, entry: Any, where: str) -> Any:
 def _coerce_union(value: Any, options: tuple[Any, ...], where: str) -> Any:
     if value is None and type(None) in options:
         return None
-    problem: UserError | None = None
     for option in options:
         if option is type(None):
             continue
         try:
             return coerce(value, option, where)
         except UserError as error:
-            problem = problem or error
-    assert problem is not None
-    raise problem
+            # What is wrong inside a list or a mapping says more than that none of the kinds fits.
+            if str(error).startswith((f"{where}.", f"{where}[")):
+                raise
+    raise _refused(value, options, where)
 
 
 def _coerce_sequence(value: Any, item: Any, where: str) -> tuple[Any, ...]:
     if isinstance(value, str) or not hasattr(value, "__iter__"):
-        raise UserError(f"{where} is {value!r}: a list is expected.")
+        raise _refused(value, (list,), where)
     return tuple(coerce(v, item, f"{where}[{i}]") for i, v in enumerate(value))
 
 
 def _coerce_scalar(value: Any, hint: type, where: str) -> Any:
-    if hint is bool:
-        if isinstance(value, bool):
+    if hint in (bool, str):
+        if isinstance(value, hint):
             return value
-        raise UserError(f"{where} is {value!r}: true or false is expected.")
-    if hint is str:
-        if isinstance(value, str):
-            return value
-        quotes = "" if isinstance(value, (list, dict)) else f", in quotes of its own: \"'{value}'\""
-        raise UserError(f"{where} is {value!r}: text is expected{quotes}.")
+        raise _refused(value, (hint,), where)
     if isinstance(value, bool) or value is None:
-        raise UserError(f"{where} is {value!r}: a number is expected.")
+        raise _refused(value, (hint,), where)
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{where} is {value!r}: a number is expected.") from None
-    if math.isnan(number):
-        raise UserError(f"{where} is nan: a number is expected.")
+        raise _refused(value, (hint,), where) from None
+    if math.isnan(number) or (hint is int and not number.is_integer()):
+        raise _refused(value, (hint,), where)
     if hint is float:
         return number
-    if not number.is_integer():
-        raise UserError(f"{where} is {value!r}: a whole number is expected.")
     return int(value) if isinstance(value, int) else int(number)
+
+
+def _refused(value: Any, hints: tuple[Any, ...], where: str) -> UserError:
+    """The sentence for a value of none of these types: what was given, what is accepted."""
+    accepted: list[str] = []
+    names: list[str] = []
+    for hint in hints:
+        literal = [str(one) for one in typing.get_args(hint)] if _is_literal(hint) else []
+        names += ["true", "false"] if hint is bool else literal
+        plain = typing.get_origin(hint) or hint
+        accepted += map(repr, literal) if literal else [_ACCEPTED.get(plain, "a mapping")]
+    close = nearest(value, names) if isinstance(value, str) else None
+    quotable = str in hints and not isinstance(value, (list, dict))
+    ending = f", in quotes of its own: \"'{value}'\"." if quotable else "."
+    if close is not None:
+        ending = f"; did you mean '{close}'?"
+    return UserError(f"{where} is {value!r}: {' or '.join(accepted)} is accepted{ending}")
+
+
+def _is_literal(hint: Any) -> bool:
+    return typing.get_origin(hint) is Literal
 
 
 def _is_default(field: dataclasses.Field[Any], value: Any) -> bool:

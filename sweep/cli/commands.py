@@ -99,8 +99,9 @@ def _report(words: list[str]) -> int:
         return 0
     from sweep.study.comparison import report
 
-    for name, path in report(folders, found.out):
-        print(f"{name:<12}{path}")
+    reported = report(folders, found.out)
+    for name, said in (*reported.pages, *(("note", sentence) for sentence in reported.notes)):
+        print(f"{name:<12}{said}")
     return 0
 
 

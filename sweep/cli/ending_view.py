@@ -41,7 +41,7 @@ def show_ending(console: Console, ending: Ending) -> None:
         console.print(_RANGE, style="italic")
     if (pooled[Outcome.ESCAPING_BAD] > 0).any():
         console.print(_ESCAPING, style="italic")
-    for sentence in ending.stopping:
+    for sentence in (*ending.unfinished, *ending.stopping):
         console.print(sentence, soft_wrap=True, markup=False, highlight=False)
     for name, text in _places(ending):
         console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)

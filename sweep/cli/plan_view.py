@@ -19,6 +19,7 @@ from sweep.verdicts import Verdict
 # A log has no edge: tables need not fold there.
 LOG_WIDTH = 160
 SHOWN_JOBS = 5
+_MOMENT = 0.95  # seconds: below, an estimate names none
 # An estimate in days needs no seconds.
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
@@ -97,13 +98,18 @@ def _law(arm: Arm) -> str:
 def _estimate(plan: Plan) -> str:
     if plan.seconds is None:
         return "nothing to train, all rows are on disk"
-    how = f"{duration(plan.seconds)} on this machine, training and judging"
-    most = plan.study.seeds.half_width is not None
-    return f"at most about {how}" if most else f"about {how}"
+    most = "at most " if plan.study.seeds.half_width is not None else ""
+    long = f"{most}about {duration(plan.seconds)}"
+    if plan.seconds < _MOMENT:
+        long = "less than 1 s"
+    return (
+        f"{long} of training and judging on this machine; starting, searching for witnesses and"
+        " the report take time of their own"
+    )
 
 
 def duration(seconds: float) -> str:
-    """A length of time in its two largest units: '2 h 5 min'; below a second, '< 1 s'."""
+    """A length of time in its two largest units: '2 h 5 min'; what rounds to none, '< 1 s'."""
     left = round(seconds)
     parts: list[str] = []
     for size, unit in _UNITS:
@@ -121,6 +127,8 @@ def show_status(status: Status, console: Console | None = None) -> None:
         f" {len(status.failed):,} failed, {len(status.missing):,} missing"
     )
     lines = [("results", str(status.results)), ("jobs", sizes)]
+    if status.other_numerics:
+        lines.append(("note", status.other_numerics))
     now = time.time()
     running = [
         f"{job} on {entry.place} for {duration(now - entry.time)}"
@@ -131,7 +139,7 @@ def show_status(status: Status, console: Console | None = None) -> None:
         lines += [(name if i == 0 else "", word) for i, word in enumerate(words[:SHOWN_JOBS])]
         if len(words) > SHOWN_JOBS:
             lines.append(("", f"… {len(words) - SHOWN_JOBS:,} more"))
-    if status.failed or status.missing:
+    if (status.failed or status.missing) and not status.other_numerics:
         lines.append(("", "the same 'sweep run' again does what failed or is missing"))
     for name, text in lines:
         console.print(f"{name:<8}{text}", soft_wrap=True, markup=False, highlight=False)

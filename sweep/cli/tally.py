@@ -13,7 +13,8 @@ from sweep.verdicts import Verdict
 
 # What may turn out a bad minimum once every witness is known; the others are proven not to be one.
 POSSIBLY_BAD = (Verdict.LOCAL_MINIMUM, Verdict.UNRESOLVED)
-SHARES = ("bad minima ≤", "global", "unresolved", "failed", "mean error")
+UNKNOWN = "not known yet"
+SHARES = ("bad minima", "global", "unresolved", "failed", "mean error")
 
 
 class Tally:
@@ -97,16 +98,16 @@ class Tally:
         """The arm so far, by the names in `SHARES`; empty before its first member.
 
         A bad minimum is one that the cell's witness beats, which is known at the end; until then
-        its frequency is bounded by what may still turn out to be one.
+        its frequency is bounded by what may still turn out to be one, where that is not everything.
         """
         counts = self._verdicts.get(arm, Counter())
         n = counts.total()
         if n == 0:
             return {}
-        bad = sum(counts[verdict] for verdict in POSSIBLY_BAD) / n
+        possible = sum(counts[verdict] for verdict in POSSIBLY_BAD)
         total, finite = self._errors.get(arm, (0.0, 0))
         shares = (
-            f"{bad:.1%}",
+            f"≤ {possible / n:.1%}" if possible < n else UNKNOWN,
             f"{counts[Verdict.GLOBAL_MINIMUM] / n:.1%}",
             f"{counts[Verdict.UNRESOLVED] / n:.1%}",
             f"{counts[Verdict.FAILED]}",

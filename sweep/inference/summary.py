@@ -21,6 +21,7 @@ from sweep.inference.naive import NAIVE_COLUMNS, naive
 from sweep.inference.outcomes import OUTCOME_COLUMNS, WITNESS_COLUMNS, outcome, witnesses
 from sweep.inference.precision import Prefix, no_precision, precision_of
 from sweep.inference.responses import responses
+from sweep.inference.stops import STOP_COLUMNS, stops
 from sweep.inference.trends import TREND_COLUMNS, trends
 from sweep.rows import KEY
 
@@ -33,9 +34,9 @@ class Summary:
 
     `cells`: what each cell is (`sweep.inference.cells.cells`); `contrasts`: every arm against the
     arm `baseline`; `witnesses`, `frequencies`, `fates`, `flows`, `losses`, `responses`, `trends`,
-    `naive` and `minima`: see the functions of those names. `precision` has rows only where the
-    number of seeds follows from a precision. `n_rows` members were summarised, with intervals of
-    this `confidence` and `method`.
+    `naive`, `minima` and `stops`: see the functions of those names. `precision` has rows only where
+    the number of seeds follows from a precision. `n_rows` members were summarised, with intervals
+    of this `confidence` and `method`.
     """
 
     n_rows: int
@@ -53,6 +54,7 @@ class Summary:
     trends: pd.DataFrame
     naive: pd.DataFrame
     minima: pd.DataFrame
+    stops: pd.DataFrame
     precision: pd.DataFrame
 
     def __repr__(self) -> str:
@@ -116,6 +118,7 @@ def summary_columns(names: Iterable[str]) -> list[str]:
     read.update(
         FATE_COLUMNS, FLOW_COLUMNS, LOSS_COLUMNS, TREND_COLUMNS, NAIVE_COLUMNS, MINIMA_COLUMNS
     )
+    read.update(STOP_COLUMNS)
     return [*KEY, *sorted(read - {"outcome"}), *axis_names(names)]
 
 
@@ -165,5 +168,6 @@ def summarise(
         trends=trends(members, levels, confidence, method),
         naive=naive(members),
         minima=minima(members),
+        stops=stops(members),
         precision=no_precision() if prefix is None else precision_of(members, references, prefix),
     )

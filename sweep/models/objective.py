@@ -248,7 +248,7 @@ def check_parts(
     if augmentation.needs_activation and network.activation is None:
         raise UserError(
             "the added neurons take the network's activation, and this model declares none: "
-            "take this arm away, or model 'mlp' is accepted."
+            "an arm without them, or model 'mlp', is accepted."
         )
 
 

@@ -69,6 +69,16 @@ class Comparison:
     differences: pd.DataFrame
     configuration: pd.DataFrame
 
+    @property
+    def nothing_compared(self) -> str:
+        """One sentence that there are no differences, and why; empty where there are some."""
+        if len(self.differences):
+            return ""
+        return (
+            "No difference could be taken: no two of these studies have an arm of the same name "
+            f"and λ in a setting ({', '.join(self.axes)}) that both have."
+        )
+
 
 def compared(studies: Sequence[Compared]) -> Comparison:
     """The tables of these studies; differences are taken between each two, in the given order."""
@@ -157,7 +167,7 @@ def comparison_figure(found: Comparison) -> Figure | None:
 
 
 def comparison_latex(found: Comparison) -> str:
-    """Two booktabs tables: frequencies with a column per study, and the differences."""
+    """Two booktabs tables: frequencies with a column per study, and the differences if any."""
     said = found.frequencies.assign(
         words=[
             f"{_ends(row)} ({percent(row['interval_low'])} – {percent(row['interval_high'])})"
@@ -168,6 +178,8 @@ def comparison_latex(found: Comparison) -> str:
     wide = wide.reindex(columns=list(found.labels)).fillna("–").reset_index()
     head = ("Setting", "Arm", *found.labels)
     texts = [latex_table("bad minima, side by side", head, wide.to_numpy(dtype=str).tolist())]
+    if found.nothing_compared:
+        return f"{texts[0]}\n% {found.nothing_compared}\n"
     lines = [
         (
             *(row["setting"], row["arm"], str(row["draw"]), row["first"], row["second"]),
@@ -227,7 +239,7 @@ def _opening(found: Comparison) -> list[str]:
     ]
     apart = found.differences
     if apart.empty:
-        return [*said, "No arm with the same λ is in a setting that two of them share."]
+        return [*said, found.nothing_compared]
     clear = int(((apart["interval_low"] > 0) | (apart["interval_high"] < 0)).sum())
     said.append(
         f"{len(apart)} differences between the same arms in the same settings; the interval of "

@@ -1,4 +1,4 @@
-"""How much of a study is on disk: its jobs and seeds, against those that study.json plans."""
+"""What rows on disk are: how many of those that study.json plans, and of which numerics."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pandas as pd
 
 from sweep.planning import job_id
 from sweep.report.numerals import counted
+from sweep.rows import NUMERICS_VERSION
 from sweep.spec import Block
 
 
@@ -76,6 +77,17 @@ def coverage(
         least=min(seeds, default=total),
         most=max(seeds, default=total),
         seeds=total,
+    )
+
+
+def numerics_sentence(numerics: int) -> str:
+    """That a study's rows are of other numerics than this release's, with both; else empty."""
+    if numerics == NUMERICS_VERSION:
+        return ""
+    return (
+        f"These rows are of numerics {numerics}, this release makes those of {NUMERICS_VERSION}: "
+        "they count as they are, and only a release that made such rows can add to them, replay "
+        "or verify them."
     )
 
 

@@ -10,13 +10,15 @@ from typing import Any
 import jinja2
 
 from sweep.inference.summary import Summary
-from sweep.report.coverage import Coverage, whole
+from sweep.report.coverage import Coverage, numerics_sentence, whole
 from sweep.report.endings import meanings
 from sweep.report.fates import fate_table
 from sweep.report.page_figures import page_figures
 from sweep.report.page_tables import page_tables
 from sweep.report.stopping import stopping_sentences
+from sweep.report.unfinished import unfinished_sentences
 from sweep.report.wording import Statement, arms_in_order, findings, opening
+from sweep.rows import NUMERICS_VERSION
 
 MAX_CELLS = 40
 """Cells that the page speaks of, to stay small; the files under summary/ have all of them."""
@@ -31,18 +33,20 @@ def render(
 ) -> str:
     """The whole page as text.
 
-    `study` is what study.json says; of `name study device blocks config provenance` and further
-    keys of provenance those that are there are shown (blocks as pairs of first seed and count).
+    `study` is what study.json says; of `name study numerics device blocks config provenance` and
+    further keys of provenance those that are there are shown (blocks as pairs of first seed and
+    count; numerics where they are not those of this release).
     `results` is the results folder as commands should name it; `svgs` maps the name of each figure
     to its file; `known` says how much of the study is on disk, None for all of it.
     """
     known = known or whole(study)
     arms = _arms(study)
-    missing = [known.sentence] if known.sentence else []
+    other = numerics_sentence(int(study.get("numerics", NUMERICS_VERSION)))
+    caveats = filter(None, (other, known.sentence))
     return template("page.html.j2").render(
         name=study.get("name", "study"),
         facts=_facts(summary, study, known),
-        opening=[*missing, *opening(summary, arms), *stopping_sentences(summary)],
+        opening=[*caveats, *opening(summary, arms), *_on_stopping(summary)],
         meanings=meanings(summary),
         findings=findings(summary, MAX_CELLS, arms),
         hidden_cells=max(0, len(summary.cells) - MAX_CELLS),
@@ -53,6 +57,11 @@ def render(
         config=_json(study.get("config", {})),
         provenance=_json({k: study[k] for k in _PROVENANCE if k in study}),
     )
+
+
+def _on_stopping(summary: Summary) -> list[str]:
+    """Why training and seeds ended where they did, as far as it matters."""
+    return [*unfinished_sentences(summary), *stopping_sentences(summary)]
 
 
 def template(name: str) -> jinja2.Template:

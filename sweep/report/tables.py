@@ -40,6 +40,7 @@ _FILES = {
     "minima": "minima",
     "flows": "flows",
     "losses": "losses",
+    "stops": "stops",
     "precision": "precision",
 }
 """Frame of the summary → name of its files."""

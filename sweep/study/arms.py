@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweep import registry
@@ -83,7 +83,21 @@ def _part(entries: Registry[Any], value: object, where: str) -> Choice:
     return within(where, lambda: entries.normalise(choice, where))
 
 
-def check_arm(arm: Arm, scene: Scene) -> None:
+def check_arms(arms: Sequence[Arm], scene: Scene) -> None:
+    """Refuse, in one sentence that names them all, arms that cannot serve this network and data."""
+    _check_arm(Arm("none"), scene)  # what not even a bare network can serve is no arm's fault
+    refused: dict[str, list[str]] = {}
+    for arm in arms:
+        try:
+            _check_arm(arm, scene)
+        except UserError as error:
+            refused.setdefault(str(error).removesuffix("."), []).append(f"arms.{arm.name}")
+    if refused:
+        said = (f"{', '.join(names)}: {reason}" for reason, names in refused.items())
+        raise UserError(f"{'; '.join(said)}.")
+
+
+def _check_arm(arm: Arm, scene: Scene) -> None:
     """Refuse an augmentation or regularizer that cannot serve this network and data."""
     network = scene.network
     augmentation = AUGMENTATIONS.build(arm.augment).on(network)

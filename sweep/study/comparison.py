@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sweep.errors import UserError
 from sweep.inference.comparison import Study
 from sweep.inference.summary import summary_columns
 from sweep.report.comparison import Compared, write_comparison
-from sweep.report.coverage import coverage
+from sweep.report.coverage import coverage, numerics_sentence
 from sweep.report.stopping import stopping_caveat
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs
@@ -18,8 +19,19 @@ from sweep.storage.study_file import StudyFile, read_study
 from sweep.study.results import as_asked_last, judged_rows, write_summary
 
 
-def report(folders: Sequence[str | Path], out: Path | None = None) -> list[tuple[str, Path]]:
+@dataclass(frozen=True)
+class Reported:
     """What was written, as pairs of a word and a page: each study's own, then the comparison.
+
+    `notes` are sentences that a person should read beside them.
+    """
+
+    pages: tuple[tuple[str, Path], ...]
+    notes: tuple[str, ...]
+
+
+def report(folders: Sequence[str | Path], out: Path | None = None) -> Reported:
+    """Every study's summary and page again, and of several one page that compares them.
 
     The comparison of two or more goes to `out`, by default beside the first results folder, its
     tables beside it. Raises `UserError`, before anything is written, for a folder that is none, the
@@ -29,26 +41,30 @@ def report(folders: Sequence[str | Path], out: Path | None = None) -> list[tuple
     files = [read_study(layout) for layout in layouts]
     _check(layouts, files, out)
     written = []
+    notes = []
     studies = []
     names = Counter(file.header.name for file in files)
     for layout, file in zip(layouts, files, strict=True):
         summary = write_summary(layout).summary
         written.append(("report", layout.report))
+        header, other = file.header, numerics_sentence(file.numerics)
+        if other:
+            notes.append(f"'{layout.root.name}': {other}" if len(layouts) > 1 else other)
         if len(layouts) > 1:
-            header = file.header
             rows = judged_rows(layout, summary_columns)
             label = header.name if names[header.name] == 1 else f"{header.name}-{header.study_id}"
             root = int(file.config["seeds"]["root"])
             study = Study(label, rows, summary.cells, root)
             results = f"{layout.store.name}/{layout.root.name}"
             known = coverage(as_asked_last(layout), finished_jobs(layout), summary.precision)
-            caveats = tuple(filter(None, (known.sentence, stopping_caveat(summary))))
+            caveats = tuple(filter(None, (other, known.sentence, stopping_caveat(summary))))
             studies.append(Compared(study, summary, file.config, results, caveats))
     if studies:
         page = layouts[0].comparison if out is None else out.expanduser().absolute()
-        write_comparison(studies, page, None if out is None else _named(page, layouts[0]))
+        found = write_comparison(studies, page, None if out is None else _named(page, layouts[0]))
         written.append(("comparison", page))
-    return written
+        notes.append(found.nothing_compared)
+    return Reported(tuple(written), tuple(filter(None, notes)))
 
 
 def _named(page: Path, layout: Layout) -> str:

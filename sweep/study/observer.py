@@ -20,7 +20,8 @@ class Ending:
     there is no page or no MLflow mirror. `rows` counts the rows on disk, `failed` the jobs that
     failed for good, which `failures` lists. `cells` maps cell ids to words for people, such as
     "xor, model.width 2"; cells and `arms` are in the study's own order. `stopping` says in
-    sentences why the seeds ended where they did, when that followed from a precision.
+    sentences why the seeds ended where they did, when that followed from a precision, `unfinished`
+    that many networks are open because their steps ran out.
     """
 
     results: Path
@@ -32,6 +33,7 @@ class Ending:
     cells: Mapping[str, str] = field(default_factory=dict)
     arms: Sequence[str] = ()
     stopping: Sequence[str] = ()
+    unfinished: Sequence[str] = ()
     failures: Sequence[JobFailure] = ()
 
 

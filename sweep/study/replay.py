@@ -151,17 +151,26 @@ def _cell(study: Study, given: str | None) -> Cell:
         return found[given]
     if given is None and len(found) == 1:
         return study.cells[0]
-    words = settings_in_words(study.cells)
-    listed = ", ".join(f"{name} ({words[name]})" for name in list(found)[:NAMED])
-    more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
     if given is None:
-        raise UserError(f"the cell is missing: this study has {listed}{more}.")
+        raise UserError(f"the cell is missing: this study has {_listed(study, list(found))}.")
     begun = [name for name in found if given and name.startswith(given)]
     if len(begun) == 1:
         return found[begun[0]]
-    close = begun[0] if begun else nearest(given, found)
+    if begun:
+        raise UserError(
+            f"cell '{given}' is ambiguous: it begins {_listed(study, begun)}, of which one is"
+            " accepted."
+        )
+    close = nearest(given, found)
     hint = f"; did you mean '{close}'?" if close else "."
-    raise UserError(f"cell '{given}' is unknown: accepted are {listed}{more}{hint}")
+    raise UserError(f"cell '{given}' is unknown: accepted are {_listed(study, list(found))}{hint}")
+
+
+def _listed(study: Study, names: Sequence[str]) -> str:
+    """Some of the study's cells by their ids, each with its settings; of many the first few."""
+    words = settings_in_words(study.cells)
+    listed = ", ".join(f"{name} ({words[name]})" for name in names[:NAMED])
+    return f"{listed} and {len(names) - NAMED} more" if len(names) > NAMED else listed
 
 
 def _draw(arm: Arm, given: int | None) -> int:

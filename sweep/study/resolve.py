@@ -7,7 +7,6 @@ before anything is written, in one sentence.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +21,12 @@ from sweep.models.losses import LOSSES
 from sweep.models.module import source_identity
 from sweep.planning import MOST_JOBS, canonical, cell_id, require_few_jobs, study_id
 from sweep.problems import PROBLEMS, Data
-from sweep.registry import Choice, Registry, mapping, within
+from sweep.registry import Choice, Registry, mapping
 from sweep.rows import axis_values
 from sweep.rows import columns as row_columns
 from sweep.spec import GROUPS, Cell, Compute, Seeds, Store, Study, Tracking
 from sweep.storage.tracking_server import require_accepted
-from sweep.study.arms import arm_identity, arm_tree, check_arm, typed_arms
+from sweep.study.arms import arm_identity, arm_tree, check_arms, typed_arms
 from sweep.study.composed import Composed
 from sweep.training.base import OPTIMIZERS, STOPPING
 
@@ -143,8 +142,7 @@ def _typed_cell(
     if data is not None:
         network = MODELS.build(choices["model"]).network(data.x.shape[1])
         scene = Scene(data, network, LOSSES.build(choices["loss"]))
-        for arm in arms:
-            within(f"arms.{arm.name}", partial(check_arm, arm, scene))
+        check_arms(arms, scene)
         if isinstance(init, Constructing):
             init.prepare(scene)
     identity: dict[str, Any] = {g: REGISTRIES[g].identity(given[g]) for g in GROUPS}

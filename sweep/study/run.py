@@ -14,6 +14,7 @@ from sweep.kernels.turns import machine_code_at_hand
 from sweep.planning import jobs, plan_blocks, reference_jobs
 from sweep.reference import STARTS
 from sweep.report.stopping import goal, stopping_sentences
+from sweep.report.unfinished import unfinished_sentences
 from sweep.spec import Block, Compute, Job, Store, Study, Tracking
 from sweep.storage.journal import note_failure
 from sweep.storage.layout import Layout
@@ -32,6 +33,7 @@ from sweep.study.work import CommitRows, SeesResults
 from sweep.training.trainer import require_gpu
 
 COMPILING = "The first run of this version here compiles its kernels, once: a minute or two."
+SUMMARISING = "Summarising and drawing the report."
 
 
 def run_study(
@@ -82,6 +84,7 @@ def run_study(
             )
         if pursuit is not None and pursuit.prefix is not None:
             record_precision(layout, pursuit.prefix.to_json())
+        observer.note(SUMMARISING)
         results = write_summary(layout, failures)
         track.summary(results)
     observer.finished(_ending(study, results, layout, track))
@@ -224,5 +227,6 @@ def _ending(study: Study, results: Results, layout: Layout, track: Tracker) -> E
         report=layout.report,
         tracking_uri=track.uri,
         stopping=tuple(stopping_sentences(results.summary)),
+        unfinished=tuple(unfinished_sentences(results.summary)),
         failures=results.failures,
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sweep.report.coverage import numerics_sentence
 from sweep.storage.journal import Entry, read_journal
 from sweep.storage.layout import Layout
 from sweep.storage.row_files import finished_jobs, read_rows
@@ -20,7 +21,7 @@ class Status:
     `done`, `running`, `failed` and `missing` are ids in the order of their seeds: rows are on disk;
     a living process works on it (→ where and since when); it failed for good when it was last tried
     (→ why); none of these. The same `sweep run` does all that is not done. `verdicts` counts rows
-    per arm.
+    per arm. `other_numerics` says that they are not of this release's numerics; else it is empty.
     """
 
     results: Path
@@ -30,6 +31,7 @@ class Status:
     failed: Mapping[str, str]
     missing: tuple[str, ...]
     verdicts: Mapping[str, Mapping[str, int]]
+    other_numerics: str = ""
 
     @property
     def n_jobs(self) -> int:
@@ -57,6 +59,7 @@ def status(path: str | Path) -> Status:
         failed=failed,
         missing=tuple(job for job in left if job not in running and job not in failed),
         verdicts=_verdicts(layout) if on_disk else {},
+        other_numerics=numerics_sentence(study.numerics),
     )
 
 

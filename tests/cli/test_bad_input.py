@@ -35,15 +35,23 @@ REFUSED = [
     ("problem=two_moons,xor problem.n=80", ["'n'", "standardise"]),
     # wrong types
     ("optimizer.lr=abc", ["optimizer.lr", "'abc'", "number"]),
-    ("seeds.count=ten", ["seeds.count", "'ten'", "number"]),
-    ("seeds.count=1.5", ["seeds.count", "1.5", "whole number"]),
+    ("seeds.count=ten", ["seeds.count is 'ten': a whole number or null is accepted."]),
+    ("seeds.count=1.5", ["seeds.count is 1.5: a whole number or null is accepted."]),
+    ("seeds.count=-1", ["seeds.count is -1: a whole number ≥ 1 and ≤ 100000000 is accepted."]),
+    ("seeds.root=x", ["seeds.root is 'x': a whole number is accepted."]),
+    (
+        "compute=cluster compute.insecure=ture",
+        ["'ture': true or false is accepted; did you mean 'true'?"],
+    ),
+    ("model.width=[2,x]", ["model.width[1] is 'x': a whole number is accepted."]),
+    ("model.width=two", ["model.width is 'two': a whole number or a list is accepted."]),
     ("seeds=3", ["seeds", "3", "mapping"]),
     ("model.width=true", ["model.width", "True", "number"]),
     ("problem.standardise=3", ["problem.standardise", "3", "true or false"]),
     ("problem.classes=versicolor", ["problem.classes", "list"]),
     ("seeds.count.x=1", ["seeds.count", "1000"]),
     ("name=[a]", ["name", "'a'", "text"]),
-    ("name=7", ["name is 7: text is expected, in quotes of its own: \"'7'\"."]),
+    ("name=7", ["name is 7: text is accepted, in quotes of its own: \"'7'\"."]),
     ("arms.plain=3", ["arms.plain", "3", "mapping"]),
     ("arms.exp.lambda=high", ["arms.exp.lambda", "'high'", "log_uniform"]),
     ("model=null", ["'None'", "mlp"]),
@@ -105,6 +113,19 @@ REFUSED = [
     ("arms.exp.augment=extra_neuron", ["arms.exp", "'augment'", "exp_skip"]),
     ("~arms.exp.lambda", ["arms.exp.lambda", "missing", "'augment'"]),
     ("arms.plain.lambda=0.1", ["arms.plain.lambda", "'none'"]),
+    (
+        "problem=clouds model.outputs=3 loss=cross_entropy",
+        ["sweep: arms.exp, arms.exp_unregularized, arms.extra_neuron: the problem has 3"],
+    ),
+    ("problem=clouds", ["sweep: model.outputs is 1", "model 'mlp' with outputs 3 is accepted"]),
+    (
+        "problem=xor model=convolution study=quick +arms.a.augment=exp_per_layer"
+        " +arms.b.augment=exp_per_layer",
+        [
+            "arms.extra_neuron: the added neurons",
+            "; arms.a, arms.b: augmentation 'exp_per_layer'",
+        ],
+    ),
     # the grid
     ("model.width=[]", ["model.width", "[]", "whole number"]),
     ("grid.model.width=[]", ["grid.model.width", "empty", "at least one"]),

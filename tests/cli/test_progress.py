@@ -82,19 +82,28 @@ def test_the_tally_counts_over_jobs_and_weighs_errors_by_members() -> None:
     assert tally.members == 60
     # plain: 20 members, 8 of which may be bad minima; 9 finite at 0.1 and 10 at 0.3.
     assert tally.shares("plain") == {
-        "bad minima ≤": "40.0%",
+        "bad minima": "≤ 40.0%",
         "global": "55.0%",
         "unresolved": "15.0%",
         "failed": "1",
         "mean error": f"{(9 * 0.1 + 10 * 0.3) / 19:.4f}",
     }
     # exp: a mean that is not finite is left out, a saddle is no minimum.
-    assert list(tally.shares("exp").values()) == ["0.0%", "95.0%", "0.0%", "0", "0.0000"]
+    assert list(tally.shares("exp").values()) == ["≤ 0.0%", "95.0%", "0.0%", "0", "0.0000"]
     assert tally.shares("other") == {}
     assert not tally.complete
     tally.failed += 1
     assert tally.complete
     assert tally.jobs() == "3/4 (1 failed)"
+
+
+def test_a_bound_that_leaves_out_nothing_is_not_given() -> None:
+    tally = Tally(2, 0, 4, ("plain",))
+    tally.add(JobReport("c1-s0", "c1", 0, 2, 2, {"plain": {"local_minimum": 2}}, {}, {}, {}))
+    assert tally.shares("plain")["bad minima"] == "not known yet"
+    assert "| plain: bad minima not known yet, global 0.0%, " in tally.line()
+    tally.add(JobReport("c1-s2", "c1", 2, 2, 2, {"plain": {"global_minimum": 2}}, {}, {}, {}))
+    assert tally.shares("plain")["bad minima"] == "≤ 50.0%"
 
 
 def test_rates_and_time_left_count_this_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,6 +195,12 @@ def test_the_interval_shown_is_that_of_the_summary() -> None:
     PlainProgress(on).finished(found)
     row = found.frequencies[found.frequencies["level"] == "cell"].iloc[0]
     assert f"{100 * row['interval_low']:.2f}-{100 * row['interval_high']:.2f}" in text(on)
+
+
+def test_the_end_says_that_steps_ran_out() -> None:
+    on = console()
+    PlainProgress(on).finished(replace(ending(), unfinished=["The steps ran out; take more."]))
+    assert "\nThe steps ran out; take more.\n" in text(on)
 
 
 def test_nothing_to_train_opens_no_bar() -> None:

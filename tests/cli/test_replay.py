@@ -156,7 +156,12 @@ def test_a_cell_must_be_named_where_there_are_several(
     assert main([*words, cell[:5]]) == 0  # a beginning that one cell has
     assert f"cell      {cell} " in capsys.readouterr().out
     assert main([*words, "c"]) == 2  # and one that both have
-    assert "did you mean 'c" in capsys.readouterr().err
+    printed = capsys.readouterr().err
+    assert "cell 'c' is ambiguous: it begins c" in printed
+    assert "(xor, model.width = 2)" in printed
+    assert "(xor, model.width = 3)" in printed
+    assert main([*words, cell[:-1] + "?"]) == 2  # no beginning of any
+    assert f"did you mean '{cell}'" in capsys.readouterr().err
 
 
 def test_help_and_no_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -76,6 +76,34 @@ def test_a_run_says_so_before_its_first_job(
     assert [line for line in opening.splitlines() if "torch" in line] == said
 
 
+@pytest.mark.parametrize(
+    ("words", "seconds", "said"),
+    [
+        (["seeds.count=4"], 1e-6, "less than 1 s"),
+        (["seeds.count=4"], 60, "about 4 min"),
+        (["seeds.half_width=0.01", "seeds.max=4"], 60, "at most about 4 min"),
+    ],
+)
+def test_a_plan_says_what_its_time_is_the_time_of(
+    words: list[str],
+    seconds: float,
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(
+        "sweep.study.plan.cell_costs",
+        lambda study, note: {cell.id: Cost(0, seconds) for cell in study.cells},
+    )
+    assert main(["plan", "study=quick", "compute=serial", *words, f"store.root={tmp_path}"]) == 0
+    (line,) = [one for one in capsys.readouterr().out.splitlines() if one.startswith("time")]
+    assert line == (
+        f"time    {said} of training and judging on this machine; starting, searching for"
+        " witnesses and the report take time of their own"
+    )
+
+
 @pytest.mark.parametrize(("words", "said"), [((), "fused"), ((ONE,), "fused, torch")])
 def test_a_plan_names_the_trainers(
     words: tuple[str, ...],

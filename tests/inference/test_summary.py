@@ -13,7 +13,7 @@ from sweep.seeds import stream
 
 RowMaker = Callable[..., pd.DataFrame]
 FRAMES = (
-    *("cells", "witnesses", "frequencies", "fates", "contrasts", "flows", "losses"),
+    *("cells", "witnesses", "frequencies", "fates", "contrasts", "flows", "losses", "stops"),
     *("responses", "trends", "naive", "minima"),
 )
 

@@ -234,7 +234,7 @@ def test_tables_hold_the_frames(summary: Summary, tmp_path: Path) -> None:
     for file_name, content in table_files(summary).items():
         (tmp_path / file_name).write_bytes(content)
     frames = [
-        *("cells", "witnesses", "frequencies", "fates", "contrasts", "flows", "losses"),
+        *("cells", "witnesses", "frequencies", "fates", "contrasts", "flows", "losses", "stops"),
         *("responses", "trends", "naive", "minima"),
     ]
     for frame in frames:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -9,9 +10,11 @@ import pytest
 import sweep
 from sweep.cli.main import main
 from sweep.job import JobResult, run_job
-from sweep.job_report import JobReport
+from sweep.job_report import JobFailure, JobReport
 from sweep.spec import Job
+from sweep.storage.layout import Layout
 from sweep.study import work
+from sweep.study.results import Results, write_summary
 from sweep.study.work import CommitRows
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -86,6 +89,22 @@ def test_a_folder_that_is_moved_while_it_grows_is_not_begun_anew_in_its_old_plac
     assert main(["run", *SMALL, "compute.block_size=1", f"store.root={moved}"]) == 0
     (path,) = moved.iterdir()
     assert sorted(sweep.load_rows(path)["seed"].unique()) == [0, 1]
+
+
+def test_the_last_phase_is_named_when_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = []
+
+    def summarising(layout: Layout, failures: Sequence[JobFailure]) -> Results:
+        before.append(capsys.readouterr().out.splitlines())
+        return write_summary(layout, failures)
+
+    monkeypatch.setattr("sweep.study.run.write_summary", summarising)
+    assert run(tmp_path) == 0
+    (lines,) = before
+    assert lines[-2].startswith("1/1 jobs")
+    assert lines[-1] == "Summarising and drawing the report."
 
 
 def test_several_hidden_layers_make_rows(tmp_path: Path) -> None:

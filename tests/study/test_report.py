@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import re
 import shlex
+import shutil
 from html import unescape
 from pathlib import Path
 
@@ -13,6 +15,8 @@ import pandas as pd
 import pytest
 
 from sweep.cli.main import main
+from sweep.report.coverage import numerics_sentence
+from sweep.rows import NUMERICS_VERSION
 from sweep.storage.layout import Layout
 from sweep.study.results import load_rows
 
@@ -57,6 +61,45 @@ def test_two_folders_are_compared_from_rows_alone(
         assert row["difference"] <= bad[1].mean() - bad[0].mean() <= row["difference_upper"]
     assert set(apart["arm"]) == {"plain", "exp", "extra_neuron"}
     assert "optimizer.lr" in page.read_text()
+
+
+def test_studies_that_share_no_setting_are_told_so(
+    studies: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    apart = ["problem=two_moons", "problem.n=8", "seeds.count=2", f"store.root={tmp_path}"]
+    assert main(["run", *SMALL, "name=apart", *apart]) == 0
+    other = next(tmp_path.glob("apart-*"))
+    capsys.readouterr()
+    page = tmp_path / "two.html"
+    assert main(["report", str(studies[0]), str(other), "--out", str(page)]) == 0
+    *_, note = capsys.readouterr().out.splitlines()
+    word, sentence = note.split(maxsplit=1)
+    assert (word, sentence[:30]) == ("note", "No difference could be taken: ")
+    assert sentence in unescape(page.read_text())
+    assert page.with_suffix(".tex").read_text().endswith(f"% {sentence}\n")
+
+
+def test_rows_of_older_numerics_are_counted_and_named(
+    studies: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    older = Path(shutil.copytree(studies[0], tmp_path / studies[0].name))
+    content = json.loads((older / "study.json").read_text())
+    (older / "study.json").write_text(json.dumps({**content, "numerics": NUMERICS_VERSION - 1}))
+    counts = (older / "summary" / "frequencies.csv").read_bytes()
+    said = numerics_sentence(NUMERICS_VERSION - 1)
+    assert said.startswith(f"These rows are of numerics {NUMERICS_VERSION - 1}, this release makes")
+    for command in ("status", "report"):
+        assert main([command, str(older)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.split(maxsplit=1)[1] for line in lines if line.startswith("note")] == [said]
+        assert main([command, str(studies[1])]) == 0
+        assert "note" not in capsys.readouterr().out
+    assert (older / "summary" / "frequencies.csv").read_bytes() == counts
+    assert said in unescape((older / "report.html").read_text())
+    page = tmp_path / "two.html"
+    assert main(["report", str(studies[1]), str(older), "--out", str(page)]) == 0
+    assert f"note        '{older.name}': {said}" in capsys.readouterr().out.splitlines()
+    assert f"slow: {said}" in unescape(page.read_text())
 
 
 def test_the_page_may_go_elsewhere(studies: list[Path], tmp_path: Path) -> None:
