@@ -9,14 +9,16 @@ there. A face is left along a ray on which E falls. Symbols as in `sweep.judge.c
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 
 from sweep.judge.base import Judgement
 from sweep.judge.coercive_newton import NOISE, without
 from sweep.judge.coercive_polish import RISE, all_positive, per_neuron, polish_member
-from sweep.judge.convolution_local import Local
-from sweep.judge.convolution_plain import Face, Filtered
+from sweep.judge.coercive_kernels import Task
+from sweep.judge.coercive_plain import Coordinates
+from sweep.judge.convolution_plain import Filtered
 from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen
 from sweep.models.objective import Objective
@@ -35,14 +37,72 @@ HALVINGS = 40
 FLOOR = 8 * UNIT
 
 
+class OnFace(Protocol):
+    """A face: the places or rows that are held, and an orthonormal basis of the ways along it."""
+
+    @property
+    def held(self) -> np.ndarray:
+        """Which of them are held."""
+        ...
+
+    @property
+    def B(self) -> np.ndarray:
+        """The basis (numbers of all filters, d)."""
+        ...
+
+
+class Rest(Protocol):
+    """Derivatives of E along a face, in the coordinates (z, τ); see `convolution_local.Local`."""
+
+    @property
+    def t(self) -> Any:
+        """Preactivations of the active neurons, (k, N)."""
+        ...
+
+    def gradient(self) -> np.ndarray:
+        """∇E, (P,)."""
+        ...
+
+    def gradient_sizes(self) -> np.ndarray:
+        """What the rounding of ∇E is relative to, (P,)."""
+        ...
+
+    def hessian(self, on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """∇²E (P, P) with second derivatives `on`, and the sums of its terms' sizes."""
+        ...
+
+
+class Below(Protocol):
+    """What lies below the last layer: one filter (`convolution_plain`) or several (`stack_*`)."""
+
+    last: Coordinates
+
+    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+    def balanced(self, v: np.ndarray, Z: np.ndarray, s: np.ndarray) -> np.ndarray: ...
+    def energy(self, Z: np.ndarray, s: np.ndarray, v: np.ndarray, lam: np.ndarray) -> float: ...
+    def placed(
+        self, v: np.ndarray, near: float = ..., held: np.ndarray | None = None
+    ) -> tuple[Any, np.ndarray] | None: ...
+    def task(self, face: Any, v: np.ndarray) -> Task: ...
+    def local(
+        self, face: Any, Z: np.ndarray, s: np.ndarray, lam: np.ndarray, v: np.ndarray
+    ) -> Rest: ...
+    def next_kink(
+        self, face: Any, v: np.ndarray, dv: np.ndarray, limit: float
+    ) -> tuple[float, np.ndarray] | None: ...
+    def downhill(
+        self, face: Any, Z: np.ndarray, s: np.ndarray, lam: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]: ...
+
+
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A point on its way down: z (m, n), s (m,), the filter (s,), its face, the `value` of E."""
+    """A point on its way down: z (m, n), s (m,), the filters, their face, the `value` of E."""
 
     Z: np.ndarray
     s: np.ndarray
     v: np.ndarray
-    face: Face
+    face: OnFace
     value: float
 
     @property
@@ -50,30 +110,31 @@ class Place:
         """Indices of the neurons that are not zero."""
         return np.flatnonzero((self.Z != 0).any(axis=1))
 
-    @property
-    def tau(self) -> np.ndarray:
-        """The filter in its face."""
-        return np.asarray(self.face.B.T @ self.v)
-
-    def local(self, plain: Filtered, lam: np.ndarray) -> Local:
+    def local(self, plain: Below, lam: np.ndarray) -> Rest:
         """Derivatives at the active neurons."""
         k = self.active
-        return Local.at(plain, self.face, self.Z[k], self.s[k], lam[k], self.tau)
+        return plain.local(self.face, self.Z[k], self.s[k], lam[k], self.v)
 
 
 def place_at(
-    plain: Filtered, Z: np.ndarray, s: np.ndarray, v: np.ndarray, lam: np.ndarray, near: float
+    plain: Below,
+    Z: np.ndarray,
+    s: np.ndarray,
+    v: np.ndarray,
+    lam: np.ndarray,
+    near: float,
+    held: np.ndarray | None = None,
 ) -> Place | None:
-    """The place at z, s and v, moved onto the kinks that it is near."""
-    face = plain.face(v, near)
-    if face is None:
+    """The place at z, s and v, moved onto the kinks that it is near and those of `held`."""
+    found = plain.placed(v, near, held)
+    if found is None:
         return None
-    v = face.B @ (face.B.T @ v) if face.held.any() else v
+    face, v = found
     return Place(Z, s, v, face, plain.energy(Z, s, v, lam))
 
 
 def polish_filter(
-    plain: Filtered, Z: np.ndarray, s: np.ndarray, v: np.ndarray, lam: np.ndarray
+    plain: Below, Z: np.ndarray, s: np.ndarray, v: np.ndarray, lam: np.ndarray
 ) -> tuple[Place | None, int]:
     """One member downhill from z (m, n), s (m,), v (s,): where it ends and after how many steps."""
     place, steps = place_at(plain, Z, s, v, lam, TOGETHER), 0
@@ -95,15 +156,15 @@ def polish_filter(
     return place, steps
 
 
-def settled(plain: Filtered, place: Place, lam: np.ndarray) -> Place:
+def settled(plain: Below, place: Place, lam: np.ndarray) -> Place:
     """The last layer at rest while the filter stays."""
-    end = polish_member(plain.on_face(place.face, place.tau), place.Z, place.s, lam)
+    end = polish_member(plain.task(place.face, place.v), place.Z, place.s, lam)
     value = plain.energy(end.Z, end.s, place.v, lam)
     return replace(place, Z=end.Z, s=end.s, value=value) if value < place.value else place
 
 
 def newton(
-    plain: Filtered, place: Place, local: Local, g: np.ndarray, lam: np.ndarray
+    plain: Below, place: Place, local: Rest, g: np.ndarray, lam: np.ndarray
 ) -> Place | None:
     """A step down by |∇²E|⁻¹, or None where there is none."""
     values, basis = eigen(local.hessian(local.t > 0)[0])
@@ -114,7 +175,7 @@ def newton(
 
 
 def along(
-    plain: Filtered, place: Place, step: np.ndarray, lam: np.ndarray, slope: float
+    plain: Below, place: Place, step: np.ndarray, lam: np.ndarray, slope: float
 ) -> Place | None:
     """The first of ever shorter steps (P,) on the face that lowers E, or at rounding halves ∇E.
 
@@ -124,10 +185,10 @@ def along(
     dz, dv = step[: len(k) * n].reshape(len(k), n), place.face.B @ step[len(k) * n :]
     noise = NOISE * abs(place.value)
 
-    def tried(share: float) -> Place | None:
+    def tried(share: float, held: np.ndarray | None = None) -> Place | None:
         Z = place.Z.copy()
         Z[k] += share * dz
-        found = place_at(plain, Z, place.s, place.v + share * dv, lam, TOGETHER)
+        found = place_at(plain, Z, place.s, place.v + share * dv, lam, TOGETHER, held)
         if found is None or found.value < place.value - noise:
             return found
         if found.value > place.value + noise or (found.face.held != place.face.held).any():
@@ -141,23 +202,16 @@ def along(
         if move.size and here.any()
     ]
     share = min([1.0, *limits])
-    kink = _first_kink(plain, place, dv)
-    at_kink = tried(kink) if kink < share else None
+    kink = plain.next_kink(place.face, place.v, dv, share)
+    at_kink = None if kink is None else tried(*kink)
     beyond = (tried(share * 0.5**halving) for halving in range(HALVINGS))
     ends = [end for end in (at_kink, next((end for end in beyond if end), None)) if end]
     return _without_dead(plain, min(ends, key=lambda end: end.value), lam) if ends else None
 
 
-def _first_kink(plain: Filtered, place: Place, dv: np.ndarray) -> float:
-    """The share of the step at which the first row that is not held vanishes; inf if none does."""
-    here, there = plain.C @ place.v, plain.C @ dv
-    crossed = ~place.face.held & (here * there < 0)
-    return float((-here[crossed] / there[crossed]).min(initial=np.inf))
-
-
-def _without_dead(plain: Filtered, place: Place, lam: np.ndarray) -> Place:
+def _without_dead(plain: Below, place: Place, lam: np.ndarray) -> Place:
     k = place.active
-    task = plain.on_face(place.face, place.tau)
+    task = plain.task(place.face, place.v)
     kept = without(place.Z[k], place.s[k], lam[k], task)
     if kept.all():
         return place
@@ -167,18 +221,17 @@ def _without_dead(plain: Filtered, place: Place, lam: np.ndarray) -> Place:
     return replace(place, Z=Z, value=value) if value <= place.value * (1 + NOISE) else place
 
 
-def elsewhere(plain: Filtered, place: Place, local: Local, lam: np.ndarray) -> Place | None:
+def elsewhere(plain: Below, place: Place, local: Rest, lam: np.ndarray) -> Place | None:
     """From a point at rest on its face: off the face, along negative curvature, or a new neuron."""
     noise = NOISE * abs(place.value)
-    rays = plain.rays(place.face)
-    if rays is not None and len(rays):
-        down = plain.slopes_across(place.face, local.Z, local.s, local.tau, rays)
-        for ray in rays[np.argsort(down)][: int((down < 0).sum())]:
-            for halving in range(HALVINGS):
-                v = place.v + LONGEST * 0.5**halving * float(np.linalg.norm(place.v)) * ray
-                found = place_at(plain, place.Z, place.s, v, lam, TOGETHER)
-                if found is not None and found.value < place.value - noise:
-                    return found
+    k = place.active
+    rays, down = plain.downhill(place.face, place.Z[k], place.s[k], lam[k], place.v)
+    for ray in rays[np.argsort(down)][: int((down < 0).sum())]:
+        for halving in range(HALVINGS):
+            v = place.v + LONGEST * 0.5**halving * float(np.linalg.norm(place.v)) * ray
+            found = place_at(plain, place.Z, place.s, v, lam, TOGETHER)
+            if found is not None and found.value < place.value - noise:
+                return found
     values, basis = eigen(local.hessian(local.t > 0)[0])
     if values[0] < -CONCAVE * np.abs(values).max():
         for way in (basis[:, 0], -basis[:, 0]):

@@ -1,0 +1,270 @@
+"""What is known around a point of a face of several convolutions: slopes, curvature, the face.
+
+A neighbourhood is {x + Sw, ‖w‖ ≤ r}, x = (z, v); it lies in the box of half-widths r‖S_p‖, S_p the
+rows of S, on which everything is enclosed by balls. On M
+
+    L(x) = E(x) + Σᵢ μᵢgᵢ + Σᵢ (cᵢ/2)gᵢ²,   gᵢ = w·v_k of held places whose windows are a basis,
+
+is E, and with multipliers μ and large enough c L is convex off M as well, where E has no reason to
+be. S = (∇²L)^{−1/2}, as computed and stored, as in `sweep.judge.coercive_bounds`.
+
+======  =========================================================  ==========
+symbol  meaning                                                    shape
+======  =========================================================  ==========
+x       coordinates of active neurons and filters                  (P,)
+S, R    axes of the neighbourhood; nearly S⁻¹                      (P, P)
+g       the constraints, r of them in all                          (r,)
+Q_k     orthonormal basis of what the held windows span            (s, r_k)
+u       unit roundoff, 2⁻⁵³
+======  =========================================================  ==========
+
+Other symbols as in `sweep.judge.stack_local`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sweep.judge.balls import Ball, contract, stacked
+from sweep.judge.coercive_bounds import ROOM
+from sweep.judge.convolution_plain import APART
+from sweep.judge.roundoff import UNIT
+from sweep.judge.spectra import eigen
+from sweep.judge.stack_cones import bases
+from sweep.judge.stack_local import StackLocal
+from sweep.judge.strict_eigen import proven_least
+
+# ‖∂g‖ of a basis is scaled to one; off M the curvature of L is brought to at least the largest on it.
+STEEP = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """A basis of the held places: their indices per layer, μ and c of each."""
+
+    places: tuple[tuple[np.ndarray, np.ndarray], ...]
+    mu: np.ndarray
+    c: np.ndarray
+
+    def picked(self, layers: tuple[Ball, ...]) -> Ball:
+        """Rows of all layers at the basis, (r, …)."""
+        return stacked([one[place] for one, place in zip(layers, self.places, strict=True)])
+
+
+@dataclass(frozen=True, eq=False)
+class StackCentre:
+    """A point of a face with the axes around it; see `coercive_proof.Surroundings`."""
+
+    at: StackLocal
+    held: Held
+    Q: list[np.ndarray]
+    S: np.ndarray
+    R: np.ndarray
+    boxes: dict[float, StackLocal] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, at: StackLocal) -> StackCentre | None:
+        """The centre at a point whose numbers are exact; None where ∇²L is not positive there."""
+        Q = bases(at)
+        held = _lagrangian(at, Q)
+        if held is None:
+            return None
+        H = _hessian(at, held, at.t.mid > 0).mid
+        values, basis = eigen((H + H.T) / 2)
+        if not (values > 0).all():
+            return None
+        S, R = basis / np.sqrt(values), (basis * np.sqrt(values)).T
+        return cls(at, held, Q, S, R)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """‖S_p‖, (P,)."""
+        return np.asarray(ROOM * np.linalg.norm(self.S, axis=1))
+
+    def box(self, r: float) -> StackLocal:
+        """Everything on the box around ‖w‖ ≤ r."""
+        if r not in self.boxes:
+            self.boxes.clear()
+            self.boxes[r] = self.widened(r * self.rows)
+        return self.boxes[r]
+
+    def widened(self, more: np.ndarray) -> StackLocal:
+        """Everything on the box of half-widths `more` (P,)."""
+        at, size = self.at, self.at.Z.mid.size
+        Z = at.Z.widened(more[:size].reshape(at.Z.shape))
+        return StackLocal.at(at.plain, at.face, Z, at.s, at.lam, at.v.widened(more[size:]))
+
+    def gradient(self) -> float:
+        """g + Cε: g bounds ‖Sᵀ∇L‖, C ≥ 2 the curvature of L nearby, ε how far M is, all in w."""
+        at, P = self.at, len(self.S)
+        slope, size = _gradient(at, self.held), np.abs(self.S).T
+        total = float(np.linalg.norm(self.S.T @ slope.mid))
+        total += float(np.linalg.norm(size @ (slope.known + (P + 2) * UNIT * np.abs(slope.mid))))
+        if not at.face.kinks:
+            return ROOM * total
+        moved = self.to_face()
+        if moved is None:
+            return float("inf")
+        own = np.eye(P) - self.R @ self.S
+        own_size = float(np.linalg.norm(own)) + (P + 2) * UNIT * float(
+            np.linalg.norm(np.abs(self.R) @ np.abs(self.S))
+        )
+        if not own_size < 0.5:
+            return float("inf")
+        away = 2 * ROOM * float(np.linalg.norm(np.abs(self.R) @ moved))
+        return ROOM * (total + max(2.0, self._steepest(self.widened(moved))) * away)
+
+    def _steepest(self, here: StackLocal) -> float:
+        """An upper bound of the curvature of L in w on a box, with ReQU kinks on either side."""
+        near, wide = self._near(here), np.abs(self.S)
+        H = _hessian(here, self.held, self.at.t.mid > 0).size
+        total = float(np.linalg.norm(wide.T @ H @ wide))
+        turned = np.linalg.norm(here.J.size[near] @ wide, axis=1)
+        total += 2 * float(np.broadcast_to(here.q.size, near.shape)[near] @ turned**2)
+        return ROOM * total
+
+    def to_face(self) -> np.ndarray | None:
+        """Bounds (P,) of a move of the filters that leads onto M, layer by layer; None if unknown.
+
+        v_k + Q_k y with W_kᵀQ_k y = −W_kᵀv_k, at filters below that have moved already.
+        """
+        at, plain = self.at, self.at.plain
+        moved, size = np.zeros(len(self.S)), at.Z.mid.size
+        for k, basis in enumerate(self.Q):
+            if not basis.shape[1]:
+                continue
+            v = at.v.widened(moved[size:])
+            w = plain.trace(at.face, v, curved=False).windows[k][self.held.places[k]]
+            y = solved(contract("rs,sq->rq", w, basis), contract("rs,s->r", w, at.v[plain.part(k)]))
+            if y is None:
+                return None
+            moved[size + k * plain.length : size + (k + 1) * plain.length] = ROOM * np.abs(basis) @ y
+        return moved
+
+    def inside(self, r: float) -> bool:
+        """Whether every place that is not held keeps its sign on M within ‖w‖ ≤ r."""
+        here = self.box(r)
+        return all(
+            bool((np.abs(z.mid) > ROOM * z.known)[slope != 0].all())
+            for z, slope in zip(here.trace.z, here.face.slopes, strict=True)
+        )
+
+    def crosses(self, r: float) -> bool:
+        """Whether W_kᵀQ_k is invertible within ‖w‖ ≤ r in every layer: the chart of the theorem."""
+        here = self.box(r)
+        for k, basis in enumerate(self.Q):
+            if basis.shape[1]:
+                w = here.trace.windows[k][self.held.places[k]]
+                if solved(contract("rs,sq->rq", w, basis), Ball.exact(np.zeros(len(w.mid)))) is None:
+                    return False
+        return True
+
+    def on(self, r: float) -> tuple[np.ndarray, bool]:
+        """Second derivatives of h² (k, N) that make ∇²E least within reach; whether a kink is."""
+        near = self._near(self.box(r))
+        negative = self.at.s[:, None] * self.at.q.mid < 0
+        return np.where(near, negative, self.at.t.mid > 0), bool(near.any())
+
+    def _near(self, here: StackLocal) -> np.ndarray:
+        return np.asarray(np.abs(here.t.mid) <= ROOM * here.t.known)
+
+    def least(self, on: np.ndarray) -> float:
+        """A lower bound of λ_min(SᵀHS), H the midpoint of ∇²L with that `on`."""
+        H, wide = _hessian(self.at, self.held, on).mid, np.abs(self.S)
+        K = self.S.T @ (H @ self.S)
+        products = 2 * (len(H) + 2) * np.linalg.norm(wide.T @ (np.abs(H) @ wide))
+        return proven_least((K + K.T) / 2, float(ROOM * UNIT * products))
+
+    def curvature_change(self, r: float) -> float:
+        """How far below that the curvature of L in w can be within reach; inf beyond the face."""
+        if not self.inside(r):
+            return float("inf")
+        here, wide = self.box(r), np.abs(self.S)
+        H = _hessian(here, self.held, self.on(r)[0], self._near(here))
+        return float(ROOM * np.linalg.norm(wide.T @ (H.known @ wide)))
+
+
+def solved(M: Ball, b: Ball) -> np.ndarray | None:
+    """Bounds (r,) of |M⁻¹b| for all M (r, r) and b (r,) of two balls; None if M may be singular.
+
+    With X nearly M⁻¹ and η ≥ ‖I − XM‖ < 1 in the norm of the largest row, M⁻¹b = Xb + (I − XM)M⁻¹b
+    and ‖M⁻¹b‖ ≤ ‖Xb‖/(1 − η).
+    """
+    try:
+        X = np.linalg.inv(M.mid)
+    except np.linalg.LinAlgError:
+        return None
+    left = contract("rs,st->rt", X, M) - np.eye(len(X))
+    eta = ROOM * float(left.size.sum(axis=1).max())
+    if not eta < 1:
+        return None
+    found = contract("rs,s->r", X, b).size
+    return np.full(len(X), ROOM * float(found.max()) / (1 - eta))
+
+
+def _lagrangian(at: StackLocal, Q: list[np.ndarray]) -> Held | None:
+    """A basis of held places with μ and c; None where rounding leaves fewer than Q has columns."""
+    places = []
+    for slope, w, basis in zip(at.face.slopes, at.trace.windows, Q, strict=True):
+        where, left = np.argwhere(slope == 0), w.mid[slope == 0]
+        left = left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-300)
+        chosen: list[int] = []
+        for _ in range(basis.shape[1]):
+            lengths = np.linalg.norm(left, axis=1)
+            best = int(lengths.argmax())
+            if not lengths[best] > APART:
+                return None
+            chosen.append(best)
+            way = left[best] / lengths[best]
+            left = left - np.outer(left @ way, way)
+        kept = where[chosen].reshape(-1, 2)
+        places.append((kept[:, 0], kept[:, 1]))
+    bare = Held(tuple(places), np.zeros(0), np.zeros(0))
+    first = at.Z.mid.size
+    D = bare.picked(at.trace.Dz).mid
+    if not len(D):
+        return bare
+    mu = -np.linalg.lstsq(D.T, at.gradient().mid[first:], rcond=None)[0]
+    H = _hessian(at, Held(bare.places, mu, np.zeros(len(D))), at.t.mid > 0).mid
+    P = len(H)
+    G = np.zeros((len(D), P))
+    G[:, first:] = D
+    basis = np.linalg.svd(G, full_matrices=True)[2]
+    along, off = basis[len(D) :].T, basis[: len(D)].T
+    values, ways = eigen(along.T @ H @ along)
+    if not (values > 0).all():
+        return None
+    coupled = off.T @ H @ along @ ways
+    needed = (coupled / values) @ coupled.T - off.T @ H @ off
+    steep = float(np.linalg.norm(needed)) + STEEP * float(np.abs(values).max())
+    # Σ cᵢgᵢ² is at least c‖g‖² in the normalised rows, whose least singular value counts.
+    sizes = np.linalg.norm(D, axis=1)
+    least = float(np.linalg.svd(D / sizes[:, None], compute_uv=False)[-1])
+    return Held(bare.places, mu, steep / (least * sizes) ** 2)
+
+
+def _gradient(at: StackLocal, held: Held) -> Ball:
+    """∇L, (P,)."""
+    found, first = at.gradient(), at.Z.mid.size
+    if not len(held.mu):
+        return found
+    pull = held.picked(at.trace.z) * held.c + held.mu
+    more = contract("r,rp->p", pull, held.picked(at.trace.Dz))
+    return stacked([found[:first], found[first:] + more])
+
+
+def _hessian(
+    at: StackLocal, held: Held, on: np.ndarray, near: np.ndarray | None = None
+) -> Ball:
+    """∇²L (P, P) with that `on`; `near` as in `StackLocal.hessian`."""
+    found, first = at.hessian(on, near), at.Z.mid.size
+    if not len(held.mu):
+        return found
+    D = held.picked(at.trace.Dz)
+    pull = held.picked(at.trace.z) * held.c + held.mu
+    more = contract("r,rpq->pq", pull, held.picked(at.trace.D2z))
+    more = more + contract("rp,rq->pq", D * held.c[:, None], D)
+    wide = more.on(lambda array: np.pad(array, ((first, 0), (first, 0))))
+    return found + wide

@@ -1,0 +1,119 @@
+"""`kink`, `inactive` and `strict` for two or more convolutions below ReQU neurons ([B] Theorem 2).
+
+Let p* = (z*, v*) have every active neuron ≠ 0, let some places be held (zero at v*), the others not,
+and M be the set of filters near v* on which the held ones vanish. Let Q_k be constant matrices with
+W_kᵀQ_k invertible at v*, W_k a basis of the held windows of layer k, and let
+
+0. every held place vanish wherever the basis does;
+1. E, restricted to the active neurons and to M, have a local minimum at p*;
+2. D(u) > 0 for every u ≠ 0, D the one-sided derivative of E along v_k + t·Q_k u_k, k = 1 … K, at p*;
+3. max_{‖u‖=1} |Σᵢ qᵢ max(u·gᵢ, 0)²| < λⱼ for every inactive neuron j.
+
+Then the balanced θ* of p*, its inactive neurons zero, is a local minimum of F. Proof.
+
+*A chart.* On M windows are polynomials in the filters below (held places hand on zeros), so that M
+is {v_k ⟂ W_k(v_1 … v_{k−1})}, with smooth coordinates: V_k(τ) with W_kᵀV_k = 0 and B_kᵀV_k = τ_k, B_k
+a basis of W_k's complement at v*. Then (τ, u) ↦ v_k = V_k(τ) + Q_k u_k is a chart near v*: if
+V̇_k + Q_k u̇_k = 0 for all k then, from k = 1 on, V̇_k ⟂ W_k as all below stands still, so W_kᵀQ_k u̇_k =
+0, u̇_k = 0 and τ̇_k = 0. In it M = {u = 0}.
+
+*Off M.* Fix a side (slope 1 or α) for every held place. With these slopes, and those that the free
+places keep, z_k and E are continuously differentiable functions of (z, τ, u); on M they agree for
+all choices of sides, as σ hands on zero at held places, and so z_kij = 0 there at these places.
+Take a point (z, τ, u), u ≠ 0, near p*. Along the segment from (z, τ, 0) to it, E is piecewise one
+of these finitely many functions (z_kij are analytic along it), so dE/dt = ∂_uE^σ·u, σ the sides
+taken at (z, τ, tu). Suppose ∂_uE^σ·u ≤ 0 at points (z, τ, tu) → p* where the sides σ are taken, u/‖u‖ →
+û along a subsequence. A held place has on σ z^σ_kij(τ, tu) = t ∂_u z^σ_kij·u + o(t‖u‖), for it is
+zero at u = 0, and this has the sign of its side; hence ∂_u z^σ_kij(p*)·û has, or is zero. So the
+one-sided derivative along û follows σ, layer by layer (where ż = 0 both sides agree), and
+D(û) = ∂_uE^σ(p*)·û = lim ∂_uE^σ·u/‖u‖ ≤ 0, against 2. Near p* therefore E(z, τ, u) ≥ E(z, τ, 0) ≥
+E(p*).
+
+*Other neurons on* and *in θ*: as in `convolution_proof`. ∎
+
+0. is counted exactly by `stack_exact`. 1. comes from L = E on M of `stack_bounds`: in the ball ‖w‖ ≤
+r around the computed point let its curvature be ≥ μ, 0 < μ ≤ 1.1, and ‖Sᵀ∇L‖ ≤ g at the centre; M
+has a point x₀ at ‖w‖ ≤ ε, and up to there the curvature is ≤ C, C ≥ 2. With g′ = g + Cε and 2g′ <
+μr, E on M at ‖w‖ = r is at least L(0) + r(μr/2 − g) > L(0) + gε + Cε²/2 ≥ E(x₀): so E has a least value
+on M within the ball, inside it, at a p* with μ‖w‖²/2 − g‖w‖ ≤ gε + Cε²/2. That leaves ‖w‖ ≤ ρ =
+2g′/μ, where the left side is 2g′Cε/μ already. All free places keep their signs on M within the ball
+(`StackCentre.inside`), W_kᵀQ_k is invertible throughout it (`crosses`), and 2. and 3. are shown for
+every point of the box around ‖w‖ ≤ ρ at once, so also for p*: `stack_cones`, and q and g as balls.
+
+How far around θ* F is no lower is not said, as in `convolution_proof`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sweep.judge.balls import Ball
+from sweep.judge.coercive_bounds import ROOM
+from sweep.judge.coercive_inactive import against
+from sweep.judge.coercive_proof import SLACK, minimum_around, stretched
+from sweep.judge.convolution_proof import FaceProof
+from sweep.judge.roundoff import UNIT
+from sweep.judge.stack_bounds import StackCentre
+from sweep.judge.stack_cones import across
+from sweep.judge.stack_exact import ranks
+from sweep.judge.stack_local import StackLocal
+from sweep.judge.stack_plain import Stacked
+
+# Curvature in w is near one; the proof needs to know that it is not far above.
+MOST_CURVATURE = 1.1
+
+
+def prove_stack(plain: Stacked, theta: np.ndarray, lam: np.ndarray) -> FaceProof | None:
+    """The proof at θ (P,) with λ (m,), or None."""
+    v, Z, s = plain.split(theta)
+    a, inner = plain.last.split(theta[plain.n_filters :])
+    idle = (a == 0) & (inner == 0).all(axis=1)
+    active, there = np.flatnonzero(~idle), plain.placed(v)
+    if there is None or not len(active) or not (Z[active] != 0).any(axis=1).all():
+        return None
+    face, on_face = there
+    at = StackLocal.at(
+        plain, face, Ball.exact(Z[active]), s[active], lam[active], Ball.exact(on_face)
+    )
+    centre = StackCentre.of(at)
+    if centre is None or ranks(plain, face) != [basis.shape[1] for basis in centre.Q]:
+        return None
+    ball = minimum_around(centre)
+    if ball is None or not ball.curvature <= MOST_CURVATURE:
+        return None
+    rho = 2 * ball.inner
+    radius = _in_theta(plain, theta, centre, rho)
+    here = centre.box(rho)
+    if radius is None or not rho < ball.outer or not centre.crosses(rho):
+        return None
+    off = across(here, centre.Q)
+    if off is None or not off.least > 0:
+        return None
+    level = np.inf
+    if idle.any():
+        level = SLACK * float(lam[idle].min()) - _idle_change(at, here)
+        if not against(at.q.mid, at.task, level).below:
+            return None
+    keeps = bool((np.abs(here.f.mid) > ROOM * here.f.known).all())
+    return FaceProof(ball, radius, face.kinks, off.least, int(idle.sum()), level, keeps)
+
+
+def _idle_change(at: StackLocal, here: StackLocal) -> float:
+    """By how much |Σᵢ qᵢ max(u·gᵢ, 0)²|, u of length one, can be larger on the box `here`."""
+    sizes = np.linalg.norm(at.g.mid, axis=1)
+    dg = ROOM * np.linalg.norm(here.g.known, axis=1)
+    bound = here.q.known * (sizes + dg) ** 2 + np.abs(at.q.mid) * dg * (2 * sizes + dg)
+    return float(ROOM * bound.sum())
+
+
+def _in_theta(plain: Stacked, theta: np.ndarray, centre: StackCentre, rho: float) -> float | None:
+    """How far the balanced θ* can be from θ; None if a neuron might vanish on the way."""
+    size = centre.at.Z.mid.size
+    moved = stretched(centre.at.Z.mid, rho * float(np.linalg.norm(centre.S[:size])))
+    if moved is None:
+        return None
+    v, Z, s = plain.split(theta)
+    away = float(np.linalg.norm(plain.balanced(v, Z, s) - theta))
+    away += float(np.linalg.norm(v - centre.at.v.mid)) + 16 * UNIT * float(np.linalg.norm(theta))
+    away += ROOM * rho * float(np.linalg.norm(centre.S[size:]))
+    return (away + moved) / SLACK
