@@ -3,7 +3,7 @@
 A neighbourhood is {x + Sw, ‖w‖ ≤ r}, x = (z, v); it lies in the box of half-widths r‖S_p‖, S_p the
 rows of S, on which everything is enclosed by balls. On M
 
-    L(x) = E(x) + Σᵢ μᵢgᵢ + Σᵢ (cᵢ/2)gᵢ²,   gᵢ = w·v_k of held places whose windows are a basis,
+    L(x) = E(x) + Σᵢ μᵢgᵢ + Σᵢ (cᵢ/2)gᵢ²,   gᵢ = z of held places whose slopes are a basis,
 
 is E, and with multipliers μ and large enough c L is convex off M as well, where E has no reason to
 be. S = (∇²L)^{−1/2}, as computed and stored, as in `sweep.judge.coercive_bounds`.
@@ -13,8 +13,8 @@ symbol  meaning                                                    shape
 ======  =========================================================  ==========
 x       coordinates of active neurons and filters                  (P,)
 S, R    axes of the neighbourhood; nearly S⁻¹                      (P, P)
-g       the constraints, r of them in all                          (r,)
-Q_k     orthonormal basis of what the held windows span            (s, r_k)
+g, G    the constraints, r of them; their slopes in v              (r,), (r, K·s)
+Q       orthonormal basis of what the rows of G span, as stored    (K·s, r)
 u       unit roundoff, 2⁻⁵³
 ======  =========================================================  ==========
 
@@ -29,10 +29,10 @@ import numpy as np
 
 from sweep.judge.balls import Ball, contract, stacked
 from sweep.judge.coercive_bounds import ROOM
+from sweep.judge.coercive_proof import TINY
 from sweep.judge.convolution_plain import APART
 from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen
-from sweep.judge.stack_cones import bases
 from sweep.judge.stack_local import StackLocal
 from sweep.judge.strict_eigen import proven_least
 
@@ -59,7 +59,7 @@ class StackCentre:
 
     at: StackLocal
     held: Held
-    Q: list[np.ndarray]
+    Q: np.ndarray
     S: np.ndarray
     R: np.ndarray
     boxes: dict[float, StackLocal] = field(default_factory=dict)
@@ -67,8 +67,8 @@ class StackCentre:
     @classmethod
     def of(cls, at: StackLocal) -> StackCentre | None:
         """The centre at a point whose numbers are exact; None where ∇²L is not positive there."""
-        Q = bases(at)
-        held = _lagrangian(at, Q)
+        places, Q = basis_of(at)
+        held = _lagrangian(at, places)
         if held is None:
             return None
         H = _hessian(at, held, at.t.mid > 0).mid
@@ -126,22 +126,21 @@ class StackCentre:
         return ROOM * total
 
     def to_face(self) -> np.ndarray | None:
-        """Bounds (P,) of a move of the filters that leads onto M, layer by layer; None if unknown.
+        """Bounds (P,) of a move of the filters that leads onto M; None if unknown.
 
-        v_k + Q_k y with W_kᵀQ_k y = −W_kᵀv_k, at filters below that have moved already.
+        y ↦ y − Xg(v + Qy) = (I − XḠQ)y − Xg(v), Ḡ a mean of G on the way, takes ‖y‖ ≤ 2‖Xg(v)‖ to
+        itself, in the largest entry, where ‖I − XGQ‖ ≤ ½: it has a fixed point, and g is zero there.
         """
-        at, plain = self.at, self.at.plain
-        moved, size = np.zeros(len(self.S)), at.Z.mid.size
-        for k, basis in enumerate(self.Q):
-            if not basis.shape[1]:
-                continue
-            v = at.v.widened(moved[size:])
-            w = plain.trace(at.face, v, curved=False).windows[k][self.held.places[k]]
-            y = solved(contract("rs,sq->rq", w, basis), contract("rs,s->r", w, at.v[plain.part(k)]))
-            if y is None:
-                return None
-            moved[size + k * plain.length : size + (k + 1) * plain.length] = ROOM * np.abs(basis) @ y
-        return moved
+        at, size = self.at, self.at.Z.mid.size
+        start = inverted(contract("rp,pd->rd", self.held.picked(at.trace.Dz), self.Q))
+        if start is None:
+            return None
+        g = contract("rs,s->r", start[0], self.held.picked(at.trace.z)).size
+        moved = np.zeros(len(self.S))
+        moved[size:] = ROOM * np.abs(self.Q) @ np.full(len(g), 2 * ROOM * float(g.max()))
+        near = at.plain.trace(at.face, at.v.widened(moved[size:]), curved=False)
+        eta = distance(start[0], contract("rp,pd->rd", self.held.picked(near.Dz), self.Q))
+        return moved if eta <= 0.5 else None
 
     def inside(self, r: float) -> bool:
         """Whether every place that is not held keeps its sign on M within ‖w‖ ≤ r."""
@@ -152,14 +151,19 @@ class StackCentre:
         )
 
     def crosses(self, r: float) -> bool:
-        """Whether W_kᵀQ_k is invertible within ‖w‖ ≤ r in every layer: the chart of the theorem."""
-        here = self.box(r)
-        for k, basis in enumerate(self.Q):
-            if basis.shape[1]:
-                w = here.trace.windows[k][self.held.places[k]]
-                if solved(contract("rs,sq->rq", w, basis), Ball.exact(np.zeros(len(w.mid)))) is None:
-                    return False
-        return True
+        """Whether GQ is invertible within ‖w‖ ≤ r: the chart of the theorem."""
+        G = self.held.picked(self.box(r).trace.Dz)
+        return inverted(contract("rp,pd->rd", G, self.Q)) is not None
+
+    def apart(self, r: float) -> list[bool] | None:
+        """Per layer whether its basis has independent windows within ‖w‖ ≤ r; None if one may be 0."""
+        found = []
+        for w, place in zip(self.box(r).trace.windows, self.held.places, strict=True):
+            rows = w[place]
+            found.append(inverted(contract("rs,ts->rt", rows, rows.mid)) is not None)
+            if not found[-1] and (np.linalg.norm(rows.known, axis=1) >= _shortest(rows.mid)).any():
+                return None
+        return found
 
     def on(self, r: float) -> tuple[np.ndarray, bool]:
         """Second derivatives of h² (k, N) that make ∇²E least within reach; whether a kink is."""
@@ -186,42 +190,55 @@ class StackCentre:
         return float(ROOM * np.linalg.norm(wide.T @ (H.known @ wide)))
 
 
-def solved(M: Ball, b: Ball) -> np.ndarray | None:
-    """Bounds (r,) of |M⁻¹b| for all M (r, r) and b (r,) of two balls; None if M may be singular.
+def _shortest(rows: np.ndarray) -> np.ndarray:
+    """Lengths of rows, less their rounding."""
+    return np.asarray(np.linalg.norm(rows, axis=1) / ROOM)
 
-    With X nearly M⁻¹ and η ≥ ‖I − XM‖ < 1 in the norm of the largest row, M⁻¹b = Xb + (I − XM)M⁻¹b
-    and ‖M⁻¹b‖ ≤ ‖Xb‖/(1 − η).
-    """
+
+def inverted(M: Ball) -> tuple[np.ndarray, float] | None:
+    """X ≈ M⁻¹ and η < 1 of `distance`, which proves all M of the ball invertible; else None."""
+    if not M.mid.size:
+        return M.mid, 0.0
     try:
         X = np.linalg.inv(M.mid)
     except np.linalg.LinAlgError:
         return None
+    eta = distance(X, M)
+    return (X, eta) if eta < 1 else None
+
+
+def distance(X: np.ndarray, M: Ball) -> float:
+    """A bound of ‖I − XM‖, the largest sum of a row, for all M of a ball."""
     left = contract("rs,st->rt", X, M) - np.eye(len(X))
-    eta = ROOM * float(left.size.sum(axis=1).max())
-    if not eta < 1:
-        return None
-    found = contract("rs,s->r", X, b).size
-    return np.full(len(X), ROOM * float(found.max()) / (1 - eta))
+    return ROOM * float(left.size.sum(axis=1).max())
 
 
-def _lagrangian(at: StackLocal, Q: list[np.ndarray]) -> Held | None:
-    """A basis of held places with μ and c; None where rounding leaves fewer than Q has columns."""
-    places = []
-    for slope, w, basis in zip(at.face.slopes, at.trace.windows, Q, strict=True):
-        where, left = np.argwhere(slope == 0), w.mid[slope == 0]
-        left = left / np.maximum(np.linalg.norm(left, axis=1, keepdims=True), 1e-300)
-        chosen: list[int] = []
-        for _ in range(basis.shape[1]):
-            lengths = np.linalg.norm(left, axis=1)
+def basis_of(at: StackLocal) -> tuple[tuple[tuple[np.ndarray, np.ndarray], ...], np.ndarray]:
+    """Held places whose ∂z are a basis of those of all, layer by layer; and Q."""
+    places, Q = [], np.zeros((at.plain.n_filters, 0))
+    for slope, D in zip(at.face.slopes, at.trace.Dz, strict=True):
+        where, rows = np.argwhere(slope == 0), D.mid[slope == 0]
+        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), TINY)
+        chosen = []
+        while len(rows):
+            left = rows - (rows @ Q) @ Q.T
+            lengths = np.linalg.norm(left - (left @ Q) @ Q.T, axis=1)
             best = int(lengths.argmax())
             if not lengths[best] > APART:
-                return None
+                break
+            way = left[best] - Q @ (Q.T @ left[best])
+            Q = np.column_stack([Q, way / np.linalg.norm(way)])
             chosen.append(best)
-            way = left[best] / lengths[best]
-            left = left - np.outer(left @ way, way)
         kept = where[chosen].reshape(-1, 2)
         places.append((kept[:, 0], kept[:, 1]))
-    bare = Held(tuple(places), np.zeros(0), np.zeros(0))
+    return tuple(places), Q
+
+
+def _lagrangian(
+    at: StackLocal, places: tuple[tuple[np.ndarray, np.ndarray], ...]
+) -> Held | None:
+    """μ and c at a basis; None where E is not convex along M."""
+    bare = Held(places, np.zeros(0), np.zeros(0))
     first = at.Z.mid.size
     D = bare.picked(at.trace.Dz).mid
     if not len(D):

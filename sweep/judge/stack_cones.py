@@ -1,12 +1,11 @@
 """How E changes off a face of several convolutions, to first order and in every direction at once.
 
-With Q_k an orthonormal basis of what the held windows of layer k span, u = (u_1 … u_K) leads from a
-point of the face to v_k + Q_k u_k. The one-sided derivative follows the layers: with ż_k = w_k·Q_k
-u_k + v_k * ḣ_{k−1},
+With Q a basis of the filters' directions off the face, u leads from a point of it to v + Qu. The
+one-sided derivative follows the layers: with ż_k = w_k·(Qu)_k + v_k * ḣ_{k−1},
 
     ḣ_k = slope·ż_k at free places, at held ones ż_k if ż_k > 0 and αż_k if not.
 
-So D(u) = Σ p·ḣ_K + Σₖ λ_c(‖v_k‖² − 1)v_k·Q_k u_k is linear on cones on each of which every held ż
+So D(u) = Σ p·ḣ_K + Σₖ λ_c(‖v_k‖² − 1)v_k·(Qu)_k is linear on cones on each of which every held ż
 keeps its sign. They are found by cutting: from the orthants on, layer by layer and place by place,
 a cone given by rays rᵢ is cut by ż into {ż ≥ 0} and {ż ≤ 0}, with new rays a·rᵢ + b·rⱼ, a, b > 0,
 between rays of different signs.
@@ -25,6 +24,7 @@ D(u) ≥ Σ wᵣ low(D(r)) > 0. Rays are balls as well: a·rᵢ + b·rⱼ is one
 symbol  meaning                                                    shape
 ======  =========================================================  ==========
 R, r    rays of a cone, dimension of u
+Q       constant matrix of directions off the face                 (K·s, r)
 U       the rays                                                   (R, r)
 ż, ḣ    along them, in one layer                                   (R, N, L)
 α       slope of the leaky ReLU below zero
@@ -88,19 +88,9 @@ class Across:
     least: float
 
 
-def bases(at: StackLocal) -> list[np.ndarray]:
-    """Q_k (s, r_k) of every layer, from the windows that the centre has."""
-    found = []
-    for slope, w in zip(at.face.slopes, at.trace.windows, strict=True):
-        rows = w.mid[slope == 0]
-        sizes = np.linalg.norm(rows, axis=1)
-        found.append(at.plain.spanned(rows[sizes > 0]))
-    return found
-
-
-def across(at: StackLocal, Q: list[np.ndarray]) -> Across | None:
+def across(at: StackLocal, Q: np.ndarray) -> Across | None:
     """D in all directions off the face; None where there are too many cones."""
-    dimensions = sum(basis.shape[1] for basis in Q)
+    dimensions = Q.shape[1]
     if not dimensions:
         return Across(np.zeros((0, at.plain.n_filters)), np.zeros(0), np.inf)
     if dimensions > MOST_DIMENSIONS:
@@ -112,42 +102,27 @@ def across(at: StackLocal, Q: list[np.ndarray]) -> Across | None:
         if cones is None or count > MOST_CONES:
             return None
         for cone in cones:
-            down = contract("rih,ih->r", cone.along, at.p) + _own(at, Q, cone.U)
+            down = contract("rih,ih->r", cone.along, at.p)
+            down = down + contract("rs,s->r", contract("rd,sd->rs", cone.U, Q), at.filter_slope())
             sizes = np.linalg.norm(cone.U.size, axis=1) * (1 + 1e-9)
             slopes.append(down.mid / sizes)
             lows.append(float((down.low / sizes).min()))
-            ways.append(np.concatenate(_moved(Q, cone.U.mid), axis=1) / sizes[:, None])
+            ways.append(cone.U.mid @ Q.T / sizes[:, None])
     least = min(lows) if np.isfinite(lows).all() else -np.inf
     return Across(np.concatenate(ways), np.concatenate(slopes), least)
 
 
-def _moved(Q: list[np.ndarray], U: np.ndarray) -> list[np.ndarray]:
-    """The moves of every filter along rays, (R, s) each."""
-    ends = np.cumsum([basis.shape[1] for basis in Q])[:-1]
-    return [part @ basis.T for part, basis in zip(np.split(U, ends, axis=1), Q, strict=True)]
-
-
-def _own(at: StackLocal, Q: list[np.ndarray], U: Ball) -> Ball:
-    """The share of the filters' own penalty, (R,)."""
-    slope = at.filter_slope()
-    parts = [contract("s,sr->r", slope[at.plain.part(k)], basis) for k, basis in enumerate(Q)]
-    return contract("rd,d->r", U, stacked(parts))
-
-
-def _cones(at: StackLocal, Q: list[np.ndarray], U: np.ndarray) -> list[Cone] | None:
+def _cones(at: StackLocal, Q: np.ndarray, U: np.ndarray) -> list[Cone] | None:
     """The cones of one orthant, with ḣ_K along their rays; None if there are too many."""
     plain = at.plain
     start = Ball(U, None if at.v.rad is None else np.zeros_like(U))
     cones = [Cone(start, start.on(lambda array: np.zeros((len(array), *plain.x.shape))))]
-    first = 0
-    for k, (basis, slope) in enumerate(zip(Q, at.face.slopes, strict=True)):
-        own = slice(first, first + basis.shape[1])
-        first = own.stop
-        following: list[Cone] = []
+    for k, slope in enumerate(at.face.slopes):
+        own, following = plain.part(k), list[Cone]()
         for cone in cones:
-            turned = contract("rs,ijs->rij", contract("rd,sd->rs", cone.U[:, own], basis), at.trace.windows[k])
-            below = _windows(at, cone.along)
-            z = turned + contract("rija,a->rij", below, at.v[plain.part(k)])
+            moved = contract("rd,sd->rs", cone.U, Q[own])
+            z = contract("rs,ijs->rij", moved, at.trace.windows[k])
+            z = z + contract("rija,a->rij", _windows(at, cone.along), at.v[own])
             parts = _sided(Cone(cone.U, z), slope, plain.slope)
             if parts is None:
                 return None

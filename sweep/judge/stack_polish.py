@@ -13,7 +13,8 @@ import numpy as np
 
 from sweep.judge.balls import Ball
 from sweep.judge.coercive_kernels import Task
-from sweep.judge.stack_cones import across, bases
+from sweep.judge.stack_bounds import basis_of
+from sweep.judge.stack_cones import across
 from sweep.judge.stack_local import StackLocal
 from sweep.judge.stack_plain import Stacked, StackFace
 
@@ -110,7 +111,7 @@ class StackPath(Stacked):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Rays off the face (R, K·s) and the derivatives of E along them."""
         at = StackLocal.at(self, face, Ball(Z), s, lam, Ball(v))
-        found = across(at, bases(at))
+        found = across(at, basis_of(at)[1])
         if found is None:
             return np.zeros((0, self.n_filters)), np.zeros(0)
         return found.ways, found.slopes

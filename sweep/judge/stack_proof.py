@@ -1,21 +1,18 @@
 """`kink`, `inactive` and `strict` for two or more convolutions below ReQU neurons ([B] Theorem 2).
 
 Let p* = (z*, v*) have every active neuron ≠ 0, let some places be held (zero at v*), the others not,
-and M be the set of filters near v* on which the held ones vanish. Let Q_k be constant matrices with
-W_kᵀQ_k invertible at v*, W_k a basis of the held windows of layer k, and let
+and let z_i be the held ones' preactivations with zero handed on at all held places: polynomials in
+v. Let g be some of these, G = ∂g/∂v, M = {v near v* : g(v) = 0}, Q constant with GQ invertible, and
 
-0. every held place vanish wherever the basis does;
+0. every held place vanish on M;
 1. E, restricted to the active neurons and to M, have a local minimum at p*;
-2. D(u) > 0 for every u ≠ 0, D the one-sided derivative of E along v_k + t·Q_k u_k, k = 1 … K, at p*;
+2. D(u) > 0 for every u ≠ 0, D the one-sided derivative of E at p* along v + tQu;
 3. max_{‖u‖=1} |Σᵢ qᵢ max(u·gᵢ, 0)²| < λⱼ for every inactive neuron j.
 
 Then the balanced θ* of p*, its inactive neurons zero, is a local minimum of F. Proof.
 
-*A chart.* On M windows are polynomials in the filters below (held places hand on zeros), so that M
-is {v_k ⟂ W_k(v_1 … v_{k−1})}, with smooth coordinates: V_k(τ) with W_kᵀV_k = 0 and B_kᵀV_k = τ_k, B_k
-a basis of W_k's complement at v*. Then (τ, u) ↦ v_k = V_k(τ) + Q_k u_k is a chart near v*: if
-V̇_k + Q_k u̇_k = 0 for all k then, from k = 1 on, V̇_k ⟂ W_k as all below stands still, so W_kᵀQ_k u̇_k =
-0, u̇_k = 0 and τ̇_k = 0. In it M = {u = 0}.
+*A chart.* M is a manifold, as G has full rank; let V(τ) be its smooth coordinates. As GV̇ = 0 and
+GQu̇ = 0 for u̇ = 0 alone, (τ, u) ↦ v = V(τ) + Qu is a chart near v*, in which M = {u = 0}.
 
 *Off M.* Fix a side (slope 1 or α) for every held place. With these slopes, and those that the free
 places keep, z_k and E are continuously differentiable functions of (z, τ, u); on M they agree for
@@ -37,8 +34,8 @@ has a point x₀ at ‖w‖ ≤ ε, and up to there the curvature is ≤ C, C �
 μr, E on M at ‖w‖ = r is at least L(0) + r(μr/2 − g) > L(0) + gε + Cε²/2 ≥ E(x₀): so E has a least value
 on M within the ball, inside it, at a p* with μ‖w‖²/2 − g‖w‖ ≤ gε + Cε²/2. That leaves ‖w‖ ≤ ρ =
 2g′/μ, where the left side is 2g′Cε/μ already. All free places keep their signs on M within the ball
-(`StackCentre.inside`), W_kᵀQ_k is invertible throughout it (`crosses`), and 2. and 3. are shown for
-every point of the box around ‖w‖ ≤ ρ at once, so also for p*: `stack_cones`, and q and g as balls.
+(`StackCentre.inside`), and GQ being invertible (`crosses`), 2. and 3. are shown for every point of
+the box around ‖w‖ ≤ ρ at once, so also for p*: `stack_cones`, and q and g as balls.
 
 How far around θ* F is no lower is not said, as in `convolution_proof`.
 """
@@ -55,7 +52,7 @@ from sweep.judge.convolution_proof import FaceProof
 from sweep.judge.roundoff import UNIT
 from sweep.judge.stack_bounds import StackCentre
 from sweep.judge.stack_cones import across
-from sweep.judge.stack_exact import ranks
+from sweep.judge.stack_exact import vanish_together
 from sweep.judge.stack_local import StackLocal
 from sweep.judge.stack_plain import Stacked
 
@@ -76,15 +73,16 @@ def prove_stack(plain: Stacked, theta: np.ndarray, lam: np.ndarray) -> FaceProof
         plain, face, Ball.exact(Z[active]), s[active], lam[active], Ball.exact(on_face)
     )
     centre = StackCentre.of(at)
-    if centre is None or ranks(plain, face) != [basis.shape[1] for basis in centre.Q]:
-        return None
-    ball = minimum_around(centre)
-    if ball is None or not ball.curvature <= MOST_CURVATURE:
+    ball = None if centre is None else minimum_around(centre)
+    if centre is None or ball is None or not ball.curvature <= MOST_CURVATURE:
         return None
     rho = 2 * ball.inner
     radius = _in_theta(plain, theta, centre, rho)
     here = centre.box(rho)
     if radius is None or not rho < ball.outer or not centre.crosses(rho):
+        return None
+    apart = centre.apart(rho)
+    if apart is None or not vanish_together(plain, face, centre.held.places, apart):
         return None
     off = across(here, centre.Q)
     if off is None or not off.least > 0:
