@@ -39,8 +39,12 @@ from sweep.judge.coercive_kernels import Task, energy
 from sweep.judge.coercive_plain import Coordinates
 from sweep.judge.convolution_plain import APART, ON_KINK
 from sweep.judge.kernel_losses import code_of
+from sweep.judge.roundoff import UNIT
 from sweep.models.convolution import ConvolutionNetwork, ConvolutionRegularizer
 from sweep.models.objective import DataObjective, Objective
+
+#: Steps onto a face at most; two are usual.
+NEWTON = 6
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,38 +170,57 @@ class Stacked:
     def placed(
         self, v: np.ndarray, near: float = ON_KINK, held: np.ndarray | None = None
     ) -> tuple[StackFace, np.ndarray] | None:
-        """The face of filters v and its point next to them, filter by filter.
+        """The face of filters v and a point of it next to them.
 
         Places within `near` of zero, relative to ‖w‖‖v_k‖, are held, and so are those of `held`.
         None where a filter vanishes.
         """
-        h, v, slopes, first = self.x, v.copy(), [], 0
+        h, masks, first = self.x, [], 0
         for k in range(self.filters):
             w, own = self.windows(h), v[self.part(k)]
-            size = np.linalg.norm(w, axis=2)
-            here = np.abs(w @ own) <= near * size * np.linalg.norm(own)
+            if not np.linalg.norm(own) > 0:
+                return None
+            z, size = w @ own, np.linalg.norm(w, axis=2)
+            here = np.abs(z) <= near * size * np.linalg.norm(own)
             if held is not None:
                 here = here | held[first : first + size.size].reshape(size.shape)
             first += size.size
-            rows = w[here & (size > 0)]
-            if len(rows):
-                Q = self.spanned(rows)
-                own = own - Q @ (Q.T @ own)
-                v[self.part(k)] = own - Q @ (Q.T @ own)
-            if not np.linalg.norm(v[self.part(k)]) > 0:
-                return None
-            z = w @ v[self.part(k)]
+            masks.append(here)
+            h = np.where(here, 0.0, np.where(z > 0, z, self.slope * z))
+        found, where = self._face(masks, v), np.concatenate([mask.ravel() for mask in masks])
+        where &= ~self.blank
+        if not where.any():
+            return found, v
+        for _ in range(NEWTON):
+            z, D = self._flat(found, v)
+            # Rows that are zero, of places above held ones, have nothing to say.
+            some = where & (np.linalg.norm(D, axis=1) > 0)
+            scale = np.linalg.norm(D[some], axis=1)
+            rows, away = D[some] / scale[:, None], z[some] / scale
+            step = np.linalg.lstsq(rows, away, rcond=APART)[0] if len(rows) else 0 * v
+            v = v - step
+            found = self._face(masks, v)
+            if np.linalg.norm(step) <= UNIT * np.linalg.norm(v):
+                break
+        D = self._flat(found, v)[1][where]
+        Q = self.spanned(D[np.linalg.norm(D, axis=1) > 0])
+        basis = np.linalg.svd(Q, full_matrices=True)[0] if Q.size else found.B
+        return StackFace(found.slopes, basis[:, Q.shape[1] :], int(where.sum())), v
+
+    def _face(self, held: list[np.ndarray], v: np.ndarray) -> StackFace:
+        """The slopes at v with those places held; B not yet known."""
+        h, slopes = self.x, []
+        for k, here in enumerate(held):
+            z = self.windows(h) @ v[self.part(k)]
             slopes.append(np.where(here, 0.0, np.where(z > 0, 1.0, self.slope)))
             h = slopes[-1] * z
-        found = StackFace(tuple(slopes), np.eye(self.n_filters), 0)
-        kinks = int((found.held & ~self.blank).sum())
-        if not kinks:
-            return found, v
-        trace = self.trace(found, Ball(v), curved=False)
-        rows = np.concatenate([D.mid.reshape(-1, self.n_filters) for D in trace.Dz])[found.held]
-        Q = self.spanned(rows[np.linalg.norm(rows, axis=1) > 0])
-        basis = np.linalg.svd(Q, full_matrices=True)[0] if Q.size else found.B
-        return StackFace(tuple(slopes), basis[:, Q.shape[1] :], kinks), v
+        return StackFace(tuple(slopes), np.eye(self.n_filters), 0)
+
+    def _flat(self, face: StackFace, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """z of all places, layer by layer, and their slopes in v."""
+        trace = self.trace(face, Ball(v), curved=False)
+        D = np.concatenate([one.mid.reshape(-1, self.n_filters) for one in trace.Dz])
+        return np.concatenate([one.mid.ravel() for one in trace.z]), D
 
     def spanned(self, rows: np.ndarray) -> np.ndarray:
         """An orthonormal basis (·, r) of what rows ≠ 0 span, those next to others left out."""
