@@ -1,26 +1,25 @@
-"""The polish of a convolution below ReQU neurons: downhill from face to face, never up.
+"""The polish of convolutions below ReQU neurons: downhill from face to face, never up.
 
-With the filter fixed the last layer is a network of `sweep.judge.coercive_polish`, which takes it
-to rest, dead neurons out and new ones in. Newton's steps then move neurons and filter together
+With the filters fixed the last layer is a network of `sweep.judge.coercive_polish`, which takes it
+to rest, dead neurons out and new ones in. Newton's steps then move neurons and filters together
 inside the face: as far as the first kink, which the face of lower dimension holds if E is lower
-there. A face is left along a ray on which E falls. Symbols as in `sweep.judge.convolution_plain`.
+there. A face is left along a ray on which E falls. What lies below
+the last layer is one filter (`convolution_plain`) or several (`stack_polish`); symbols as there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from sweep.judge.base import Judgement
 from sweep.judge.coercive_newton import NOISE, without
 from sweep.judge.coercive_polish import RISE, all_positive, per_neuron, polish_member
-from sweep.judge.coercive_kernels import Task
-from sweep.judge.coercive_plain import Coordinates
-from sweep.judge.convolution_plain import Filtered
 from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen
+from sweep.judge.stack_polish import Below, Rest, below
 from sweep.models.objective import Objective
 
 # Steps of a member, faces and new neurons counted; some thirty are usual.
@@ -37,64 +36,6 @@ HALVINGS = 40
 FLOOR = 8 * UNIT
 
 
-class OnFace(Protocol):
-    """A face: the places or rows that are held, and an orthonormal basis of the ways along it."""
-
-    @property
-    def held(self) -> np.ndarray:
-        """Which of them are held."""
-        ...
-
-    @property
-    def B(self) -> np.ndarray:
-        """The basis (numbers of all filters, d)."""
-        ...
-
-
-class Rest(Protocol):
-    """Derivatives of E along a face, in the coordinates (z, τ); see `convolution_local.Local`."""
-
-    @property
-    def t(self) -> Any:
-        """Preactivations of the active neurons, (k, N)."""
-        ...
-
-    def gradient(self) -> np.ndarray:
-        """∇E, (P,)."""
-        ...
-
-    def gradient_sizes(self) -> np.ndarray:
-        """What the rounding of ∇E is relative to, (P,)."""
-        ...
-
-    def hessian(self, on: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """∇²E (P, P) with second derivatives `on`, and the sums of its terms' sizes."""
-        ...
-
-
-class Below(Protocol):
-    """What lies below the last layer: one filter (`convolution_plain`) or several (`stack_*`)."""
-
-    last: Coordinates
-
-    def split(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
-    def balanced(self, v: np.ndarray, Z: np.ndarray, s: np.ndarray) -> np.ndarray: ...
-    def energy(self, Z: np.ndarray, s: np.ndarray, v: np.ndarray, lam: np.ndarray) -> float: ...
-    def placed(
-        self, v: np.ndarray, near: float = ..., held: np.ndarray | None = None
-    ) -> tuple[Any, np.ndarray] | None: ...
-    def task(self, face: Any, v: np.ndarray) -> Task: ...
-    def local(
-        self, face: Any, Z: np.ndarray, s: np.ndarray, lam: np.ndarray, v: np.ndarray
-    ) -> Rest: ...
-    def next_kink(
-        self, face: Any, v: np.ndarray, dv: np.ndarray, limit: float
-    ) -> tuple[float, np.ndarray] | None: ...
-    def downhill(
-        self, face: Any, Z: np.ndarray, s: np.ndarray, lam: np.ndarray, v: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]: ...
-
-
 @dataclass(frozen=True, eq=False)
 class Place:
     """A point on its way down: z (m, n), s (m,), the filters, their face, the `value` of E."""
@@ -102,7 +43,8 @@ class Place:
     Z: np.ndarray
     s: np.ndarray
     v: np.ndarray
-    face: OnFace
+    # Of the filter's or the filters' own kind.
+    face: Any
     value: float
 
     @property
@@ -163,9 +105,7 @@ def settled(plain: Below, place: Place, lam: np.ndarray) -> Place:
     return replace(place, Z=end.Z, s=end.s, value=value) if value < place.value else place
 
 
-def newton(
-    plain: Below, place: Place, local: Rest, g: np.ndarray, lam: np.ndarray
-) -> Place | None:
+def newton(plain: Below, place: Place, local: Rest, g: np.ndarray, lam: np.ndarray) -> Place | None:
     """A step down by |∇²E|⁻¹, or None where there is none."""
     values, basis = eigen(local.hessian(local.t > 0)[0])
     if not np.isfinite(values).all():
@@ -247,7 +187,7 @@ def polish_convolution(found: Judgement, objective: Objective, lam: np.ndarray |
 
     Nothing is done to members with some λ ≤ 0.
     """
-    plain = Filtered.of(objective)
+    plain = below(objective)
     members = np.flatnonzero(found.open & all_positive(lam, len(found.params)))
     if plain is None or lam is None or not len(members):
         return

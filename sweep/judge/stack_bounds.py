@@ -36,7 +36,7 @@ from sweep.judge.spectra import eigen
 from sweep.judge.stack_local import StackLocal
 from sweep.judge.strict_eigen import proven_least
 
-# ‖∂g‖ of a basis is scaled to one; off M the curvature of L is brought to at least the largest on it.
+# Off M the curvature of L is brought to this multiple of the largest along it.
 STEEP = 2.0
 
 
@@ -97,7 +97,7 @@ class StackCentre:
         return StackLocal.at(at.plain, at.face, Z, at.s, at.lam, at.v.widened(more[size:]))
 
     def gradient(self) -> float:
-        """g + Cε: g bounds ‖Sᵀ∇L‖, C ≥ 2 the curvature of L nearby, ε how far M is, all in w."""
+        """A bound g + Cε: of ‖Sᵀ∇L‖, of the curvature C ≥ 2 of L nearby, of how far M is, in w."""
         at, P = self.at, len(self.S)
         slope, size = _gradient(at, self.held), np.abs(self.S).T
         total = float(np.linalg.norm(self.S.T @ slope.mid))
@@ -121,15 +121,15 @@ class StackCentre:
         near, wide = self._near(here), np.abs(self.S)
         H = _hessian(here, self.held, self.at.t.mid > 0).size
         total = float(np.linalg.norm(wide.T @ H @ wide))
-        turned = np.linalg.norm(here.J.size[near] @ wide, axis=1)
+        turned = np.linalg.norm(here.dt.size[near] @ wide, axis=1)
         total += 2 * float(np.broadcast_to(here.q.size, near.shape)[near] @ turned**2)
         return ROOM * total
 
     def to_face(self) -> np.ndarray | None:
         """Bounds (P,) of a move of the filters that leads onto M; None if unknown.
 
-        y ↦ y − Xg(v + Qy) = (I − XḠQ)y − Xg(v), Ḡ a mean of G on the way, takes ‖y‖ ≤ 2‖Xg(v)‖ to
-        itself, in the largest entry, where ‖I − XGQ‖ ≤ ½: it has a fixed point, and g is zero there.
+        With Ḡ a mean of G on the way, y ↦ y − Xg(v + Qy) = (I − XḠQ)y − Xg(v) takes ‖y‖ ≤ 2‖Xg(v)‖,
+        in the largest entry, to itself where ‖I − XGQ‖ ≤ ½: it has a fixed point, a zero of g.
         """
         at, size = self.at, self.at.Z.mid.size
         start = inverted(contract("rp,pd->rd", self.held.picked(at.trace.Dz), self.Q))
@@ -156,7 +156,7 @@ class StackCentre:
         return inverted(contract("rp,pd->rd", G, self.Q)) is not None
 
     def apart(self, r: float) -> list[bool] | None:
-        """Per layer whether its basis has independent windows within ‖w‖ ≤ r; None if one may be 0."""
+        """Per layer whether its basis has independent windows within r; None if one may be 0."""
         found = []
         for w, place in zip(self.box(r).trace.windows, self.held.places, strict=True):
             rows = w[place]
@@ -234,9 +234,7 @@ def basis_of(at: StackLocal) -> tuple[tuple[tuple[np.ndarray, np.ndarray], ...],
     return tuple(places), Q
 
 
-def _lagrangian(
-    at: StackLocal, places: tuple[tuple[np.ndarray, np.ndarray], ...]
-) -> Held | None:
+def _lagrangian(at: StackLocal, places: tuple[tuple[np.ndarray, np.ndarray], ...]) -> Held | None:
     """μ and c at a basis; None where E is not convex along M."""
     bare = Held(places, np.zeros(0), np.zeros(0))
     first = at.Z.mid.size
@@ -272,9 +270,7 @@ def _gradient(at: StackLocal, held: Held) -> Ball:
     return stacked([found[:first], found[first:] + more])
 
 
-def _hessian(
-    at: StackLocal, held: Held, on: np.ndarray, near: np.ndarray | None = None
-) -> Ball:
+def _hessian(at: StackLocal, held: Held, on: np.ndarray, near: np.ndarray | None = None) -> Ball:
     """∇²L (P, P) with that `on`; `near` as in `StackLocal.hessian`."""
     found, first = at.hessian(on, near), at.Z.mid.size
     if not len(held.mu):

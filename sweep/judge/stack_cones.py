@@ -14,11 +14,12 @@ Claim. If D, computed with the slopes of a cone, is positive on all rays of all 
 u ≠ 0. 1. *The cones cover everything, wherever between rᵢ and rⱼ the new rays lie*: in u = Σ wᵢrᵢ
 take min(wᵢ/a, wⱼ/b) of a pair of different signs out, as a multiple of the ray between them; one of
 the two is gone; when all pairs are done only one sign is left. 2. *A ray on the wrong side costs no
-more than how far it is there.* For u = Σ wᵣ r in a cone whose place has the side ±: if ż(u) has that
-sign, ḣ = slope·ż = Σ wᵣ slope·ż(r). If not, |ż(u)| ≤ Σ wᵣ max(0, ∓ż(r)), and the two slopes differ by
-1 − α: ḣ(u) = Σ wᵣ(slope·ż(r) + e_r) with |e_r| ≤ (1−α) max(0, ∓ż(r)), by which ḣ(r) is widened. So by
-induction over the layers ḣ(u) is a sum of members of the balls of ḣ(r) with the weights wᵣ, and
-D(u) ≥ Σ wᵣ low(D(r)) > 0. Rays are balls as well: a·rᵢ + b·rⱼ is one of the ball that is stored. ∎
+more than how far it is there.* Take u = Σ wᵣ r in a cone whose place has the side ±. If ż(u) has
+that sign, ḣ = slope·ż = Σ wᵣ slope·ż(r). If not, |ż(u)| ≤ Σ wᵣ max(0, ∓ż(r)), and the two slopes
+differ by 1 − α: ḣ(u) = Σ wᵣ(slope·ż(r) + e_r) with |e_r| ≤ (1−α) max(0, ∓ż(r)), by which ḣ(r) is
+widened. So by induction over the layers ḣ(u) is a sum of members of the balls of ḣ(r) with the
+weights wᵣ, and D(u) ≥ Σ wᵣ low(D(r)) > 0. Rays are balls as well: a·rᵢ + b·rⱼ is one of the ball
+that is stored. ∎
 
 ======  =========================================================  ==========
 symbol  meaning                                                    shape

@@ -12,7 +12,7 @@ where ∇²t couples z and v by ∂gᵢ/∂v, and v with itself by zⱼ·∂²g�
 symbol  meaning                                                    shape
 ======  =========================================================  ==========
 k, n    active neurons, H + 1
-J       ∇t, coordinates of z neuron by neuron and then v           (k, N, P)
+dt      ∇t, coordinates of z neuron by neuron and then v           (k, N, P)
 q, c    ∂ℓᵢ/∂fᵢ, ∂²ℓᵢ/∂fᵢ²                                         (N,)
 p       Σⱼ 2sⱼ qᵢ hⱼᵢ wⱼ, the slope in what the last layer sees    (N, H)
 ======  =========================================================  ==========
@@ -24,6 +24,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -79,10 +80,12 @@ class StackLocal:
         return contract("ji,jh->ih", self.pulls, self.Z[:, :-1])
 
     @cached_property
-    def J(self) -> Ball:
+    def dt(self) -> Ball:
         """∇t, (k, N, P)."""
         (k, n), N = self.Z.shape, len(self.plain.x)
-        parts = [((j, slice(None), slice(j * n, j * n + n)), self.g) for j in range(k)]
+        parts: list[tuple[Any, Ball]] = []
+        for j in range(k):
+            parts.append(((j, slice(None), slice(j * n, j * n + n)), self.g))
         below = contract("jh,ihp->jip", self.Z[:, :-1], self.trace.Dh)
         parts.append(((..., slice(k * n, None)), below))
         return placed((k, N, k * n + self.plain.n_filters), parts)
@@ -90,7 +93,7 @@ class StackLocal:
     @cached_property
     def slopes(self) -> Ball:
         """∇f, (N, P)."""
-        return contract("ji,jip->ip", self.t.positive() * (2 * self.s)[:, None], self.J)
+        return contract("ji,jip->ip", self.t.positive() * (2 * self.s)[:, None], self.dt)
 
     def norms(self) -> list[tuple[slice, Ball, Ball]]:
         """Per filter its place in v, v_k, and ‖v_k‖² − 1."""
@@ -117,24 +120,31 @@ class StackLocal:
         Where t may have either sign (`near`), `on` must be [sⱼqᵢ < 0] at the midpoint: then
         2sⱼqᵢ on ∇t∇tᵀ ⪰ min(2sⱼqᵢ, 0)∇t∇tᵀ, and that is within the radius of q of the midpoint's.
         """
-        (k, n), P = self.Z.shape, self.J.shape[2]
+        (k, n), P = self.Z.shape, self.dt.shape[2]
         found = contract("ip,iq->pq", self.slopes, contract("i,ip->ip", self.c, self.slopes))
         weight = contract("i,ji->ji", self.q, (2 * self.s)[:, None] * on)
         if near is not None:
             weight = weight.widened(2 * self.q.known * near)
-        rows = contract("ji,jip->jip", weight, self.J)
-        found = found + contract("jip,jiq->pq", rows, self.J)
+        rows = contract("ji,jip->jip", weight, self.dt)
+        found = found + contract("jip,jiq->pq", rows, self.dt)
         cross = contract("ji,ihp->jhp", self.pulls, self.trace.Dh)
         below, parts = slice(k * n, P), []
         for j in range(k):
             rows_of_j = slice(j * n, j * n + n - 1)
-            parts += [((rows_of_j, below), cross[j]), ((below, rows_of_j), cross[j].on(np.transpose))]
+            parts += [
+                ((rows_of_j, below), cross[j]),
+                ((below, rows_of_j), cross[j].on(np.transpose)),
+            ]
         parts.append(((below, below), contract("ih,ihpq->pq", self.p, self.trace.D2h)))
         for place, own, excess in self.norms():
             there = slice(k * n + place.start, k * n + place.stop)
             round_it = contract("a,b->ab", own, own) * 2.0 + excess * np.eye(self.plain.length)
             parts.append(((there, there), round_it * self.plain.strength))
-        return found + placed((P, P), parts) + np.diag(np.pad(np.repeat(2 * self.lam, n), (0, P - k * n)))
+        return (
+            found
+            + placed((P, P), parts)
+            + np.diag(np.pad(np.repeat(2 * self.lam, n), (0, P - k * n)))
+        )
 
 
 def _losses(task: Task, f: Ball) -> tuple[Ball, Ball]:

@@ -31,6 +31,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 
@@ -91,7 +92,7 @@ class Stacked:
     last: Coordinates
 
     @classmethod
-    def of(cls, objective: Objective) -> Stacked | None:
+    def of(cls, objective: Objective) -> Self | None:
         """The objective in numbers; None unless it is such a network with its regularizer alone."""
         if not isinstance(objective, DataObjective):
             return None
@@ -217,7 +218,7 @@ class Stacked:
         return StackFace(tuple(slopes), np.eye(self.n_filters), 0)
 
     def _flat(self, face: StackFace, v: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """z of all places, layer by layer, and their slopes in v."""
+        """The z of all places, layer by layer, and their slopes in v."""
         trace = self.trace(face, Ball(v), curved=False)
         D = np.concatenate([one.mid.reshape(-1, self.n_filters) for one in trace.Dz])
         return np.concatenate([one.mid.ravel() for one in trace.z]), D

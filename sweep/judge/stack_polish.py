@@ -13,10 +13,13 @@ import numpy as np
 
 from sweep.judge.balls import Ball
 from sweep.judge.coercive_kernels import Task
+from sweep.judge.convolution_local import Local
+from sweep.judge.convolution_plain import Filtered
 from sweep.judge.stack_bounds import basis_of
 from sweep.judge.stack_cones import across
 from sweep.judge.stack_local import StackLocal
 from sweep.judge.stack_plain import Stacked, StackFace
+from sweep.models.objective import Objective
 
 # How exactly the share of a step is found at which a place changes its sign.
 BISECTIONS = 50
@@ -48,7 +51,7 @@ class StackRest:
     def gradient_sizes(self) -> np.ndarray:
         """The sums of sizes that the rounding of ∇E is relative to, (P,)."""
         at = self.at
-        terms = np.einsum("ji,jip->p", np.abs(at.pulls.mid), np.abs(at.J.mid))
+        terms = np.einsum("ji,jip->p", np.abs(at.pulls.mid), np.abs(at.dt.mid))
         terms[: self.first] += (2 * at.lam[:, None] * np.abs(at.Z.mid)).ravel()
         for place, own, excess in at.norms():
             there = slice(self.first + place.start, self.first + place.stop)
@@ -77,7 +80,7 @@ class StackPath(Stacked):
 
     def task(self, face: StackFace, v: np.ndarray) -> Task:
         """The last layer's task at v on a face, where held places are exactly zero."""
-        return self.task_of(self.trace(face, Ball(v), curved=False).h.mid)
+        return self.task_of(np.asarray(self.trace(face, Ball(v), curved=False).h.mid))
 
     def local(
         self, face: StackFace, Z: np.ndarray, s: np.ndarray, lam: np.ndarray, v: np.ndarray
@@ -96,7 +99,7 @@ class StackPath(Stacked):
 
         def crossed(share: float) -> np.ndarray:
             z = np.concatenate([z.ravel() for z in self.layers(v + share * dv)])
-            return ~face.held & ((z > 0) != up)
+            return np.asarray(~face.held & ((z > 0) != up))
 
         low, high = 0.0, limit
         if not crossed(high).any():
@@ -115,3 +118,15 @@ class StackPath(Stacked):
         if found is None:
             return np.zeros((0, self.n_filters)), np.zeros(0)
         return found.ways, found.slopes
+
+
+Below = Filtered | StackPath
+Rest = Local | StackRest
+
+
+def below(objective: Objective) -> Below | None:
+    """What lies below the last layer of such a network with its regularizer alone; None of others.
+
+    A network without convolutions is not among them.
+    """
+    return Filtered.of(objective) or StackPath.of(objective)

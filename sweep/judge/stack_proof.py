@@ -1,41 +1,42 @@
 """`kink`, `inactive` and `strict` for two or more convolutions below ReQU neurons ([B] Theorem 2).
 
-Let p* = (z*, v*) have every active neuron ≠ 0, let some places be held (zero at v*), the others not,
-and let z_i be the held ones' preactivations with zero handed on at all held places: polynomials in
-v. Let g be some of these, G = ∂g/∂v, M = {v near v* : g(v) = 0}, Q constant with GQ invertible, and
+Let p* = (z*, v*) have every active neuron ≠ 0, let some places be held (zero at v*) and no others
+be zero there, and let zᵢ be the held ones' preactivations with zero handed on at all held places:
+polynomials in v. Let g be some of these, G = ∂g/∂v, M = {v near v* : g(v) = 0}, Q constant with GQ
+invertible, and
 
 0. every held place vanish on M;
 1. E, restricted to the active neurons and to M, have a local minimum at p*;
 2. D(u) > 0 for every u ≠ 0, D the one-sided derivative of E at p* along v + tQu;
-3. max_{‖u‖=1} |Σᵢ qᵢ max(u·gᵢ, 0)²| < λⱼ for every inactive neuron j.
+3. max_{‖u‖=1} |Σᵢ qᵢ max(u·gᵢ, 0)²| < λⱼ for every inactive neuron j (gᵢ = (hᵢ, 1) here).
 
 Then the balanced θ* of p*, its inactive neurons zero, is a local minimum of F. Proof.
 
-*A chart.* M is a manifold, as G has full rank; let V(τ) be its smooth coordinates. As GV̇ = 0 and
+*A chart.* M is a manifold, as G has full rank; let V(τ) be its smooth coordinates. As GV̇ = 0, and
 GQu̇ = 0 for u̇ = 0 alone, (τ, u) ↦ v = V(τ) + Qu is a chart near v*, in which M = {u = 0}.
 
-*Off M.* Fix a side (slope 1 or α) for every held place. With these slopes, and those that the free
-places keep, z_k and E are continuously differentiable functions of (z, τ, u); on M they agree for
-all choices of sides, as σ hands on zero at held places, and so z_kij = 0 there at these places.
-Take a point (z, τ, u), u ≠ 0, near p*. Along the segment from (z, τ, 0) to it, E is piecewise one
-of these finitely many functions (z_kij are analytic along it), so dE/dt = ∂_uE^σ·u, σ the sides
-taken at (z, τ, tu). Suppose ∂_uE^σ·u ≤ 0 at points (z, τ, tu) → p* where the sides σ are taken, u/‖u‖ →
-û along a subsequence. A held place has on σ z^σ_kij(τ, tu) = t ∂_u z^σ_kij·u + o(t‖u‖), for it is
-zero at u = 0, and this has the sign of its side; hence ∂_u z^σ_kij(p*)·û has, or is zero. So the
-one-sided derivative along û follows σ, layer by layer (where ż = 0 both sides agree), and
-D(û) = ∂_uE^σ(p*)·û = lim ∂_uE^σ·u/‖u‖ ≤ 0, against 2. Near p* therefore E(z, τ, u) ≥ E(z, τ, 0) ≥
-E(p*).
+*Off M.* Give every held place a side σ, that is a slope, 1 or α. With these slopes, and those that
+the other places keep, zᵢ and E are smooth functions zᵢ^σ and E^σ (once continuously differentiable)
+of (z, τ, u); on M they are the same for all σ, since there zero is handed on, and zᵢ^σ = 0. Along a
+segment t ↦ (z, τ, tu), 0 ≤ t ≤ 1, all zᵢ are piecewise polynomial, so that on finitely many pieces
+E = E^σ with the sides σ that are taken, and dE/dt = ∂_uE^σ·u. Suppose there are points x = (z, τ,
+tu) → p*, u ≠ 0, with dE/dt ≤ 0; of their finitely many σ take one that occurs forever, and let
+u/‖u‖ → û. As zᵢ^σ is zero at t = 0, zᵢ^σ(x) = t ∂_uzᵢ^σ·u at a point between, and has the sign of
+its side: so ∂_uzᵢ^σ(p*)·û has it too, or is zero. Layer by layer the one-sided derivatives along û
+are therefore those with the sides σ (where ∂_uzᵢ^σ·û = 0 both sides hand on zero), and D(û) =
+∂_uE^σ(p*)·û = lim ∂_uE^σ(x)·u/‖u‖ ≤ 0, against 2. So near p* E grows along all these segments:
+E(z, τ, u) ≥ E(z, τ, 0) ≥ E(p*).
 
-*Other neurons on* and *in θ*: as in `convolution_proof`. ∎
+*Other neurons on*, and *in θ*: as in `convolution_proof`. ∎
 
-0. is counted exactly by `stack_exact`. 1. comes from L = E on M of `stack_bounds`: in the ball ‖w‖ ≤
-r around the computed point let its curvature be ≥ μ, 0 < μ ≤ 1.1, and ‖Sᵀ∇L‖ ≤ g at the centre; M
-has a point x₀ at ‖w‖ ≤ ε, and up to there the curvature is ≤ C, C ≥ 2. With g′ = g + Cε and 2g′ <
-μr, E on M at ‖w‖ = r is at least L(0) + r(μr/2 − g) > L(0) + gε + Cε²/2 ≥ E(x₀): so E has a least value
-on M within the ball, inside it, at a p* with μ‖w‖²/2 − g‖w‖ ≤ gε + Cε²/2. That leaves ‖w‖ ≤ ρ =
-2g′/μ, where the left side is 2g′Cε/μ already. All free places keep their signs on M within the ball
-(`StackCentre.inside`), and GQ being invertible (`crosses`), 2. and 3. are shown for every point of
-the box around ‖w‖ ≤ ρ at once, so also for p*: `stack_cones`, and q and g as balls.
+0. is counted exactly by `stack_exact`. 1. comes from L = E on M of `stack_bounds`: in the ball
+‖w‖ ≤ r around the computed point let its curvature be ≥ μ, 0 < μ ≤ 1.1, and ‖Sᵀ∇L‖ ≤ g at the
+centre; let M have a point x₀ at ‖w‖ ≤ ε, up to which the curvature is ≤ C, C ≥ 2. If 2g′ < μr, g′ =
+g + Cε, then E on M at ‖w‖ = r is at least L(0) + r(μr/2 − g) > L(0) + gε + Cε²/2 ≥ E(x₀): E has a
+least value on M in the ball, and takes it inside, at a p* with μ‖w‖²/2 − g‖w‖ ≤ gε + Cε²/2. This
+leaves ‖w‖ ≤ ρ = 2g′/μ, where the left side is 2g′Cε/μ already. No other place vanishes on M within
+the ball (`StackCentre.inside`), GQ is invertible (`crosses`), and 2. and 3. are shown for every
+point of the box around ‖w‖ ≤ ρ at once, so also for p*: `stack_cones`, and q and g as balls.
 
 How far around θ* F is no lower is not said, as in `convolution_proof`.
 """
