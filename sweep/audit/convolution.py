@@ -39,7 +39,7 @@ from sweep.audit.sphere import below, greatest
 from sweep.seeds import stream
 from sweep.verdicts import Certificate
 
-# A preactivation this small, relative to Σ|v||x|, is on its kink, and so is a singular value of the
+# A preactivation this small, relative to ‖v‖ and what it sees, is on its kink, and so is a singular value of the
 # kinks' rows that is this small nothing.
 ON_KINK, NO_ROW = 1e-10, 1e-9
 # |a| and ‖(w, b)‖ of a balanced neuron differ by rounding, and by twice the radius at most.
@@ -76,10 +76,10 @@ class Beside:
         ever = (formula.x != 0).to(formula.x.dtype)
         for v in filters:
             C = formula.matrix(v, h.shape[1])
-            # What a place under filters of ones sees of numbers that are not always zero.
-            ever = (ever @ formula.matrix(torch.ones_like(v), h.shape[1]).T > 0).to(h.dtype)
-            z = h @ C.T
-            kinks.append((z.abs() <= ON_KINK * (h.abs() @ C.abs().T)) & (ever > 0))
+            # What a place sees under filters of ones; of numbers that are not always zero.
+            every = formula.matrix(torch.ones_like(v), h.shape[1]).T
+            ever, z = (ever @ every > 0).to(h.dtype), h @ C.T
+            kinks.append((z.abs() <= ON_KINK * v.norm() * (h**2 @ every).sqrt()) & (ever > 0))
             sides.append(torch.where(kinks[-1], torch.zeros_like(z), leaning(z, formula.slope)))
             h = sides[-1] * z
         held = torch.cat([mask.reshape(-1) for mask in kinks])
