@@ -39,8 +39,8 @@ from sweep.audit.sphere import below, greatest
 from sweep.seeds import stream
 from sweep.verdicts import Certificate
 
-# A preactivation this small, relative to ‖v‖ and what it sees, is on its kink, and so is a singular value of the
-# kinks' rows that is this small nothing.
+# A preactivation this small, relative to ‖v‖ and what it sees, is on its kink; a singular value of
+# the kinks' rows this small, relative to the largest, is nothing.
 ON_KINK, NO_ROW = 1e-10, 1e-9
 # |a| and ‖(w, b)‖ of a balanced neuron differ by rounding, and by twice the radius at most.
 BALANCED = 1e-12

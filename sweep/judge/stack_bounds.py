@@ -33,7 +33,7 @@ from sweep.judge.coercive_proof import TINY
 from sweep.judge.convolution_plain import APART
 from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen
-from sweep.judge.stack_local import StackLocal
+from sweep.judge.stack_local import StackLocal, Weighted, summed
 from sweep.judge.strict_eigen import proven_least
 
 # Off M the curvature of L is brought to this multiple of the largest along it.
@@ -71,7 +71,7 @@ class StackCentre:
         held = _lagrangian(at, places)
         if held is None:
             return None
-        H = _hessian(at, held, at.t.mid > 0).mid
+        H = summed(*_hessian(at, held, at.t.mid > 0)).mid
         values, basis = eigen((H + H.T) / 2)
         if not (values > 0).all():
             return None
@@ -84,10 +84,10 @@ class StackCentre:
         return np.asarray(ROOM * np.linalg.norm(self.S, axis=1))
 
     def box(self, r: float) -> StackLocal:
-        """Everything on the box around ‖w‖ ≤ r."""
+        """Everything at ‖w‖ ≤ r, by the box around it."""
         if r not in self.boxes:
             self.boxes.clear()
-            self.boxes[r] = self.widened(r * self.rows)
+            self.boxes[r] = self.widened(r * self.rows).within(r, self.S, self.at)
         return self.boxes[r]
 
     def widened(self, more: np.ndarray) -> StackLocal:
@@ -119,7 +119,7 @@ class StackCentre:
     def _steepest(self, here: StackLocal) -> float:
         """An upper bound of the curvature of L in w on a box, with ReQU kinks on either side."""
         near, wide = self._near(here), np.abs(self.S)
-        H = _hessian(here, self.held, self.at.t.mid > 0).size
+        H = summed(*_hessian(here, self.held, self.at.t.mid > 0)).size
         total = float(np.linalg.norm(wide.T @ H @ wide))
         turned = np.linalg.norm(here.dt.size[near] @ wide, axis=1)
         total += 2 * float(np.broadcast_to(here.q.size, near.shape)[near] @ turned**2)
@@ -175,19 +175,30 @@ class StackCentre:
         return np.asarray(np.abs(here.t.mid) <= ROOM * here.t.known)
 
     def least(self, on: np.ndarray) -> float:
-        """A lower bound of λ_min(SᵀHS), H the midpoint of ∇²L with that `on`."""
-        H, wide = _hessian(self.at, self.held, on).mid, np.abs(self.S)
-        K = self.S.T @ (H @ self.S)
-        products = 2 * (len(H) + 2) * np.linalg.norm(wide.T @ (np.abs(H) @ wide))
-        return proven_least((K + K.T) / 2, float(ROOM * UNIT * products))
+        """A lower bound of λ_min(SᵀHS), H the ∇²L of the centre with that `on`."""
+        H, wide = summed(*_hessian(self.at, self.held, on)), np.abs(self.S)
+        K = self.S.T @ (H.mid @ self.S)
+        products = 2 * (len(K) + 2) * UNIT * np.linalg.norm(wide.T @ (np.abs(H.mid) @ wide))
+        formed = np.linalg.norm(wide.T @ (H.known @ wide))
+        return proven_least((K + K.T) / 2, float(ROOM * (products + formed)))
 
     def curvature_change(self, r: float) -> float:
-        """How far below that the curvature of L in w can be within reach; inf beyond the face."""
+        """How far below that the curvature of L in w can be within reach; inf beyond the face.
+
+        Of w·x·xᵀ, ‖Sᵀx‖ = γ, it changes by at most dw(γ + τ)² + |w|τ(2γ + τ), τ what Sᵀx does.
+        """
         if not self.inside(r):
             return float("inf")
         here, wide = self.box(r), np.abs(self.S)
-        H = _hessian(here, self.held, self.on(r)[0], self._near(here))
-        return float(ROOM * np.linalg.norm(wide.T @ (H.known @ wide)))
+        bent, squares = _hessian(here, self.held, self.on(r)[0], self._near(here))
+        total = float(np.linalg.norm(wide.T @ (bent.known @ wide)))
+        for weight, rows in squares:
+            gamma = np.linalg.norm(rows.mid @ self.S, axis=1)
+            gamma += (len(wide) + 4) * UNIT * np.linalg.norm(np.abs(rows.mid) @ wide, axis=1)
+            tau = np.linalg.norm(rows.known @ wide, axis=1)
+            total += float(weight.known @ (gamma + tau) ** 2)
+            total += float(np.abs(weight.mid) @ (tau * (2 * gamma + tau)))
+        return ROOM * ROOM * total
 
 
 def _shortest(rows: np.ndarray) -> np.ndarray:
@@ -242,7 +253,7 @@ def _lagrangian(at: StackLocal, places: tuple[tuple[np.ndarray, np.ndarray], ...
     if not len(D):
         return bare
     mu = -np.linalg.lstsq(D.T, at.gradient().mid[first:], rcond=None)[0]
-    H = _hessian(at, Held(bare.places, mu, np.zeros(len(D))), at.t.mid > 0).mid
+    H = summed(*_hessian(at, Held(bare.places, mu, np.zeros(len(D))), at.t.mid > 0)).mid
     P = len(H)
     G = np.zeros((len(D), P))
     G[:, first:] = D
@@ -270,14 +281,15 @@ def _gradient(at: StackLocal, held: Held) -> Ball:
     return stacked([found[:first], found[first:] + more])
 
 
-def _hessian(at: StackLocal, held: Held, on: np.ndarray, near: np.ndarray | None = None) -> Ball:
-    """∇²L (P, P) with that `on`; `near` as in `StackLocal.hessian`."""
-    found, first = at.hessian(on, near), at.Z.mid.size
+def _hessian(
+    at: StackLocal, held: Held, on: np.ndarray, near: np.ndarray | None = None
+) -> tuple[Ball, list[Weighted]]:
+    """∇²L as a matrix (P, P) and Σ weight·row·rowᵀ; `on`, `near` as in `StackLocal.squares`."""
+    bent, squares, first = at.bent(), at.squares(on, near), at.Z.mid.size
     if not len(held.mu):
-        return found
-    D = held.picked(at.trace.Dz)
+        return bent, squares
     pull = held.picked(at.trace.z) * held.c + held.mu
     more = contract("r,rpq->pq", pull, held.picked(at.trace.D2z))
-    more = more + contract("rp,rq->pq", D * held.c[:, None], D)
     wide = more.on(lambda array: np.pad(array, ((first, 0), (first, 0))))
-    return found + wide
+    rows = held.picked(at.trace.Dz).on(lambda array: np.pad(array, ((0, 0), (first, 0))))
+    return bent + wide, [*squares, (Ball.exact(held.c), rows)]

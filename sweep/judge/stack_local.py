@@ -22,7 +22,7 @@ Other symbols as in `sweep.judge.stack_plain`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -31,7 +31,11 @@ import numpy as np
 from sweep.judge.balls import Ball, contract, placed, stacked
 from sweep.judge.coercive_bounds import RELATIVE, ROOM, steepest
 from sweep.judge.coercive_kernels import Task, loss_rows
+from sweep.judge.roundoff import UNIT
 from sweep.judge.stack_plain import Stacked, StackFace, Trace
+
+#: Weights (M,) and rows (M, P) of Σ weight·row·rowᵀ.
+Weighted = tuple[Ball, Ball]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +64,26 @@ class StackLocal:
         ones = trace.h.on(lambda array: np.zeros((len(array), 1)))
         g = stacked([trace.h, ones + 1.0], axis=1)
         t = contract("jn,in->ji", Z, g)
-        f = contract("ji,ji->i", t.positive() * t.positive(), np.repeat(s[:, None], len(g.mid), 1))
+        f = _outputs(t, s)
         q, c = _losses(plain.task_of(trace.h.mid), f)
         return cls(plain, face, Z, s, lam, v, trace, g, t, f, q, c)
+
+    def within(self, r: float, S: np.ndarray, centre: StackLocal) -> StackLocal:
+        """The same for points of x + Sw, ‖w‖ ≤ r, alone: t and f are x's and their slopes' means.
+
+        Stiff directions of f lie across the soft ones of S, of which a box knows nothing.
+        """
+        rows = ROOM * r * np.linalg.norm(S, axis=1)
+        moved = ROOM * r * np.linalg.norm(centre.dt.mid @ S, axis=2)
+        own = moved + self.dt.known @ rows + centre.t.known + _rounding(centre.dt.mid, S) * r
+        t = Ball(self.t.mid, np.minimum(self.t.known, ROOM * own))
+        here = replace(self, t=t)
+        moved = ROOM * r * np.linalg.norm(centre.slopes.mid @ S, axis=1)
+        own = moved + here.slopes.known @ rows + centre.f.known
+        own = own + _rounding(centre.slopes.mid, S) * r
+        f = Ball(self.f.mid, np.minimum(_outputs(t, self.s).known, ROOM * own))
+        q, c = _losses(self.task, f)
+        return replace(self, t=t, f=f, q=q, c=c)
 
     @property
     def task(self) -> Task:
@@ -114,37 +135,59 @@ class StackLocal:
         own = stacked([turned.on(np.ravel), self.filter_slope()])
         return own + contract("i,ip->p", self.q, self.slopes)
 
-    def hessian(self, on: np.ndarray, near: np.ndarray | None = None) -> Ball:
-        """∇²E (P, P) with that `on` (k, N); by balls, what it is at least (in the sense of ⪰).
+    def squares(self, on: np.ndarray, near: np.ndarray | None = None) -> list[Weighted]:
+        """The terms of ∇²E that are Σ weight·row·rowᵀ: of ∇fᵢ and, with that `on` (k, N), of ∇tⱼᵢ.
 
         Where t may have either sign (`near`), `on` must be [sⱼqᵢ < 0] at the midpoint: then
         2sⱼqᵢ on ∇t∇tᵀ ⪰ min(2sⱼqᵢ, 0)∇t∇tᵀ, and that is within the radius of q of the midpoint's.
         """
-        (k, n), P = self.Z.shape, self.dt.shape[2]
-        found = contract("ip,iq->pq", self.slopes, contract("i,ip->ip", self.c, self.slopes))
         weight = contract("i,ji->ji", self.q, (2 * self.s)[:, None] * on)
         if near is not None:
             weight = weight.widened(2 * self.q.known * near)
-        rows = contract("ji,jip->jip", weight, self.dt)
-        found = found + contract("jip,jiq->pq", rows, self.dt)
+        rows = self.dt.on(lambda array: array.reshape(-1, array.shape[2]))
+        return [(self.c, self.slopes), (weight.on(np.ravel), rows)]
+
+    def bent(self) -> Ball:
+        """The other terms of ∇²E, (P, P): of ∇²t and of the penalties."""
+        (k, n), P = self.Z.shape, self.dt.shape[2]
         cross = contract("ji,ihp->jhp", self.pulls, self.trace.Dh)
-        below, parts = slice(k * n, P), []
+        below, parts = slice(k * n, P), [((range(k * n), range(k * n)), self._decay())]
         for j in range(k):
-            rows_of_j = slice(j * n, j * n + n - 1)
-            parts += [
-                ((rows_of_j, below), cross[j]),
-                ((below, rows_of_j), cross[j].on(np.transpose)),
-            ]
+            own = slice(j * n, j * n + n - 1)
+            parts += [((own, below), cross[j]), ((below, own), cross[j].on(np.transpose))]
         parts.append(((below, below), contract("ih,ihpq->pq", self.p, self.trace.D2h)))
-        for place, own, excess in self.norms():
+        for place, v, excess in self.norms():
             there = slice(k * n + place.start, k * n + place.stop)
-            round_it = contract("a,b->ab", own, own) * 2.0 + excess * np.eye(self.plain.length)
+            round_it = contract("a,b->ab", v, v) * 2.0 + excess * np.eye(self.plain.length)
             parts.append(((there, there), round_it * self.plain.strength))
-        return (
-            found
-            + placed((P, P), parts)
-            + np.diag(np.pad(np.repeat(2 * self.lam, n), (0, P - k * n)))
-        )
+        return placed((P, P), parts)
+
+    def _decay(self) -> Ball:
+        twice = 2 * np.repeat(self.lam, self.Z.shape[1])
+        return Ball(twice, None if self.v.rad is None else np.zeros_like(twice))
+
+    def hessian(self, on: np.ndarray) -> Ball:
+        """∇²E (P, P) with that `on` (k, N)."""
+        return summed(self.bent(), self.squares(on))
+
+
+def summed(bent: Ball, squares: list[Weighted]) -> Ball:
+    """A matrix (P, P) plus Σ weight·row·rowᵀ."""
+    for weight, rows in squares:
+        bent = bent + contract("ip,iq->pq", contract("i,ip->ip", weight, rows), rows)
+    return bent
+
+
+def _rounding(rows: np.ndarray, S: np.ndarray) -> np.ndarray:
+    """What the rounding of rows (…, P) times S can be in norm, (…)."""
+    sizes = np.linalg.norm(np.abs(rows) @ np.abs(S), axis=-1)
+    return np.asarray((len(S) + 4) * UNIT * sizes)
+
+
+def _outputs(t: Ball, s: np.ndarray) -> Ball:
+    """f, (N,)."""
+    signs = np.repeat(s[:, None], t.shape[1], axis=1)
+    return contract("ji,ji->i", t.positive() * t.positive(), signs)
 
 
 def _losses(task: Task, f: Ball) -> tuple[Ball, Ball]:
