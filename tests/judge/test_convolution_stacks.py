@@ -30,7 +30,7 @@ from sweep.verdicts import Certificate, Stop, Verdict
 
 CORNERS = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
 TURN = np.array([[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]])
-SLOPE, LAMBDA_C = 0.1, 0.7
+SLOPE, LAMBDA_C, LOGISTIC = 0.1, 0.7, Logistic()
 CERTIFIED = {Certificate.KINK.value, Certificate.INACTIVE.value, Certificate.STRICT.value}
 # Off a face F leans by its slope times the rounding of the filters.
 ROUNDING = 3e-16
@@ -51,7 +51,7 @@ class Stack:
     filters: int = 2
     length: int = 2
     width: int = 5
-    loss: HingePower | Logistic = Logistic()
+    loss: HingePower | Logistic = LOGISTIC
 
     @cached_property
     def objective(self) -> Objective:
@@ -108,7 +108,7 @@ STACKS = {
     "corners": Stack(CORNERS, -CORNERS.prod(axis=1)),
     "turned": Stack(CORNERS @ TURN.T, -CORNERS.prod(axis=1), loss=HingePower(3)),
     "three layers": Stack(CORNERS, -CORNERS.prod(axis=1), filters=3),
-    "filters of three": some(1, length=3, width=4),
+    "filters of three": some(1, N=4, D=2, length=3, width=4),
     "random": some(2),
     "zeros": Stack((CORNERS + 1) / 2, -CORNERS.prod(axis=1)),
     "duplicates": Stack(
@@ -118,9 +118,12 @@ STACKS = {
 }
 
 
+NARROW = Stack(CORNERS @ TURN.T, -CORNERS.prod(axis=1), width=3)
+
+
 @pytest.fixture(scope="module")
 def judged() -> dict[str, tuple[Judgement, np.ndarray]]:
-    return {name: stack.judged(10, len(name)) for name, stack in STACKS.items()}
+    return {name: stack.judged(8, len(name)) for name, stack in STACKS.items()}
 
 
 def moves(rng: np.random.Generator, theta: np.ndarray, plain: StackPath, count: int) -> np.ndarray:
@@ -150,7 +153,7 @@ def moves(rng: np.random.Generator, theta: np.ndarray, plain: StackPath, count: 
 def test_nothing_near_a_certified_point_is_lower(name, judged):
     stack, (found, lam) = STACKS[name], judged[name]
     certified = np.flatnonzero(found.verdict == Verdict.LOCAL_MINIMUM.value)
-    assert len(certified) >= 6
+    assert len(certified) >= (2 if name == "duplicates" else 5)
     rng = np.random.default_rng(0)
     for k in certified:
         theta = found.params[k]
@@ -161,7 +164,7 @@ def test_nothing_near_a_certified_point_is_lower(name, judged):
 
 
 def test_kinks_of_every_layer_are_held(judged):
-    """Minima sit on none, on some of the first layer's, and on some that turn with the filter below."""
+    """Minima sit on those of the first layer, and on those that turn with the filter below."""
     assert all(set(found.certificate) <= CERTIFIED | {"none"} for found, _ in judged.values())
     layers = Counter()
     for name, stack in STACKS.items():
@@ -174,7 +177,7 @@ def test_kinks_of_every_layer_are_held(judged):
     assert layers[1, False] and layers[0, True]
 
 
-def test_an_inactive_neuron_switched_on_does_not_lower_F(judged):
+def test_no_inactive_neuron_is_better_switched_on(judged):
     stack, (found, lam) = STACKS["random"], judged["random"]
     rng, checked = np.random.default_rng(1), 0
     for k in np.flatnonzero(found.verdict == Verdict.LOCAL_MINIMUM.value):
@@ -220,11 +223,11 @@ def at_rest(stack: Stack, seed: int, held: int):
     return None
 
 
-@pytest.mark.parametrize(("name", "held"), [("turned", 1), ("filters of three", 2)])
-def test_the_slope_off_a_face_decides(name, held):
-    """At rest on the face: proved if F rises in all directions off it, refused if it falls in one."""
-    stack, outcomes = STACKS[name], Counter()
-    for seed in range(24):
+@pytest.mark.parametrize(("stack", "held"), [(NARROW, 1), (STACKS["filters of three"], 2)])
+def test_the_slope_off_a_face_decides(stack, held):
+    """At rest on a face: proved where F rises in all directions off it, refused where it falls."""
+    outcomes = Counter()
+    for seed in range(30):
         with np.errstate(all="ignore"):
             found = at_rest(stack, seed, held)
             if found is None:
@@ -282,7 +285,8 @@ def test_one_filter_is_told_the_same_by_both_proofs():
     found = StandardJudge().judge(objective, Ended(params, stop), lam)
     certificates = Counter()
     for theta, own in zip(found.params, lam, strict=True):
-        first, second = prove(one, theta, own), prove_stack(several, theta, own)
+        with np.errstate(all="ignore"):  # as in the judge: balls too wide overflow
+            first, second = prove(one, theta, own), prove_stack(several, theta, own)
         assert first is not None and second is not None
         assert first.certificate == second.certificate and first.held == second.held
         certificates[first.certificate] += 1
