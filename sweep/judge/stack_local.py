@@ -151,7 +151,8 @@ class StackLocal:
         """The other terms of ∇²E, (P, P): of ∇²t and of the penalties."""
         (k, n), P = self.Z.shape, self.dt.shape[2]
         cross = contract("ji,ihp->jhp", self.pulls, self.trace.Dh)
-        below, parts = slice(k * n, P), [((range(k * n), range(k * n)), self._decay())]
+        below = slice(k * n, P)
+        parts: list[tuple[Any, Ball]] = [((range(k * n), range(k * n)), self._decay())]
         for j in range(k):
             own = slice(j * n, j * n + n - 1)
             parts += [((own, below), cross[j]), ((below, own), cross[j].on(np.transpose))]
