@@ -44,6 +44,8 @@ from sweep.judge.roundoff import UNIT
 from sweep.models.convolution import ConvolutionNetwork, ConvolutionRegularizer
 from sweep.models.objective import DataObjective, Objective
 
+#: Windows of second derivatives in the filters, as numbers: beyond 100 MB nothing is judged here.
+LARGEST = 10_000_000
 #: Steps onto a face at most; two are usual.
 NEWTON = 6
 
@@ -93,7 +95,10 @@ class Stacked:
 
     @classmethod
     def of(cls, objective: Objective) -> Self | None:
-        """The objective in numbers; None unless it is such a network with its regularizer alone."""
+        """The objective in numbers; None unless it is such a network with its regularizer alone.
+
+        None as well where the second derivatives of what the last layer sees are too many numbers.
+        """
         if not isinstance(objective, DataObjective):
             return None
         network, loss = objective.network, code_of(objective.loss)
@@ -104,7 +109,9 @@ class Stacked:
             return None
         x = objective.x.cpu().numpy().astype(np.float64)
         y = objective.y.cpu().numpy().astype(np.float64)
-        H = network.widths[-2]
+        H, P = network.widths[-2], network.filters * network.length
+        if len(y) * H * P * P * network.length > LARGEST:
+            return None
         last = Coordinates(Task(np.ones((len(y), H + 1)), y, *loss, True), network.width, H)
         slope = network.leaky.negative_slope
         size, strength = network.length, regularizer.lambda_c

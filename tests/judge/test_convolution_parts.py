@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
 from sweep.judge import StandardJudge
-from sweep.judge.balls import Ball
+from sweep.judge.balls import Ball, contract
 from sweep.judge.convolution_plain import Filtered
 from sweep.judge.convolution_proof import prove
 from sweep.judge.stack_bounds import basis_of
 from sweep.judge.stack_cones import across
+from sweep.judge.stack_exact import vanish_together
 from sweep.judge.stack_local import StackLocal
 from sweep.judge.stack_polish import StackPath
 from sweep.judge.stack_proof import prove_stack
@@ -24,7 +26,7 @@ from sweep.models.objective import build_objective
 from sweep.problems.base import Data
 from sweep.verdicts import Certificate, Stop
 
-from .conftest import CORNERS, LAMBDA_C, SLOPE, STACKS, TURN, Ended, at_rest
+from .conftest import CORNERS, LAMBDA_C, SLOPE, STACKS, TURN, Ended, Stack, at_rest
 
 
 def test_one_filter_is_told_the_same_by_both_proofs():
@@ -54,6 +56,59 @@ def test_one_filter_is_told_the_same_by_both_proofs():
         if first.held:
             assert second.across == pytest.approx(first.across, rel=1e-6)
     assert certificates[Certificate.KINK] and certificates[Certificate.INACTIVE]
+
+
+def test_the_arithmetic_of_balls_holds_the_exact_results():
+    rng = np.random.default_rng(5)
+    a, b = (rng.normal(size=(3, 4)) * 10.0 ** rng.integers(-8, 8, size=(3, 4)) for _ in range(2))
+    exact = [[[Fraction(x) for x in row] for row in array.tolist()] for array in (a, b)]
+    one, other = Ball.exact(a), Ball.exact(b)
+    for found, expected in (
+        (one + other, lambda x, y: x + y),
+        (one * other, lambda x, y: x * y),
+        (one * other - other, lambda x, y: x * y - y),
+        ((one - other) * (one + other) * 0.1, lambda x, y: (x * x - y * y) * Fraction(0.1)),
+    ):
+        for i, j in np.ndindex(3, 4):
+            off = abs(Fraction(found.mid[i, j]) - expected(exact[0][i][j], exact[1][i][j]))
+            assert off <= Fraction(found.known[i, j])
+    product = contract("ij,kj->ik", one, other * other)
+    for i, k in np.ndindex(3, 3):
+        total = sum(x * y * y for x, y in zip(exact[0][i], exact[1][k], strict=True))
+        assert abs(Fraction(product.mid[i, k]) - total) <= Fraction(product.known[i, k])
+    wide = Ball(a, np.abs(b)).positive() * Ball(b, np.full_like(b, 0.3))
+    for t in (-1.0, -0.4, 0.0, 0.9, 1.0):
+        inside = np.maximum(a + t * np.abs(b), 0) * (b - 0.3 * t)
+        assert (np.abs(inside - wide.mid) <= wide.known * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("apart", [0.0, 2.0**-50])
+def test_windows_that_differ_by_rounding_alone_are_not_believed(apart):
+    """Points that are the same share their kinks on all of a face; points 1e-15 apart do not."""
+    x = np.array([[1.0, 0.6], [1.0, 0.6 + apart], [-1.0, 0.3], [-0.5, -1.0]])
+    plain = Stack(x, np.array([1.0, 1.0, -1.0, -1.0])).plain
+    for v in ([0.6, -1.0, 0.3, 0.8], [0.7, 0.9, 0.0, 0.0]):
+        filters = np.array(v)
+        z = plain.layers(filters)[0]
+        if not filters[2:].any():
+            # A kink of the second layer: at right angles to a window of the first point.
+            h = np.where(z > 0, z, SLOPE * z)
+            filters[2:] = [-h[0, 2], h[0, 1]]
+        placed = plain.placed(filters)
+        assert placed is not None
+        face, on_face = placed
+        assert face.kinks >= 2
+        Z, s = np.ones((1, plain.last.D + 1)), np.ones(1)
+        at = plain.local(face, Z, s, np.ones(1), on_face).at
+        basis, Q = basis_of(at)
+        assert Q.shape[1] == 1
+        alone = [len(place[0]) < 2 for place in basis]
+        assert vanish_together(plain, face, basis, alone) == (apart == 0)
+
+
+def test_networks_beyond_the_largest_are_left_to_the_generic_route():
+    wide = Stack(np.ones((50, 60)), np.ones(50), filters=3, length=20)
+    assert StackPath.of(wide.objective) is None
 
 
 @pytest.mark.parametrize("name", ["three layers", "filters of three"])
