@@ -17,11 +17,14 @@ Other symbols as in `sweep.judge.convolution_plain`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sweep.judge.coercive_kernels import Task, loss_rows
-from sweep.judge.convolution_plain import Face, Filtered
+
+if TYPE_CHECKING:
+    from sweep.judge.convolution_plain import Face, Filtered
 
 
 @dataclass(frozen=True, eq=False)

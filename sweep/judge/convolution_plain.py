@@ -32,6 +32,7 @@ import numpy as np
 
 from sweep.judge.coercive_kernels import Task, energy, loss_rows
 from sweep.judge.coercive_plain import Coordinates
+from sweep.judge.convolution_local import Local
 from sweep.judge.exact_rank import exact_rank
 from sweep.judge.kernel_losses import code_of
 from sweep.judge.roundoff import UNIT
@@ -116,6 +117,16 @@ class Filtered:
         """The same at τ (d,) of a face, where held places are exactly zero."""
         return self._task(face.A @ tau)
 
+    def task(self, face: Face, v: np.ndarray) -> Task:
+        """The same at v (s,) on a face."""
+        return self.on_face(face, face.B.T @ v)
+
+    def local(
+        self, face: Face, Z: np.ndarray, s: np.ndarray, lam: np.ndarray, v: np.ndarray
+    ) -> Local:
+        """Derivatives of E along a face at active neurons and v (s,) on it."""
+        return Local.at(self, face, Z, s, lam, face.B.T @ v)
+
     def _task(self, h: np.ndarray) -> Task:
         g = np.concatenate([h, np.ones((len(h), 1))], axis=1)
         return Task(np.ascontiguousarray(g), self.y, *self.loss, True)
@@ -156,6 +167,24 @@ class Filtered:
         off = float(np.linalg.norm(B.T @ B - np.eye(B.shape[1]))) + size * size * UNIT
         return Face(held, B, Q, A, tilt, off + 2 * tilt * (1 + tilt) if rank else 0.0)
 
+    def placed(
+        self, v: np.ndarray, near: float = ON_KINK, held: np.ndarray | None = None
+    ) -> tuple[Face, np.ndarray] | None:
+        """The face of v and v moved onto it; None as in `face`. A row that `held` adds is near."""
+        face = self.face(v, near)
+        if face is None:
+            return None
+        return face, face.B @ (face.B.T @ v) if face.held.any() else v
+
+    def next_kink(
+        self, face: Face, v: np.ndarray, dv: np.ndarray, limit: float
+    ) -> tuple[float, np.ndarray] | None:
+        """The share < `limit` of a step at which a free row vanishes first, and rows held there."""
+        here, there = self.C @ v, self.C @ dv
+        crossed = ~face.held & (here * there < 0)
+        share = float((-here[crossed] / there[crossed]).min(initial=np.inf))
+        return (share, face.held) if share < limit else None
+
     def rays(self, face: Face) -> np.ndarray | None:
         """Unit vectors (K, s) that span every cell of the held rows in T⊥; None beyond a plane.
 
@@ -187,3 +216,12 @@ class Filtered:
         along = rays @ self.C[face.held].T
         sides = np.where(along > 0, 1.0, self.slope)
         return np.asarray(rays @ free + (along * sides) @ p[face.held])
+
+    def downhill(
+        self, face: Face, Z: np.ndarray, s: np.ndarray, lam: np.ndarray, v: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rays off the face (R, s) and the derivatives of E along them; none if none are known."""
+        rays = self.rays(face)
+        if rays is None or not len(rays):
+            return np.zeros((0, self.length)), np.zeros(0)
+        return rays, self.slopes_across(face, Z, s, face.B.T @ v, rays)

@@ -1,24 +1,25 @@
-"""The polish of a convolution below ReQU neurons: downhill from face to face, never up.
+"""The polish of convolutions below ReQU neurons: downhill from face to face, never up.
 
-With the filter fixed the last layer is a network of `sweep.judge.coercive_polish`, which takes it
-to rest, dead neurons out and new ones in. Newton's steps then move neurons and filter together
+With the filters fixed the last layer is a network of `sweep.judge.coercive_polish`, which takes it
+to rest, dead neurons out and new ones in. Newton's steps then move neurons and filters together
 inside the face: as far as the first kink, which the face of lower dimension holds if E is lower
-there. A face is left along a ray on which E falls. Symbols as in `sweep.judge.convolution_plain`.
+there. A face is left along a ray on which E falls. What lies below
+the last layer is one filter (`convolution_plain`) or several (`stack_polish`); symbols as there.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from sweep.judge.base import Judgement
 from sweep.judge.coercive_newton import NOISE, without
 from sweep.judge.coercive_polish import RISE, all_positive, per_neuron, polish_member
-from sweep.judge.convolution_local import Local
-from sweep.judge.convolution_plain import Face, Filtered
 from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import eigen
+from sweep.judge.stack_polish import Below, Rest, below
 from sweep.models.objective import Objective
 
 # Steps of a member, faces and new neurons counted; some thirty are usual.
@@ -37,12 +38,13 @@ FLOOR = 8 * UNIT
 
 @dataclass(frozen=True, eq=False)
 class Place:
-    """A point on its way down: z (m, n), s (m,), the filter (s,), its face, the `value` of E."""
+    """A point on its way down: z (m, n), s (m,), the filters, their face, the `value` of E."""
 
     Z: np.ndarray
     s: np.ndarray
     v: np.ndarray
-    face: Face
+    # Of the filter's or the filters' own kind.
+    face: Any
     value: float
 
     @property
@@ -50,30 +52,31 @@ class Place:
         """Indices of the neurons that are not zero."""
         return np.flatnonzero((self.Z != 0).any(axis=1))
 
-    @property
-    def tau(self) -> np.ndarray:
-        """The filter in its face."""
-        return np.asarray(self.face.B.T @ self.v)
-
-    def local(self, plain: Filtered, lam: np.ndarray) -> Local:
+    def local(self, plain: Below, lam: np.ndarray) -> Rest:
         """Derivatives at the active neurons."""
         k = self.active
-        return Local.at(plain, self.face, self.Z[k], self.s[k], lam[k], self.tau)
+        return plain.local(self.face, self.Z[k], self.s[k], lam[k], self.v)
 
 
 def place_at(
-    plain: Filtered, Z: np.ndarray, s: np.ndarray, v: np.ndarray, lam: np.ndarray, near: float
+    plain: Below,
+    Z: np.ndarray,
+    s: np.ndarray,
+    v: np.ndarray,
+    lam: np.ndarray,
+    near: float,
+    held: np.ndarray | None = None,
 ) -> Place | None:
-    """The place at z, s and v, moved onto the kinks that it is near."""
-    face = plain.face(v, near)
-    if face is None:
+    """The place at z, s and v, moved onto the kinks that it is near and those of `held`."""
+    found = plain.placed(v, near, held)
+    if found is None:
         return None
-    v = face.B @ (face.B.T @ v) if face.held.any() else v
+    face, v = found
     return Place(Z, s, v, face, plain.energy(Z, s, v, lam))
 
 
 def polish_filter(
-    plain: Filtered, Z: np.ndarray, s: np.ndarray, v: np.ndarray, lam: np.ndarray
+    plain: Below, Z: np.ndarray, s: np.ndarray, v: np.ndarray, lam: np.ndarray
 ) -> tuple[Place | None, int]:
     """One member downhill from z (m, n), s (m,), v (s,): where it ends and after how many steps."""
     place, steps = place_at(plain, Z, s, v, lam, TOGETHER), 0
@@ -95,16 +98,14 @@ def polish_filter(
     return place, steps
 
 
-def settled(plain: Filtered, place: Place, lam: np.ndarray) -> Place:
+def settled(plain: Below, place: Place, lam: np.ndarray) -> Place:
     """The last layer at rest while the filter stays."""
-    end = polish_member(plain.on_face(place.face, place.tau), place.Z, place.s, lam)
+    end = polish_member(plain.task(place.face, place.v), place.Z, place.s, lam)
     value = plain.energy(end.Z, end.s, place.v, lam)
     return replace(place, Z=end.Z, s=end.s, value=value) if value < place.value else place
 
 
-def newton(
-    plain: Filtered, place: Place, local: Local, g: np.ndarray, lam: np.ndarray
-) -> Place | None:
+def newton(plain: Below, place: Place, local: Rest, g: np.ndarray, lam: np.ndarray) -> Place | None:
     """A step down by |∇²E|⁻¹, or None where there is none."""
     values, basis = eigen(local.hessian(local.t > 0)[0])
     if not np.isfinite(values).all():
@@ -114,7 +115,7 @@ def newton(
 
 
 def along(
-    plain: Filtered, place: Place, step: np.ndarray, lam: np.ndarray, slope: float
+    plain: Below, place: Place, step: np.ndarray, lam: np.ndarray, slope: float
 ) -> Place | None:
     """The first of ever shorter steps (P,) on the face that lowers E, or at rounding halves ∇E.
 
@@ -124,10 +125,10 @@ def along(
     dz, dv = step[: len(k) * n].reshape(len(k), n), place.face.B @ step[len(k) * n :]
     noise = NOISE * abs(place.value)
 
-    def tried(share: float) -> Place | None:
+    def tried(share: float, held: np.ndarray | None = None) -> Place | None:
         Z = place.Z.copy()
         Z[k] += share * dz
-        found = place_at(plain, Z, place.s, place.v + share * dv, lam, TOGETHER)
+        found = place_at(plain, Z, place.s, place.v + share * dv, lam, TOGETHER, held)
         if found is None or found.value < place.value - noise:
             return found
         if found.value > place.value + noise or (found.face.held != place.face.held).any():
@@ -141,23 +142,16 @@ def along(
         if move.size and here.any()
     ]
     share = min([1.0, *limits])
-    kink = _first_kink(plain, place, dv)
-    at_kink = tried(kink) if kink < share else None
+    kink = plain.next_kink(place.face, place.v, dv, share)
+    at_kink = None if kink is None else tried(*kink)
     beyond = (tried(share * 0.5**halving) for halving in range(HALVINGS))
     ends = [end for end in (at_kink, next((end for end in beyond if end), None)) if end]
     return _without_dead(plain, min(ends, key=lambda end: end.value), lam) if ends else None
 
 
-def _first_kink(plain: Filtered, place: Place, dv: np.ndarray) -> float:
-    """The share of the step at which the first row that is not held vanishes; inf if none does."""
-    here, there = plain.C @ place.v, plain.C @ dv
-    crossed = ~place.face.held & (here * there < 0)
-    return float((-here[crossed] / there[crossed]).min(initial=np.inf))
-
-
-def _without_dead(plain: Filtered, place: Place, lam: np.ndarray) -> Place:
+def _without_dead(plain: Below, place: Place, lam: np.ndarray) -> Place:
     k = place.active
-    task = plain.on_face(place.face, place.tau)
+    task = plain.task(place.face, place.v)
     kept = without(place.Z[k], place.s[k], lam[k], task)
     if kept.all():
         return place
@@ -167,18 +161,17 @@ def _without_dead(plain: Filtered, place: Place, lam: np.ndarray) -> Place:
     return replace(place, Z=Z, value=value) if value <= place.value * (1 + NOISE) else place
 
 
-def elsewhere(plain: Filtered, place: Place, local: Local, lam: np.ndarray) -> Place | None:
+def elsewhere(plain: Below, place: Place, local: Rest, lam: np.ndarray) -> Place | None:
     """From a point at rest on its face: off the face, along negative curvature, or a new neuron."""
     noise = NOISE * abs(place.value)
-    rays = plain.rays(place.face)
-    if rays is not None and len(rays):
-        down = plain.slopes_across(place.face, local.Z, local.s, local.tau, rays)
-        for ray in rays[np.argsort(down)][: int((down < 0).sum())]:
-            for halving in range(HALVINGS):
-                v = place.v + LONGEST * 0.5**halving * float(np.linalg.norm(place.v)) * ray
-                found = place_at(plain, place.Z, place.s, v, lam, TOGETHER)
-                if found is not None and found.value < place.value - noise:
-                    return found
+    k = place.active
+    rays, down = plain.downhill(place.face, place.Z[k], place.s[k], lam[k], place.v)
+    for ray in rays[np.argsort(down)][: int((down < 0).sum())]:
+        for halving in range(HALVINGS):
+            v = place.v + LONGEST * 0.5**halving * float(np.linalg.norm(place.v)) * ray
+            found = place_at(plain, place.Z, place.s, v, lam, TOGETHER)
+            if found is not None and found.value < place.value - noise:
+                return found
     values, basis = eigen(local.hessian(local.t > 0)[0])
     if values[0] < -CONCAVE * np.abs(values).max():
         for way in (basis[:, 0], -basis[:, 0]):
@@ -194,7 +187,7 @@ def polish_convolution(found: Judgement, objective: Objective, lam: np.ndarray |
 
     Nothing is done to members with some λ ≤ 0.
     """
-    plain = Filtered.of(objective)
+    plain = below(objective)
     members = np.flatnonzero(found.open & all_positive(lam, len(found.params)))
     if plain is None or lam is None or not len(members):
         return

@@ -43,17 +43,14 @@ from typing import Any
 
 import numpy as np
 
-from sweep.judge.base import Judgement
 from sweep.judge.coercive_bounds import ROOM
 from sweep.judge.coercive_inactive import against
-from sweep.judge.coercive_polish import all_positive, per_neuron
-from sweep.judge.coercive_proof import SLACK, TINY, Ball, minimum_around, stretched
+from sweep.judge.coercive_proof import SLACK, Ball, minimum_around, stretched
 from sweep.judge.convolution_bounds import FaceCentre
 from sweep.judge.convolution_local import Local
 from sweep.judge.convolution_plain import Filtered
 from sweep.judge.roundoff import UNIT
-from sweep.models.objective import Objective
-from sweep.verdicts import Certificate, Verdict
+from sweep.verdicts import Certificate
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,30 +162,3 @@ def _in_theta(plain: Filtered, theta: np.ndarray, centre: FaceCentre, inner: flo
     away += float(np.linalg.norm(v - at.face.B @ at.tau)) + 2 * at.face.tilt * tau
     away += centre.S_tau * inner + 16 * UNIT * float(np.linalg.norm(theta))
     return (away + moved) / SLACK
-
-
-def settle_convolution(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
-    """Write `local_minimum` for open members of such networks that are proved to be one.
-
-    `certificate_radius` is the distance in θ within which the minimum lies, `certificate_margin`
-    the proven rise of E on the face to the sphere of `rise_radius`, relative to F. F has no Hessian
-    at a kink: `judged_min_eig` stays null.
-    """
-    plain = Filtered.of(objective)
-    if plain is None or lam is None:
-        return
-    for member in np.flatnonzero(found.open & all_positive(lam, len(lam))).tolist():
-        theta, strengths = found.params[member], per_neuron(lam[member], plain.last)
-        proof = prove(plain, theta, strengths)
-        if proof is None:
-            continue
-        v, Z, s = plain.split(theta)
-        F = plain.energy(Z, s, v, strengths)
-        found.settle(
-            member,
-            Verdict.LOCAL_MINIMUM,
-            proof.certificate,
-            proof.evidence() | {"objective": F},
-            radius=proof.radius,
-            margin=proof.ball.rise / max(F, TINY),
-        )

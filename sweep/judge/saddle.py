@@ -14,13 +14,13 @@ import numpy as np
 
 from sweep.judge.base import Judgement
 from sweep.judge.coercive_plain import coordinates_of
-from sweep.judge.convolution_plain import Filtered
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
 from sweep.judge.population_stages import population
 from sweep.judge.shallow import Shallow
 from sweep.judge.spectra import eigen
+from sweep.judge.stack_polish import below
 from sweep.models.augmentations import Monomial
 from sweep.models.lanes import LANE, one_thread
 from sweep.models.layered import ExpLayers
@@ -56,7 +56,7 @@ def handles(objective: Objective) -> bool:
     shallow = Shallow.of(objective)
     if shallow is not None and shallow.exponential:
         return False
-    if coordinates_of(objective) is not None or Filtered.of(objective) is not None:
+    if coordinates_of(objective) is not None or below(objective) is not None:
         return False
     if isinstance(objective.augmentation, Monomial | ExpLayers):
         return False

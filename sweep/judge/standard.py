@@ -25,7 +25,7 @@ from sweep.judge.coercive_proof import settle_coercive
 from sweep.judge.coercive_residuals import add_balance
 from sweep.judge.coercive_valley import settle_valley
 from sweep.judge.convolution_polish import polish_convolution
-from sweep.judge.convolution_proof import settle_convolution
+from sweep.judge.convolution_verdicts import settle_convolution
 from sweep.judge.deep_kinks import polish_deep
 from sweep.judge.escapes_scaling import settle_scaling
 from sweep.judge.escapes_smooth import settle_saturating

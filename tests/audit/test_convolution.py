@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+import torch
 
 from sweep.audit import audit_arm
 from sweep.audit.coercive_formula import any_formula
@@ -13,6 +14,8 @@ from sweep.audit.convolution import Beside
 from sweep.controls.convolution import released
 from sweep.job import arm_lambdas, arm_objective
 from sweep.judge import StandardJudge
+from sweep.judge.convolution_polish import newton, place_at
+from sweep.judge.stack_polish import StackPath
 from sweep.problems import Data
 from sweep.registry import Choice
 from sweep.spec import Arm
@@ -85,13 +88,13 @@ class Ended:
     stop: np.ndarray
 
 
-@pytest.fixture
-def corners(make_cell):
+@pytest.fixture(params=[2, 3])
+def corners(make_cell, request):
     """Judged minima of turned corners: (data, points, λ, judgement), some under a kink."""
     flat = np.array([[1.0, 1.0], [1.0, -1.0], [-1.0, 1.0], [-1.0, -1.0]])
     turn = np.array([[np.cos(0.1), -np.sin(0.1)], [np.sin(0.1), np.cos(0.1)]])
     data = Data(flat @ turn.T, -flat.prod(axis=1))
-    cell = convolution(make_cell, REGULARISED, 2, 2, "logistic")
+    cell = convolution(make_cell, REGULARISED, request.param, 2, "logistic")
     objective = arm_objective(cell, REGULARISED, data)
     params = 0.7 * np.random.default_rng(3).normal(size=(24, objective.n_params))
     lam = np.tile(_strengths(REGULARISED, objective.n_lambda), (len(params), 1))
@@ -123,9 +126,10 @@ def test_minima_of_convolutions_are_confirmed_and_their_neighbours_refused(corne
         assert audited(corners, make_rows, theta, k) == []
         moved = theta + 1e-4 * rng.normal(size=len(theta)) * (theta != 0)
         assert audited(corners, make_rows, moved, k)
-        off = theta.copy()
-        off[:2] += 1e-6 * np.array([-theta[1], theta[0]])
-        assert audited(corners, make_rows, off, k)
+        for first in range(0, 2 * (corners[1].model.settings["layers"] - 1), 2):
+            off = theta.copy()
+            off[first : first + 2] += 1e-6 * np.array([-theta[first + 1], theta[first]])
+            assert audited(corners, make_rows, off, k)
         assert audited(corners, make_rows, theta, k, certificate="strict")
         assert audited(corners, make_rows, theta, k, certificate_radius=[None])
         assert audited(corners, make_rows, theta, k, judged_min_eig=[0.1])
@@ -150,6 +154,47 @@ def test_a_kink_that_hides_a_descent_is_not_believed(make_cell):
         off[:, :2] = 1e-7 * np.outer([1, -1], beside.across.T[0])
         F = batch.objective.measure(batch.points[0] + off, batch.lam[:2]).objective
         assert F.min() < batch.objective.measure(batch.points[:1], batch.lam[:1]).objective[0]
+
+
+def test_a_kink_of_the_second_layer_that_hides_a_descent_is_not_believed(make_cell):
+    """At rest on a face of random places, F falls off it to first order."""
+    data = some_data(2)
+    cell = convolution(make_cell, REGULARISED, 3, 2, "logistic")
+    objective = arm_objective(cell, REGULARISED, data)
+    plain, refused = StackPath.of(objective), 0
+    assert plain is not None
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        lam = 0.02 * (0.5 + rng.random(plain.last.m))
+        Z, s = rng.normal(size=(plain.last.m, plain.last.D + 1)), np.array([1.0, -1, 1, -1, 1])
+        held = np.zeros(sum(z.size for z in plain.layers(rng.normal(size=4))), dtype=bool)
+        held[plain.x.shape[0] * 3 + rng.integers(plain.x.shape[0] * 4)] = True
+        place = place_at(plain, Z, s, rng.normal(size=4), lam, 1e-9, held)
+        steps = 0
+        while place is not None and steps < 60:
+            local, before = place.local(plain, lam), place
+            place, steps = newton(plain, place, local, local.gradient(), lam), steps + 1
+        if place is not None or not (before.face.slopes[1] == 0).any():
+            continue
+        theta = plain.balanced(before.v, before.Z, before.s)
+        beside = Beside.of(any_formula(cell, REGULARISED, data), theta, lam)
+        held = before.face.held & ~plain.blank
+        np.testing.assert_array_equal(beside.kinks.numpy(), held)
+        ways = rng.normal(size=(20, beside.across.shape[1])) @ beside.across.numpy().T
+        off = np.zeros((21, len(theta)))
+        off[1:, :4] = 1e-7 * ways / np.linalg.norm(ways, axis=1, keepdims=True)
+        F = objective.measure(theta + off, np.tile(lam, (21, 1))).objective
+        slopes = [
+            float(
+                torch.func.grad(beside.value)(beside.v, beside.neurons, beside.towards(way)) @ way
+            )
+            for way in torch.as_tensor(off[1:, :4] / 1e-7)
+        ]
+        np.testing.assert_allclose(slopes, (F[1:] - F[0]) / 1e-7, rtol=1e-4, atol=1e-5)
+        refused += min(slopes) < 0
+        if min(slopes) < 0:
+            assert beside.least_across()[0] < 0
+    assert refused >= 2
 
 
 @pytest.mark.parametrize("activation", ["requ", "square"])
