@@ -14,7 +14,7 @@ from typing import Any, Literal
 from sweep.spec import Cell
 
 SCHEMA_VERSION = 1
-NUMERICS_VERSION = 4
+NUMERICS_VERSION = 5
 
 Kind = Literal["word", "text", "int", "float", "bool", "floats"]
 

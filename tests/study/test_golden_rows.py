@@ -33,7 +33,7 @@ GOLDEN = {
 
 
 def test_golden_rows() -> None:
-    assert NUMERICS_VERSION == 4
+    assert NUMERICS_VERSION == 5
     study, *_ = resolve(compose(["stopping.max_steps=20"]))
     compared = 0
     for job in jobs(study, [Block(1, 1)]):
@@ -63,6 +63,7 @@ TRAINERS: dict[str, dict[str, str | dict[str, int]]] = {
     "cells": {"plain": FUSED},
     "conflicting_prop_2": {"plain": FUSED, "exp": FUSED},
     "conv_theorem_2": {"convolution": TORCH},
+    "conv_theorem_2_deep": {"convolution": TORCH},
     "default": {"plain": FUSED, "exp": FUSED, "exp_unregularized": FUSED, "extra_neuron": FUSED},
     "exp_per_layer_contrast": {"plain": FUSED, "exp_per_layer": FUSED},
     "exp_per_layer_theorem_2": {"plain": FUSED, "exp_per_layer": FUSED},
