@@ -107,21 +107,18 @@ class StackCentre:
         moved = self.to_face()
         if moved is None:
             return float("inf")
-        own = np.eye(P) - self.R @ self.S
-        own_size = float(np.linalg.norm(own)) + (P + 2) * UNIT * float(
-            np.linalg.norm(np.abs(self.R) @ np.abs(self.S))
-        )
-        if not own_size < 0.5:
+        rounding = (P + 2) * UNIT * float(np.linalg.norm(np.abs(self.R) @ np.abs(self.S)))
+        if not float(np.linalg.norm(np.eye(P) - self.R @ self.S)) + rounding < 0.5:
             return float("inf")
         away = 2 * ROOM * float(np.linalg.norm(np.abs(self.R) @ moved))
         return ROOM * (total + max(2.0, self._steepest(self.widened(moved))) * away)
 
     def _steepest(self, here: StackLocal) -> float:
         """An upper bound of the curvature of L in w on a box, with ReQU kinks on either side."""
-        near, wide = self._near(here), np.abs(self.S)
-        H = summed(*_hessian(here, self.held, self.at.t.mid > 0)).size
-        total = float(np.linalg.norm(wide.T @ H @ wide))
-        turned = np.linalg.norm(here.dt.size[near] @ wide, axis=1)
+        near, on = self._near(here), self.at.t.mid > 0
+        K, doubt = self._in_w(on)
+        total = float(np.linalg.norm(K)) + doubt + self._drift(*_hessian(here, self.held, on))
+        turned = np.linalg.norm(here.dt.size[near] @ np.abs(self.S), axis=1)
         total += 2 * float(np.broadcast_to(here.q.size, near.shape)[near] @ turned**2)
         return ROOM * total
 
@@ -161,7 +158,8 @@ class StackCentre:
         for w, place in zip(self.box(r).trace.windows, self.held.places, strict=True):
             rows = w[place]
             found.append(inverted(contract("rs,ts->rt", rows, rows.mid)) is not None)
-            if not found[-1] and (np.linalg.norm(rows.known, axis=1) >= _shortest(rows.mid)).any():
+            lengths = np.linalg.norm(rows.mid, axis=1) / ROOM
+            if not found[-1] and not (np.linalg.norm(rows.known, axis=1) < lengths).all():
                 return None
         return found
 
@@ -176,21 +174,29 @@ class StackCentre:
 
     def least(self, on: np.ndarray) -> float:
         """A lower bound of λ_min(SᵀHS), H the ∇²L of the centre with that `on`."""
+        return proven_least(*self._in_w(on))
+
+    def _in_w(self, on: np.ndarray) -> tuple[np.ndarray, float]:
+        """SᵀHS (P, P) and what rounding can make of it in norm."""
         H, wide = summed(*_hessian(self.at, self.held, on)), np.abs(self.S)
         K = self.S.T @ (H.mid @ self.S)
         products = 2 * (len(K) + 2) * UNIT * np.linalg.norm(wide.T @ (np.abs(H.mid) @ wide))
         formed = np.linalg.norm(wide.T @ (H.known @ wide))
-        return proven_least((K + K.T) / 2, float(ROOM * (products + formed)))
+        return (K + K.T) / 2, float(ROOM * (products + formed))
 
     def curvature_change(self, r: float) -> float:
-        """How far below that the curvature of L in w can be within reach; inf beyond the face.
+        """How far below that the curvature of L in w can be within reach; inf beyond the face."""
+        if not self.inside(r):
+            return float("inf")
+        here = self.box(r)
+        return self._drift(*_hessian(here, self.held, self.on(r)[0], self._near(here)))
+
+    def _drift(self, bent: Ball, squares: list[Weighted]) -> float:
+        """How far ∇²L can be from its midpoint, in w.
 
         Of w·x·xᵀ, ‖Sᵀx‖ = γ, it changes by at most dw(γ + τ)² + |w|τ(2γ + τ), τ what Sᵀx does.
         """
-        if not self.inside(r):
-            return float("inf")
-        here, wide = self.box(r), np.abs(self.S)
-        bent, squares = _hessian(here, self.held, self.on(r)[0], self._near(here))
+        wide = np.abs(self.S)
         total = float(np.linalg.norm(wide.T @ (bent.known @ wide)))
         for weight, rows in squares:
             gamma = np.linalg.norm(rows.mid @ self.S, axis=1)
@@ -199,11 +205,6 @@ class StackCentre:
             total += float(weight.known @ (gamma + tau) ** 2)
             total += float(np.abs(weight.mid) @ (tau * (2 * gamma + tau)))
         return ROOM * ROOM * total
-
-
-def _shortest(rows: np.ndarray) -> np.ndarray:
-    """Lengths of rows, less their rounding."""
-    return np.asarray(np.linalg.norm(rows, axis=1) / ROOM)
 
 
 def inverted(M: Ball) -> tuple[np.ndarray, float] | None:
