@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """The exit status of one command; `argv` is without the program's name."""
     words = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
-        # A process that ends need not look through a million objects of torch's for cycles: seconds.
+        # A process that ends need not search a million objects of torch's for cycles: a second.
         atexit.register(gc.freeze)
     prepare_streams()
     try:

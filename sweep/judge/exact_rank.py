@@ -26,9 +26,13 @@ _POWERS = np.array(
 
 
 def residues(numbers: np.ndarray) -> np.ndarray:
-    """Finite float64 numbers modulo the prime, int64 of the same shape."""
+    """Finite float64 numbers modulo the prime, int64 of the same shape.
+
+    A number that the prime divides would count as zero and hide a direction: it counts as one.
+    """
     part, exponent = np.frexp(numbers)
     whole = np.ldexp(part, MANTISSA).astype(np.int64) % PRIME
+    whole = np.where((whole == 0) & (part != 0), 1, whole)
     return np.asarray(whole * _POWERS[exponent - MANTISSA + WIDEST_EXPONENT] % PRIME)
 
 

@@ -111,7 +111,7 @@ class StackCentre:
         if not float(np.linalg.norm(np.eye(P) - self.R @ self.S)) + rounding < 0.5:
             return float("inf")
         away = 2 * ROOM * float(np.linalg.norm(np.abs(self.R) @ moved))
-        return ROOM * (total + max(2.0, self._steepest(self.widened(moved))) * away)
+        return ROOM * (total + float(np.maximum(2.0, self._steepest(self.widened(moved)))) * away)
 
     def _steepest(self, here: StackLocal) -> float:
         """An upper bound of the curvature of L in w on a box, with ReQU kinks on either side."""
@@ -130,7 +130,7 @@ class StackCentre:
         """
         at, size = self.at, self.at.Z.mid.size
         start = inverted(contract("rp,pd->rd", self.held.picked(at.trace.Dz), self.Q))
-        if start is None:
+        if start is None or not start[0].size:
             return None
         g = contract("rs,s->r", start[0], self.held.picked(at.trace.z)).size
         moved = np.zeros(len(self.S))

@@ -15,7 +15,8 @@ near p* too; and any v_k if not. With w_b the windows of the basis in a layer,
 
 Either way, held places vanish near p* where those of the basis do. The point is drawn in the field
 of residues, where float64 numbers have exact counterparts, as in `sweep.judge.exact_rank`: a minor
-that does not vanish identically is zero there with a chance of some 1e-8.
+that does not vanish identically is zero there with a chance of some 1e-8. (The data's own residues
+are what they are: a minor of them that the prime divides by chance, one in some 1e9, is not told.)
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from sweep.judge.stack_polish import StackPath
 from sweep.judge.stack_proof import prove_stack
 from sweep.verdicts import Certificate, Verdict
 
-from .conftest import NARROW, STACKS, at_rest
+from .conftest import NARROW, STACKS, Stack, at_rest
 
 CERTIFIED = {Certificate.KINK.value, Certificate.INACTIVE.value, Certificate.STRICT.value}
 # Off a face F leans by its slope times the rounding of the filters.
@@ -150,3 +150,9 @@ def test_filters_of_zero_and_neurons_of_zero_prove_nothing():
     assert prove_stack(plain, theta, lam) is None
     theta[:4] = [0.6, 0.8, 1.0, 0.0]
     assert prove_stack(plain, theta, lam) is None
+
+
+def test_data_beyond_all_sizes_are_left_open():
+    x = np.array([[1.0, 1.0], [1e160, -1e-170], [-1.0, 1e-300], [0.0, -1.0]])
+    found, _ = Stack(x, np.array([1.0, -1.0, 1.0, -1.0])).judged(12, 1)
+    assert {*found.verdict} <= {"unresolved", "failed"}

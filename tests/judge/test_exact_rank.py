@@ -10,7 +10,7 @@ import pytest
 from sweep.judge.cells import certified
 from sweep.judge.cells_corner import least_derivative
 from sweep.judge.cells_place import Setting
-from sweep.judge.exact_rank import exact_rank, rank_on_manifold
+from sweep.judge.exact_rank import PRIME, exact_rank, rank_on_manifold
 from sweep.judge.kernel_losses import HINGE
 from sweep.seeds import stream
 
@@ -24,6 +24,8 @@ def test_ranks_are_exact_where_singular_values_are_not() -> None:
     assert exact_rank(np.stack([a, a * (1 + 2.0**-52)])) == exact_rank(a[None]) + 1
     assert exact_rank(np.c_[[1e300, 2e300], [1e-300, 2e-300]]) == 1
     assert exact_rank(np.zeros((3, 2))) == exact_rank(np.zeros((0, 4))) == 0
+    # A multiple of the prime is not zero.
+    assert exact_rank(np.array([[1.0, 0.0], [1.0, PRIME * 2.0**-72]])) == 2
 
 
 def test_ranks_are_those_of_rational_elimination() -> None:
