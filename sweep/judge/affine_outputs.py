@@ -114,9 +114,11 @@ class Derivatives:
     bend_error: np.ndarray
 
 
-def derivatives(loss: VectorLoss, y: np.ndarray, f: np.ndarray, error: np.ndarray) -> Derivatives:
-    """At outputs f (N, C) that err by at most `error` (N, C)."""
-    ulps, C = FUNCTION_ULPS * UNIT, y.shape[1]
+def derivatives(
+    loss: VectorLoss, y: np.ndarray, f: np.ndarray, error: np.ndarray, unit: float = UNIT
+) -> Derivatives:
+    """At outputs f (N, C) that err by at most `error` (N, C); `unit` is the roundoff of f's type."""
+    ulps, C = FUNCTION_ULPS * unit, y.shape[1]
     if isinstance(loss, Squared):
         miss = f - y
         bend = np.broadcast_to(2 * np.eye(C), (len(y), C, C))
@@ -129,13 +131,13 @@ def derivatives(loss: VectorLoss, y: np.ndarray, f: np.ndarray, error: np.ndarra
     value = (y * (np.log(total) + top - f)).sum(axis=1)
     # p changes by at most the factor e^{2δ} when every output moves by at most δ; the difference
     # from the largest output and the sum of C exponentials are rounded too.
-    moved = 2 * error.max(axis=1, keepdims=True) + UNIT * (top - f)
+    moved = 2 * error.max(axis=1, keepdims=True) + unit * (top - f)
     p_error = p * (np.expm1(moved) + (C + 2) * ulps) + np.finfo(float).tiny
     bend = p[:, :, None] * (np.eye(C) - p[:, None, :])
     crossed = p[:, :, None] * p_error[:, None, :]
     bend_error = np.eye(C) * p_error[:, :, None] + crossed + crossed.transpose(0, 2, 1)
     bend_error = bend_error + p_error[:, :, None] * p_error[:, None, :]
-    return Derivatives(value, p - y, bend, p_error + UNIT, bend_error + ulps * np.abs(bend))
+    return Derivatives(value, p - y, bend, p_error + unit, bend_error + ulps * np.abs(bend))
 
 
 def _gathered(bends: np.ndarray, X: np.ndarray) -> np.ndarray:

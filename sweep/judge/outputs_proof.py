@@ -29,6 +29,7 @@ from sweep.judge.balls import Ball, contract
 from sweep.judge.base import CLEAR, Judgement
 from sweep.judge.coercive_proof import SLACK
 from sweep.judge.outputs_frame import Frame, frame_at
+from sweep.judge.outputs_gradient import gradient
 from sweep.judge.outputs_task import OutputsTask, Second
 from sweep.judge.roundoff import UNIT
 from sweep.judge.spectra import least_eigenvalue
@@ -48,6 +49,8 @@ TRIES = 12
 class Proof:
     """A minimum lies `within` of θ0; F across the symmetries is convex on the ball of `radius`.
 
+    On the sphere of radius `inner` F is higher than at θ0, too.
+
     `clearance` is the least distance from a kink relative to 1 or to the unit's largest |z|,
     infinite for a smooth σ; `keeps_class`: no point changes its class on the way to the minimum.
     """
@@ -56,6 +59,7 @@ class Proof:
     eigenvalue: float
     curvature: float
     within: float
+    inner: float
     radius: float
     rise: float
     symmetries: int
@@ -84,20 +88,20 @@ def prove(task: OutputsTask, theta: np.ndarray) -> Proof | None:
     if not clearance >= CLEAR:
         return None
     here = task.second(theta, 0.0)
-    g = float(ROOM * np.linalg.norm(contract("pa,p->a", frame.N, here.gradient).size))
+    g = float(ROOM * np.linalg.norm(contract("pa,p->a", frame.N, gradient(task, theta)).size))
     eigenvalue = least_eigenvalue(_across(frame, here).mid)
     if not eigenvalue > 0 or not np.isfinite(g):
         return None
     most = min(most, frame.reach)
     first = g / eigenvalue + float(np.finfo(float).tiny)
-    within, found = np.inf, None
+    within, inner, found = np.inf, np.inf, None
     for times in (*FIRST, *(FIRST[-1] * WIDER ** np.arange(1.0, TRIES)).tolist()):
         radius = times * first
         if not radius < most:
             break
         mu = _curvature(frame, task.second(theta, ROOM * radius))
         if SLACK * mu * radius > 2 * g:
-            within = min(within, g / mu / SLACK)
+            within, inner = min(within, g / mu / SLACK), min(inner, radius)
             found = mu, radius, SLACK * radius * (mu * radius / 2 - g)
         elif times >= FIRST[-1]:
             break
@@ -105,9 +109,8 @@ def prove(task: OutputsTask, theta: np.ndarray) -> Proof | None:
         return None
     mu, radius, rise = found
     keeps = _keeps_class(task, task.second(theta, ROOM * within).f)
-    return Proof(
-        g, eigenvalue, mu, within, radius, rise, frame.symmetries, clearance, keeps
-    )
+    symmetries = frame.symmetries
+    return Proof(g, eigenvalue, mu, within, inner, radius, rise, symmetries, clearance, keeps)
 
 
 def settle_outputs(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
@@ -134,7 +137,7 @@ def settle_outputs(found: Judgement, objective: Objective, lam: np.ndarray | Non
             Verdict.LOCAL_MINIMUM,
             Certificate.STRICT if smooth else Certificate.CELL,
             proof.evidence() | {"objective": F},
-            radius=proof.within if smooth else proof.radius,
+            radius=proof.inner if smooth else proof.radius,
             margin=proof.rise / max(F, np.finfo(float).tiny) if smooth else proof.clearance,
         )
 

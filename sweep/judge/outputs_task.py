@@ -34,6 +34,7 @@ from sweep.judge.roundoff import UNIT
 from sweep.judge.smooth_kernels import activate, activation_code
 from sweep.judge.strict_kernels import ACTIVATION_UNITS, ROOM, supremum
 from sweep.kernels.compiled import compiled
+from sweep.models.activations import Activation
 from sweep.models.losses import VectorLoss
 from sweep.models.objective import Objective
 from sweep.models.vector import VectorObjective
@@ -66,6 +67,7 @@ class OutputsTask:
     y: np.ndarray
     loss: VectorLoss
     width: int
+    activation: Activation
     code: int | None
     slopes: tuple[float, float] | None
 
@@ -85,6 +87,7 @@ class OutputsTask:
             y=np.ascontiguousarray(objective.targets[:, :, 0].t().cpu().numpy()),
             loss=objective.loss,
             width=network.widths[0],
+            activation=network.activation,
             code=code,
             slopes=slopes,
         )
