@@ -41,7 +41,7 @@ def known_outputs(loss: VectorLoss) -> bool:
     return isinstance(loss, Squared | CrossEntropy)
 
 
-def varying(loss: VectorLoss, C: int) -> np.ndarray:  # noqa: N803 (the mathematics' letter)
+def varying(loss: VectorLoss, C: int) -> np.ndarray:
     """U, (C, r)."""
     if not isinstance(loss, CrossEntropy):
         return np.eye(C)
@@ -117,7 +117,7 @@ class Derivatives:
 def derivatives(
     loss: VectorLoss, y: np.ndarray, f: np.ndarray, error: np.ndarray, unit: float = UNIT
 ) -> Derivatives:
-    """At outputs f (N, C) that err by at most `error` (N, C); `unit` is the roundoff of f's type."""
+    """At outputs f (N, C) that err by at most `error` (N, C); `unit`: the roundoff of f's type."""
     ulps, C = FUNCTION_ULPS * unit, y.shape[1]
     if isinstance(loss, Squared):
         miss = f - y

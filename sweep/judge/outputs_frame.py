@@ -62,7 +62,7 @@ class Frame:
     @property
     def symmetries(self) -> int:
         """In how many dimensions F does not vary, P − ρ."""
-        return self.N.shape[0] - self.N.shape[1]
+        return len(self.N) - len(self.N.T)
 
 
 def frame_at(task: OutputsTask, theta: np.ndarray) -> Frame | None:
@@ -84,7 +84,7 @@ def frame_at(task: OutputsTask, theta: np.ndarray) -> Frame | None:
     return Frame(np.ascontiguousarray(vectors[:rank].T), 0.999 * least / stretch)
 
 
-def _placed(task: OutputsTask, U: np.ndarray) -> np.ndarray:  # noqa: N803
+def _placed(task: OutputsTask, U: np.ndarray) -> np.ndarray:
     """U for every column of A and for c, the identity for W; (P, ·)."""
     C, k = U.shape
     H, rest = task.width, task.width * task.X.shape[1]

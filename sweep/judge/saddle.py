@@ -18,8 +18,8 @@ from sweep.judge.convolution_plain import Filtered
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
-from sweep.judge.population_stages import population
 from sweep.judge.outputs_task import OutputsTask
+from sweep.judge.population_stages import population
 from sweep.judge.shallow import Shallow
 from sweep.judge.spectra import eigen
 from sweep.models.augmentations import Monomial
