@@ -30,7 +30,7 @@ from sweep.models.objective import Objective
 BUDGET = 80
 SMALLEST_RADIUS = 1e-13
 # What has grown by this factor is on a slide.
-GROWN = 1e3
+GROWN = 30.0
 
 
 def polish_outputs(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:

@@ -12,7 +12,7 @@ z       preactivations w_j·x̃_i                                (H, N)
 h0..h2  σ(z), σ′(z), σ″(z)                                     (H, N)
 f, q, B outputs, ∂ℓ/∂f, ∂²ℓ/∂f²                                (N, C), (N, C), (N, C, C)
 J       ∂f/∂θ                                                 (N, C, P)
-r       every point within r of θ is meant; None: θ alone, in plain floating point
+moves   θ + moves·v, ‖v‖ ≤ 1, are meant; None: θ alone, in plain floating point   (P, Q)
 ======  ====================================================  ==========
 
 With ∂f_c/∂A_cj = h0_j, ∂f_c/∂c_c = 1, ∂f_c/∂w_j = A_cj h1_j x̃:
@@ -29,7 +29,7 @@ from functools import cached_property
 import numpy as np
 
 from sweep.judge.affine_outputs import derivatives, known_outputs, varying
-from sweep.judge.balls import Ball, contract, placed
+from sweep.judge.balls import LEAST, Ball, contract, placed
 from sweep.judge.roundoff import UNIT
 from sweep.judge.smooth_kernels import activate, activation_code
 from sweep.judge.strict_kernels import ACTIVATION_UNITS, ROOM, supremum
@@ -51,7 +51,7 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Second:
-    """F at θ; f, ∇F and ∇²F everywhere within the radius."""
+    """F at θ; f, ∇F and ∇²F at all points that are meant."""
 
     value: float
     f: Ball
@@ -126,13 +126,14 @@ class OutputsTask:
         A, c, W = np.split(theta, [C * H, C * H + C])
         return Point(A.reshape(C, H), c, W.reshape(H, n))
 
-    def preactivations(self, W: np.ndarray, r: float | None) -> Ball:
-        """z; within r of θ it moves by at most r·‖x̃‖."""
+    def preactivations(self, W: np.ndarray, moves: np.ndarray | None) -> Ball:
+        """Of W (H, n), which moves by `moves` (H, n, Q) times a vector of length ≤ 1."""
         z = W @ self.X.T
-        if r is None:
+        if moves is None:
             return Ball(z)
         rounds = (self.X.shape[1] + 2) * UNIT * (np.abs(W) @ np.abs(self.X).T)
-        return Ball(z, ROOM * (rounds + r * self.length))
+        way = np.sqrt(np.square(np.einsum("hnq,in->hiq", moves, self.X)).sum(axis=2))
+        return Ball(z, ROOM * (rounds + way) + LEAST)
 
     def units(self, z: Ball) -> tuple[Ball, Ball, Ball]:
         """h0, h1, h2."""
@@ -153,13 +154,21 @@ class OutputsTask:
         f = np.einsum("ch,hi->ic", at.A, h) + at.c
         return float(derivatives(self.loss, self.y, f, np.zeros_like(f)).value.sum())
 
-    def second(self, theta: np.ndarray, r: float | None) -> Second:
-        """F and two derivatives within r of θ."""
-        at, P, plain = self.split(theta), len(theta), r is None
-        A, c = (Ball(k, None if r is None else np.full(k.shape, r)) for k in (at.A, at.c))
+    def second(self, theta: np.ndarray, moves: np.ndarray | None) -> Second:
+        """F and two derivatives at all θ + `moves`·v, ‖v‖ ≤ 1; `moves` (P, Q)."""
+        at, P, plain = self.split(theta), len(theta), moves is None
         (C, H), (N, n) = at.A.shape, self.X.shape
-        h0, h1, h2 = self.units(self.preactivations(at.W, r))
+        first = C * H + C
+        if moves is None:
+            A, c, z = Ball(at.A), Ball(at.c), self.preactivations(at.W, None)
+        else:
+            wide = ROOM * np.linalg.norm(moves, axis=1)
+            A, c = Ball(at.A, wide[: C * H].reshape(C, H)), Ball(at.c, wide[C * H : first])
+            z = self.preactivations(at.W, moves[first:].reshape(H, n, -1))
+        h0, h1, h2 = self.units(z)
         f = contract("ch,hi->ic", A, h0) + c[None, :]
+        if moves is not None:
+            f = self._outputs(at, moves, f, z, h1)
         found = derivatives(self.loss, self.y, f.mid, f.known)
         q = Ball(found.slope, None if plain else found.slope_error)
         B = Ball(found.bend, None if plain else found.bend_error)
@@ -190,6 +199,29 @@ class OutputsTask:
                 parts.append((np.s_[first : first + n, row], cross[k, j]))
         gradient = contract("icp,ic->p", jacobian, q)
         return Second(float(found.value.sum()), f, gradient, placed((P, P), parts))
+
+    def _outputs(self, at: Point, moves: np.ndarray, f: Ball, z: Ball, h1: Ball) -> Ball:
+        """f with less doubt than the sums of its terms' doubts: all moves have one v.
+
+        To first order f moves by ‖Jᵢ·moves‖, J at θ. Of A_cj σ(z_j) there remains what is less
+        than |ΔA_cj| sup|σ′| |Δz_j| + |A_cj| sup|σ″| Δz_j²/2, over the moves.
+        """
+        (C, H), (N, n) = at.A.shape, self.X.shape
+        here = self.preactivations(at.W, np.zeros((H, n, 1)))
+        s0, s1, _ = self.units(here)
+        sent = np.einsum("hnq,in->hiq", moves[C * H + C :].reshape(H, n, -1), self.X)
+        linear = np.einsum("ch,hi,hiq->icq", at.A, s1.mid, sent)
+        linear = linear + np.einsum("chq,hi->icq", moves[: C * H].reshape(C, H, -1), s0.mid)
+        linear = np.sqrt(np.square(linear + moves[C * H : C * H + C]).sum(axis=2))
+        bent = 0.0 if self.code is None else supremum(self.code, 2)
+        wide = np.linalg.norm(moves[: C * H], axis=1).reshape(C, H)
+        rest = np.einsum("ch,hi->ic", wide, (s1.size + bent * z.known) * z.known)
+        rest = rest + 0.5 * bent * np.einsum("ch,hi->ic", np.abs(at.A), np.square(z.known))
+        rounds = (contract("ch,hi->ic", Ball.exact(at.A), s0) + at.c[None, :]).known
+        rounds = rounds + 1e-9 * linear + (H + n + 8) * UNIT * np.abs(f.mid)
+        slack = np.einsum("ch,hi->ic", np.abs(at.A), s1.known * z.known)
+        slack = slack + np.einsum("ch,hi->ic", wide, s0.known)
+        return Ball(f.mid, np.minimum(f.known, ROOM * (linear + rest + rounds + slack)))
 
 
 def _flattened(ball: Ball, shape: tuple[int, ...]) -> Ball:

@@ -104,7 +104,11 @@ def test_balls_hold_the_derivatives_all_around(loss, activation):
     F, g = Oracle.of(objective, None).gradient(params)
     point = torch.as_tensor(params[0])
     hessian = torch.func.jacrev(torch.func.grad(lambda p: objective.value(p[:, None])[0]))(point)
-    here, slope, order = task.second(theta, 0.0), gradient(task, theta), task.order
+    here, slope, order = (
+        task.second(theta, np.zeros((len(theta), 1))),
+        gradient(task, theta),
+        task.order,
+    )
     assert here.value == pytest.approx(F[0], rel=1e-13)
     apart = np.abs(here.hessian.mid[np.ix_(order, order)] - hessian.numpy())
     assert (apart <= 2 * here.hessian.rad[np.ix_(order, order)]).all()
@@ -112,7 +116,7 @@ def test_balls_hold_the_derivatives_all_around(loss, activation):
     assert (slope.rad < here.gradient.rad).all()
     rng = stream("controls", "test", "around", activation.name)
     for radius in (1e-4, 1e-2, 1.0):
-        wide, tried = task.second(theta, radius), 0
+        wide, tried = task.second(theta, radius * np.eye(len(theta))), 0
         for way in rng.normal(size=(40, len(theta))):
             there = theta + radius * way / np.linalg.norm(way)
             z = np.sign(task.split(there).W @ task.X.T) * (task.split(theta).W @ task.X.T)
