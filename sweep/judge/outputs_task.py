@@ -133,7 +133,12 @@ class OutputsTask:
             return Ball(z)
         rounds = (self.X.shape[1] + 2) * UNIT * (np.abs(W) @ np.abs(self.X).T)
         way = np.sqrt(np.square(np.einsum("hnq,in->hiq", moves, self.X)).sum(axis=2))
+        way = way + (self.X.shape[1] + 2) * UNIT * self._span(moves)
         return Ball(z, ROOM * (rounds + way) + LEAST)
+
+    def _span(self, moves: np.ndarray) -> np.ndarray:
+        """Σ|x̃|‖moves‖, (H, N): what their sums round against."""
+        return np.asarray(np.linalg.norm(moves, axis=2) @ np.abs(self.X).T)
 
     def units(self, z: Ball) -> tuple[Ball, Ball, Ball]:
         """h0, h1, h2."""
@@ -168,7 +173,7 @@ class OutputsTask:
         h0, h1, h2 = self.units(z)
         f = contract("ch,hi->ic", A, h0) + c[None, :]
         if moves is not None:
-            f = self._outputs(at, moves, f, z, h1)
+            f = self._outputs(at, moves, f, z)
         found = derivatives(self.loss, self.y, f.mid, f.known)
         q = Ball(found.slope, None if plain else found.slope_error)
         B = Ball(found.bend, None if plain else found.bend_error)
@@ -200,13 +205,13 @@ class OutputsTask:
         gradient = contract("icp,ic->p", jacobian, q)
         return Second(float(found.value.sum()), f, gradient, placed((P, P), parts))
 
-    def _outputs(self, at: Point, moves: np.ndarray, f: Ball, z: Ball, h1: Ball) -> Ball:
-        """f with less doubt than the sums of its terms' doubts: all moves have one v.
+    def _outputs(self, at: Point, moves: np.ndarray, f: Ball, z: Ball) -> Ball:
+        """The outputs with less doubt than the sums of its terms' doubts: all moves have one v.
 
         To first order f moves by ‖Jᵢ·moves‖, J at θ. Of A_cj σ(z_j) there remains what is less
         than |ΔA_cj| sup|σ′| |Δz_j| + |A_cj| sup|σ″| Δz_j²/2, over the moves.
         """
-        (C, H), (N, n) = at.A.shape, self.X.shape
+        (C, H), n = at.A.shape, self.X.shape[1]
         here = self.preactivations(at.W, np.zeros((H, n, 1)))
         s0, s1, _ = self.units(here)
         sent = np.einsum("hnq,in->hiq", moves[C * H + C :].reshape(H, n, -1), self.X)
@@ -218,7 +223,11 @@ class OutputsTask:
         rest = np.einsum("ch,hi->ic", wide, (s1.size + bent * z.known) * z.known)
         rest = rest + 0.5 * bent * np.einsum("ch,hi->ic", np.abs(at.A), np.square(z.known))
         rounds = (contract("ch,hi->ic", Ball.exact(at.A), s0) + at.c[None, :]).known
-        rounds = rounds + 1e-9 * linear + (H + n + 8) * UNIT * np.abs(f.mid)
+        span = s1.size * self._span(moves[C * H + C :].reshape(H, n, -1))
+        terms = np.einsum("ch,hi->ic", np.abs(at.A), span)
+        terms = terms + np.einsum("ch,hi->ic", wide, s0.size)
+        terms = terms + np.linalg.norm(moves[C * H : C * H + C], axis=1) + np.abs(f.mid)
+        rounds = rounds + (H + n + 8) * UNIT * terms
         slack = np.einsum("ch,hi->ic", np.abs(at.A), s1.known * z.known)
         slack = slack + np.einsum("ch,hi->ic", wide, s0.known)
         return Ball(f.mid, np.minimum(f.known, ROOM * (linear + rest + rounds + slack)))
