@@ -53,10 +53,17 @@ def curvature(
 
     at_once = max(1, ENTRIES // theta.shape[1] ** 2)
     found = over_members(formula, one, theta, lam, at_once)
-    least, largest, newton = (np.full(len(theta), np.nan) for _ in range(3))
     frames = [_across(formula, point, float(s)) for point, s in zip(theta, lam, strict=True)]
+    return curvature_on(found["gradient"], found["hessian"], frames)
+
+
+def curvature_on(
+    gradients: np.ndarray, hessians: np.ndarray, frames: list[np.ndarray]
+) -> Curvature:
+    """The same of given derivatives (S, P), (S, P, P), on given frames."""
+    least, largest, newton = (np.full(len(frames), np.nan) for _ in range(3))
     softest = [np.zeros(frame.shape[1]) for frame in frames]
-    for i, (g, h) in enumerate(zip(found["gradient"], found["hessian"], strict=True)):
+    for i, (g, h) in enumerate(zip(gradients, hessians, strict=True)):
         if not np.isfinite(h).all():
             continue
         frame = frames[i]
@@ -65,7 +72,7 @@ def curvature(
         newton[i] = np.inf
         if eigen[0] > EIGEN_ROOM * largest[i]:
             newton[i] = np.linalg.norm(vectors.T @ (frame.T @ g) / eigen)
-    return Curvature(found["gradient"], found["hessian"], least, largest, newton, frames, softest)
+    return Curvature(gradients, hessians, least, largest, newton, frames, softest)
 
 
 def _across(formula: DataFormula | LandscapeFormula, theta: np.ndarray, lam: float) -> np.ndarray:

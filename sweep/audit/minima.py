@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from typing import TypeGuard
 
-import mpmath
 import numpy as np
 import torch
 
@@ -17,11 +16,10 @@ from sweep.audit.curvature import EIGEN_ROOM, Curvature, curvature
 from sweep.audit.findings import Audited
 from sweep.audit.first_order import NEAR_KINK, first_order, outer_slopes, units_of
 from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
-from sweep.audit.measures import values
-from sweep.audit.nearby import deepest
+from sweep.audit.lower import PRECISE, check_precisely, nothing_lower
 from sweep.audit.outputs import OutputsFormula, one_piece, outputs_slope
+from sweep.audit.outputs_minima import check_outputs
 from sweep.audit.points import Points
-from sweep.audit.precise import Precise
 from sweep.audit.rounding import ROUTES, trace
 from sweep.seeds import stream
 from sweep.verdicts import Certificate
@@ -32,10 +30,6 @@ BY_UNIT = (Certificate.CELL, Certificate.KINK, Certificate.VALLEY)
 STATIONARY = 1e-8
 # How far a stored least eigenvalue may be from this one, relative to the largest.
 SAME_EIGEN = 1e-9
-# Strict minima per arm that are looked at again with 50 digits: about 0.2 s each.
-PRECISE = 4
-# Directions on the certified sphere in that sample, besides ±∇F and ± the softest direction.
-SPHERE = 4
 # Directions in which a monomial neuron at rest is looked at.
 MOMENTS = 32
 
@@ -45,14 +39,16 @@ def check_minima(points: Points, found: Audited) -> None:
     formula = points.formula
     if isinstance(formula, CoerciveFormula):
         check_coercive(points, formula, found)
-        return _nothing_lower(points, False, np.zeros(len(points)), found)
+        return nothing_lower(points, False, np.zeros(len(points)), found)
     if isinstance(formula, ConvolutionFormula) and formula.strength is not None:
         check_convolution(points, formula, found)
-        return _nothing_lower(points, False, np.zeros(len(points)), found)
+        return nothing_lower(points, False, np.zeros(len(points)), found)
     if isinstance(formula, DataFormula):
         _possible(points, formula, found)
     routes = {name.value: _check_by_unit for name in BY_UNIT}
     routes |= {Certificate.AFFINE.value: _check_affine, Certificate.STRICT.value: _check_strict}
+    if isinstance(formula, OutputsFormula):
+        routes |= {name.value: check_outputs for name in (*BY_UNIT, Certificate.STRICT)}
     for certificate in dict.fromkeys(points.certificate.tolist()):
         some = points.some(points.certificate == certificate)
         if certificate in routes:
@@ -85,23 +81,6 @@ def _possible(points: Points, formula: DataFormula, found: Audited) -> None:
         found.add(points.where[i], "verdict", "local_minimum", reason)
 
 
-def _nothing_lower(points: Points, by_unit: bool, allowed: np.ndarray, found: Audited) -> None:
-    """Random points within the certified radius: none may be lower by more than `allowed` (S,)."""
-    known = np.isfinite(points.radius) & (points.radius > 0)
-    if not known.any():
-        return
-    some, room = points.some(known), allowed[known]
-    # Where a claimed ball is vast, F overflows inside it, and that is a finding below.
-    with np.errstate(over="ignore", invalid="ignore"):
-        drop, doubt = deepest(some.formula, some.theta, some.lam, some.radius, by_unit)
-    for i in np.flatnonzero(~np.isfinite(drop)):
-        inside = "a point within it where F is not finite"
-        found.add(some.where[i], "certificate_radius", float(some.radius[i]), inside)
-    for i in np.flatnonzero(drop > ROUTES * doubt + room):
-        inside = f"a point within it whose F is lower by {drop[i]:.3g}"
-        found.add(some.where[i], "certificate_radius", float(some.radius[i]), inside)
-
-
 def _check_by_unit(points: Points, found: Audited) -> None:
     formula = points.formula
     if (
@@ -123,7 +102,7 @@ def _check_by_unit(points: Points, found: Audited) -> None:
             reason = f"a first-order descent of {share:.3g} of Σ|q|‖x̃‖"
             found.add(points.where[i], "certificate", points.certificate[i], reason)
     # F is convex in the ball: nothing in it is lower than by slope × radius.
-    _nothing_lower(points, True, slope * np.nan_to_num(points.radius), found)
+    nothing_lower(points, True, slope * np.nan_to_num(points.radius), found)
 
 
 def _check_affine(points: Points, found: Audited) -> None:
@@ -154,7 +133,7 @@ def _check_affine(points: Points, found: Audited) -> None:
             found.add(points.where[i], "certificate", "affine", reason)
     # f̃ moves by at most the product of the other weights' sizes per unit of one weight.
     lever = np.prod(1 + np.abs(points.theta), axis=1)
-    _nothing_lower(points, False, slope * lever * np.nan_to_num(points.radius), found)
+    nothing_lower(points, False, slope * lever * np.nan_to_num(points.radius), found)
 
 
 def _may_be_affine(formula: DataFormula | LandscapeFormula) -> TypeGuard[MlpFormula]:
@@ -220,11 +199,11 @@ def _check_strict(points: Points, found: Audited) -> None:
                 None if np.isnan(points.min_eig[i]) else float(points.min_eig[i]),
                 float(second.least[i]),
             )
-    _nothing_lower(points, by_unit, np.zeros(len(points)), found)
+    nothing_lower(points, by_unit, np.zeros(len(points)), found)
     if isinstance(points.formula, MlpFormula):
         for i in range(min(PRECISE, len(points))):
             found.precise += 1
-            _check_precisely(points, points.formula, second, i, found)
+            check_precisely(points, points.formula, second, i, found)
 
 
 def _radius_by_unit(formula: DataFormula | LandscapeFormula) -> TypeGuard[MlpFormula]:
@@ -265,36 +244,3 @@ def _not_strict(points: Points, second: Curvature, i: int) -> str | None:
         if bool((z.abs() <= near)[asked].any()) and formula.activation.slopes[0] != 1.0:
             return "a kink within the radius"
     return None
-
-
-def _check_precisely(
-    points: Points, formula: MlpFormula, second: Curvature, i: int, found: Audited
-) -> None:
-    """With 50 digits: F as stored, Newton's step within the radius, F higher on its sphere."""
-    theta, radius = points.theta[i], float(points.radius[i])
-    exact = Precise(formula, float(points.lam[i]))
-    here = exact.objective(exact.moved(theta, np.zeros_like(theta)))
-    _, error = values(formula, theta[None], points.lam[i : i + 1])
-    if abs(float(here) - points.objective[i]) > ROUTES * error[0]:
-        stored = float(points.objective[i])
-        digits = f"{mpmath.nstr(here, 20)} with 50 digits"
-        found.add(points.where[i], "judged_objective", stored, digits)
-    gradient = np.array([float(g) for g in exact.gradient(exact.moved(theta, 0 * theta))])
-    frame = second.frames[i]
-    along = frame.T @ gradient
-    if second.least[i] > 0:
-        hessian = frame.T @ second.hessian[i] @ frame
-        within = float(np.linalg.norm(along)) / float(second.least[i])
-        step = float(np.linalg.norm(np.linalg.solve(hessian, along)))
-        if min(step, within) > radius:
-            found.add(points.where[i], "certificate_radius", radius, f"a Newton step of {step:.3g}")
-    rng = stream("audit", "sphere", len(theta))
-    moves = [along, -along, second.softest[i], -second.softest[i]]
-    moves += list(rng.standard_normal((SPHERE, frame.shape[1])))
-    for move in moves:
-        length = float(np.linalg.norm(move))
-        there = frame @ (move * (radius / max(length, 1e-300)))
-        if length > 0 and exact.objective(exact.moved(theta, there)) <= here:
-            reason = "a point of its sphere, no higher than the centre (50 digits)"
-            found.add(points.where[i], "certificate_radius", radius, reason)
-            return

@@ -12,7 +12,9 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from sweep.audit.elementwise import Activation
 from sweep.audit.formulas import MlpFormula
+from sweep.audit.outputs import OutputsFormula
 
 DIGITS = 50
 STEP = "1e-16"
@@ -96,16 +98,50 @@ class Precise:
         return t**self.formula.degree if self.formula.degree else self._sigma(t)
 
     def _sigma(self, z: Number) -> Number:
-        activation = self.formula.activation
-        if activation.slopes is not None:
-            return z * (activation.slopes[1] if z > 0 else activation.slopes[0])
-        if activation.square:
-            return z**2 if z > 0 or activation.name == "square" else mpmath.mpf(0)
-        if activation.name == "tanh":
-            return mpmath.tanh(z)
-        if activation.name == "sigmoid":
-            return 1 / (1 + mpmath.exp(-z))
-        return mpmath.log1p(mpmath.exp(z))
+        return sigma_at(self.formula.activation, z)
+
+
+class PreciseOutputs(Precise):
+    """One member's objective with several outputs and one hidden layer."""
+
+    def __init__(self, formula: OutputsFormula) -> None:
+        self.landscape = formula.landscape
+        self.x = formula.landscape.x.tolist()
+        self.targets: list[list[float]] = formula.landscape.y.tolist()
+
+    def objective(self, theta: Sequence[Number]) -> Number:
+        """F."""
+        (h,), d, k = self.landscape.widths, len(self.x[0]), len(self.targets[0])
+        activation, start = self.landscape.activation, h * d + h
+        with mpmath.workdps(DIGITS):
+            total = mpmath.mpf(0)
+            for x, y in zip(self.x, self.targets, strict=True):
+                z = [mpmath.fdot(theta[j * d : j * d + d], x) + theta[h * d + j] for j in range(h)]
+                out = [sigma_at(activation, value) for value in z]
+                rows = [theta[start + c * h : start + (c + 1) * h] for c in range(k)]
+                f = [mpmath.fdot(row, out) + theta[start + k * h + c] for c, row in enumerate(rows)]
+                if self.landscape.classifies:
+                    top = max(f)
+                    grown = mpmath.log(sum(mpmath.exp(value - top) for value in f))
+                    total += grown + top - mpmath.fdot(y, f)
+                else:
+                    total += sum((value - t) ** 2 for value, t in zip(f, y, strict=True))
+            if self.landscape.weight_decay:
+                total += mpmath.mpf(self.landscape.weight_decay) * sum(t * t for t in theta) / 2
+            return total
+
+
+def sigma_at(activation: Activation, z: Number) -> Number:
+    """σ(z) with as many digits as z has."""
+    if activation.slopes is not None:
+        return z * (activation.slopes[1] if z > 0 else activation.slopes[0])
+    if activation.square:
+        return z**2 if z > 0 or activation.name == "square" else mpmath.mpf(0)
+    if activation.name == "tanh":
+        return mpmath.tanh(z)
+    if activation.name == "sigmoid":
+        return 1 / (1 + mpmath.exp(-z))
+    return mpmath.log1p(mpmath.exp(z))
 
 
 def loss_at(loss: Any, z: Number) -> Number:

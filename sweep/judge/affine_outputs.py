@@ -41,6 +41,18 @@ def known_outputs(loss: VectorLoss) -> bool:
     return isinstance(loss, Squared | CrossEntropy)
 
 
+def varying(loss: VectorLoss, C: int) -> np.ndarray:
+    """U, (C, r)."""
+    if not isinstance(loss, CrossEntropy):
+        return np.eye(C)
+    # Helmert's contrasts: k ones, then −k, of length √(k(k+1)).
+    found = np.zeros((C, C - 1))
+    for k in range(1, C):
+        found[:k, k - 1], found[k, k - 1] = 1.0, -k
+        found[:, k - 1] /= math.sqrt(k * (k + 1))
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class OutputsFit(ConvexFit):
     """φ for features X (N, n), targets y (N, C) and a loss."""
@@ -52,15 +64,7 @@ class OutputsFit(ConvexFit):
     @cached_property
     def frame(self) -> np.ndarray:
         """U, (C, r)."""
-        C = self.y.shape[1]
-        if not isinstance(self.loss, CrossEntropy):
-            return np.eye(C)
-        # Helmert's contrasts: k ones, then −k, of length √(k(k+1)).
-        found = np.zeros((C, C - 1))
-        for k in range(1, C):
-            found[:k, k - 1], found[k, k - 1] = 1.0, -k
-            found[:, k - 1] /= math.sqrt(k * (k + 1))
-        return found
+        return varying(self.loss, self.y.shape[1])
 
     def reduced(self, maps: np.ndarray) -> np.ndarray:
         """A of maps (C, n): what of them φ notices."""
@@ -76,7 +80,7 @@ class OutputsFit(ConvexFit):
         f = self.X @ (U @ maps).T
         size = np.abs(self.X) @ (np.abs(U) @ np.abs(maps)).T
         error = SAFETY * (self.X.shape[1] + U.shape[1] + 3) * UNIT * size
-        found = _derivatives(self.loss, self.y, f, error)
+        found = derivatives(self.loss, self.y, f, error)
         X, wide = np.abs(self.X), np.abs(U)
         many = (len(self.y) + self.y.shape[1] + 4) * UNIT
         q_error = (found.slope_error + many * np.abs(found.slope)) @ wide
@@ -100,7 +104,7 @@ class OutputsFit(ConvexFit):
 
 
 @dataclass(frozen=True, eq=False)
-class _Derivatives:
+class Derivatives:
     """ℓ (N,), ∂ℓ/∂f (N, C), ∂²ℓ/∂f² (N, C, C), and bounds of the errors of the last two."""
 
     value: np.ndarray
@@ -110,14 +114,16 @@ class _Derivatives:
     bend_error: np.ndarray
 
 
-def _derivatives(loss: VectorLoss, y: np.ndarray, f: np.ndarray, error: np.ndarray) -> _Derivatives:
-    """At outputs f (N, C) that err by at most `error` (N, C)."""
-    ulps, C = FUNCTION_ULPS * UNIT, y.shape[1]
+def derivatives(
+    loss: VectorLoss, y: np.ndarray, f: np.ndarray, error: np.ndarray, unit: float = UNIT
+) -> Derivatives:
+    """At outputs f (N, C) that err by at most `error` (N, C); `unit`: the roundoff of f's type."""
+    ulps, C = FUNCTION_ULPS * unit, y.shape[1]
     if isinstance(loss, Squared):
         miss = f - y
         bend = np.broadcast_to(2 * np.eye(C), (len(y), C, C))
         slope_error = 2 * error + ulps * (np.abs(f) + np.abs(y))
-        return _Derivatives((miss**2).sum(axis=1), 2 * miss, bend, slope_error, 0 * bend)
+        return Derivatives((miss**2).sum(axis=1), 2 * miss, bend, slope_error, 0 * bend)
     top = f.max(axis=1, keepdims=True)
     grown = np.exp(f - top)
     total = grown.sum(axis=1, keepdims=True)
@@ -125,13 +131,13 @@ def _derivatives(loss: VectorLoss, y: np.ndarray, f: np.ndarray, error: np.ndarr
     value = (y * (np.log(total) + top - f)).sum(axis=1)
     # p changes by at most the factor e^{2δ} when every output moves by at most δ; the difference
     # from the largest output and the sum of C exponentials are rounded too.
-    moved = 2 * error.max(axis=1, keepdims=True) + UNIT * (top - f)
+    moved = 2 * error.max(axis=1, keepdims=True) + unit * (top - f)
     p_error = p * (np.expm1(moved) + (C + 2) * ulps) + np.finfo(float).tiny
     bend = p[:, :, None] * (np.eye(C) - p[:, None, :])
     crossed = p[:, :, None] * p_error[:, None, :]
     bend_error = np.eye(C) * p_error[:, :, None] + crossed + crossed.transpose(0, 2, 1)
     bend_error = bend_error + p_error[:, :, None] * p_error[:, None, :]
-    return _Derivatives(value, p - y, bend, p_error + UNIT, bend_error + ulps * np.abs(bend))
+    return Derivatives(value, p - y, bend, p_error + unit, bend_error + ulps * np.abs(bend))
 
 
 def _gathered(bends: np.ndarray, X: np.ndarray) -> np.ndarray:

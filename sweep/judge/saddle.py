@@ -17,6 +17,7 @@ from sweep.judge.coercive_plain import coordinates_of
 from sweep.judge.newton import move, plain_task
 from sweep.judge.newton_kernels import STALLED, STATIONARY
 from sweep.judge.newton_torch import EXACT, Oracle, polish_block
+from sweep.judge.outputs_task import OutputsTask
 from sweep.judge.population_stages import population
 from sweep.judge.shallow import Shallow
 from sweep.judge.spectra import eigen
@@ -66,8 +67,11 @@ def handles(objective: Objective) -> bool:
 
 
 def polish_generic(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
-    """Move every open member downhill, in place; nothing where `handles` says no."""
-    if not handles(objective):
+    """Move every open member downhill, in place; nothing where `handles` says no.
+
+    One hidden layer with several outputs has a polish of its own.
+    """
+    if not handles(objective) or OutputsTask.of(objective) is not None:
         return
     members = np.flatnonzero(found.open)
     for first in range(0, len(members), LANE):

@@ -33,6 +33,8 @@ from sweep.judge.exponential import settle_exponential
 from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.monomial import settle_monomial
 from sweep.judge.newton import polish_smooth
+from sweep.judge.outputs_polish import polish_outputs
+from sweep.judge.outputs_proof import settle_outputs
 from sweep.judge.per_layer import settle_per_layer
 from sweep.judge.pieces import add_pieces
 from sweep.judge.polish_kinks import polish_kinks
@@ -55,6 +57,7 @@ POLISHES: tuple[Stage, ...] = (
     polish_kinks,
     polish_deep,
     polish_affine,
+    polish_outputs,
     polish_smooth,
     polish_population,
     polish_generic,
@@ -70,6 +73,7 @@ CERTIFICATES: tuple[Stage, ...] = (
     settle_scaling,
     settle_cells,
     settle_affine,
+    settle_outputs,
     settle_strict,
     settle_population,
     settle_saturating,

@@ -13,6 +13,8 @@ from sweep.constructions import Constructed
 from sweep.job import arm_objective
 from sweep.judge.affine import settle_affine
 from sweep.judge.base import Judgement
+from sweep.judge.outputs_polish import polish_outputs
+from sweep.judge.outputs_proof import settle_outputs
 from sweep.problems import PROBLEMS
 from sweep.registry import Choice
 from sweep.spec import Cell
@@ -60,3 +62,36 @@ def test_affine_minima_are_confirmed_and_points_beside_them_found(
     # Random points: every measured column agrees, and none is an affine minimum.
     anywhere = np.random.default_rng(0).normal(size=points.shape)
     assert findings(anywhere) <= {"certificate", "certificate_radius"}
+
+
+@pytest.mark.parametrize(("loss", "activation"), [("squared", "leaky_relu"), ("squared", "relu")])
+def test_minima_across_symmetries_are_confirmed_and_points_beside_them_found(
+    make_cell: MakeCell, make_rows: MakeRows, loss: str, activation: str
+) -> None:
+    data = PROBLEMS.build(Choice("clouds")).load()
+    cell = make_cell(loss=loss, width=2, activation={"name": activation}, outputs=3)
+    objective = arm_objective(cell, cell.arms[0], data)
+    start = np.random.default_rng(3).normal(size=(60, objective.n_params))
+    found = Judgement.unresolved(start)
+    polish_outputs(found, objective, None)
+    settle_outputs(found, objective, None)
+    members = np.flatnonzero(found.certificate == "cell")[:5]
+    assert len(members)
+
+    def findings(theta: np.ndarray, least: np.ndarray) -> set[str]:
+        rows = make_rows(
+            cell,
+            data,
+            theta,
+            "local_minimum",
+            "cell",
+            certificate_radius=found.certificate_radius[members].tolist(),
+            judged_min_eig=least.tolist(),
+        )
+        return {finding.column for finding in audit_arm(rows, data, root=0).findings}
+
+    points, least = found.params[members], found.min_eig[members]
+    assert findings(points, least) == set()
+    assert findings(points, 1.01 * least) == {"judged_min_eig"}
+    beside = points + 1e-4 * np.random.default_rng(0).normal(size=points.shape)
+    assert {"certificate", "certificate_radius"} <= findings(beside, least)
