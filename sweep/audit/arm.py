@@ -165,6 +165,7 @@ def _points(
         radius=rows.floats("certificate_radius")[index],
         objective=rows.floats("judged_objective")[index],
         min_eig=rows.floats("judged_min_eig")[index],
+        flat_dim=rows.floats("flat_dim")[index],
         limits={name: rows.floats(name)[index] for name in LIMITS},
         tolerance=float(rows.cell.judge.settings.get("tolerance", 1e-12)),
     )

@@ -50,14 +50,25 @@ def check_outputs(points: Points, found: Audited) -> None:
             found.add(where, "certificate", points.certificate[i], reason)
         elif not points.radius[i] > 0:
             found.add(where, "certificate_radius", None, "a radius")
-        room = SAME_EIGEN * second.largest[0]
-        if not abs(points.min_eig[i] - second.least[0]) <= room:
-            found.add(where, "judged_min_eig", points.min_eig[i], float(second.least[0]))
+        _check_symmetries(points, i, second, found)
         looked.append((i, second))
     nothing_lower(points, False, np.zeros(len(points)), found)
     for i, second in looked[:PRECISE]:
         found.precise += 1
         check_precisely(points.some(np.array([i])), formula, second, 0, found)
+
+
+def _check_symmetries(points: Points, i: int, second: Curvature, found: Audited) -> None:
+    """Compare their number; λ_min(∇²F) where there are none: else none is stored, it is 0."""
+    where, stored, frame = points.where[i], float(points.min_eig[i]), second.frames[0]
+    symmetries = frame.shape[0] - frame.shape[1]
+    if points.flat_dim[i] != symmetries:
+        found.add(where, "flat_dim", points.flat_dim[i], symmetries)
+    if symmetries and not np.isnan(stored):
+        found.add(where, "judged_min_eig", stored, "null: the Hessian is singular")
+    room = SAME_EIGEN * second.largest[0]
+    if not symmetries and not abs(stored - second.least[0]) <= room:
+        found.add(where, "judged_min_eig", stored, float(second.least[0]))
 
 
 def _looked_at(formula: OutputsFormula, theta: np.ndarray) -> tuple[Curvature, float]:

@@ -26,6 +26,7 @@ class Points:
     radius: np.ndarray
     objective: np.ndarray
     min_eig: np.ndarray
+    flat_dim: np.ndarray
     limits: Mapping[str, np.ndarray]
     tolerance: float
 
@@ -45,6 +46,7 @@ class Points:
             self.radius[index],
             self.objective[index],
             self.min_eig[index],
+            self.flat_dim[index],
             {name: column[index] for name, column in self.limits.items()},
             self.tolerance,
         )

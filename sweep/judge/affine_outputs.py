@@ -128,11 +128,13 @@ def derivatives(
     grown = np.exp(f - top)
     total = grown.sum(axis=1, keepdims=True)
     p = grown / total
-    value = (y * (np.log(total) + top - f)).sum(axis=1)
+    # The difference first: ln Σe^(f−top) has no digits left beside a large f.
+    value = (y * (np.log(total) + (top - f))).sum(axis=1)
     # p changes by at most the factor e^{2δ} when every output moves by at most δ; the difference
     # from the largest output and the sum of C exponentials are rounded too.
     moved = 2 * error.max(axis=1, keepdims=True) + unit * (top - f)
-    p_error = p * (np.expm1(moved) + (C + 2) * ulps) + np.finfo(float).tiny
+    tiny = np.finfo(float).tiny  # A p that underflows may be this large.
+    p_error = np.maximum(p, tiny) * (np.expm1(moved) + (C + 2) * ulps) + tiny
     bend = p[:, :, None] * (np.eye(C) - p[:, None, :])
     crossed = p[:, :, None] * p_error[:, None, :]
     bend_error = np.eye(C) * p_error[:, :, None] + crossed + crossed.transpose(0, 2, 1)

@@ -141,6 +141,7 @@ def settle_outputs(found: Judgement, objective: Objective, lam: np.ndarray | Non
     `certificate_radius` is for `strict` the distance within which the minimum lies, for `cell` that
     of the ball on which F across the symmetries is convex; `certificate_margin` for `strict` the
     proven rise to the sphere of `rise_radius` relative to F, for `cell` the distance from kinks.
+    `judged_min_eig` stays null where F has symmetries.
     """
     task = OutputsTask.of(objective)
     if task is None:
@@ -151,9 +152,9 @@ def settle_outputs(found: Judgement, objective: Objective, lam: np.ndarray | Non
         if proof is None:
             continue
         F, smooth = task.value(theta), task.code is not None
-        found.min_eig[member] = proof.eigenvalue
-        if not smooth:
-            found.flat_dim[member] = proof.symmetries
+        found.flat_dim[member] = proof.symmetries
+        if not proof.symmetries:
+            found.min_eig[member] = proof.eigenvalue  # Else ∇²F is singular.
         found.settle(
             member,
             Verdict.LOCAL_MINIMUM,

@@ -82,9 +82,12 @@ class OutputsTask:
             return None
         if code is None and (slopes is None or slopes[0] == slopes[1]):
             return None
+        y = np.ascontiguousarray(objective.targets[:, :, 0].t().cpu().numpy())
+        if not varying(objective.loss, y.shape[1]).size:
+            return None  # One class: the loss is 0 everywhere.
         return cls(
             X=np.hstack([x, np.ones((len(x), 1))]),
-            y=np.ascontiguousarray(objective.targets[:, :, 0].t().cpu().numpy()),
+            y=y,
             loss=objective.loss,
             width=network.widths[0],
             activation=network.activation,

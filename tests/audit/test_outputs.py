@@ -78,7 +78,7 @@ def test_minima_across_symmetries_are_confirmed_and_points_beside_them_found(
     members = np.flatnonzero(found.certificate == "cell")[:5]
     assert len(members)
 
-    def findings(theta: np.ndarray, least: np.ndarray) -> set[str]:
+    def findings(theta: np.ndarray, least: list[float | None], flat: np.ndarray) -> set[str]:
         rows = make_rows(
             cell,
             data,
@@ -86,12 +86,16 @@ def test_minima_across_symmetries_are_confirmed_and_points_beside_them_found(
             "local_minimum",
             "cell",
             certificate_radius=found.certificate_radius[members].tolist(),
-            judged_min_eig=least.tolist(),
+            judged_min_eig=least,
+            flat_dim=flat.tolist(),
         )
         return {finding.column for finding in audit_arm(rows, data, root=0).findings}
 
-    points, least = found.params[members], found.min_eig[members]
-    assert findings(points, least) == set()
-    assert findings(points, 1.01 * least) == {"judged_min_eig"}
+    points, flat = found.params[members], found.flat_dim[members]
+    none: list[float | None] = [None] * len(members)
+    assert np.isnan(found.min_eig[members]).all()
+    assert findings(points, none, flat) == set()
+    assert findings(points, [1e-3] * len(members), flat) == {"judged_min_eig"}
+    assert findings(points, none, flat + 1) == {"flat_dim"}
     beside = points + 1e-4 * np.random.default_rng(0).normal(size=points.shape)
-    assert {"certificate", "certificate_radius"} <= findings(beside, least)
+    assert {"certificate", "certificate_radius"} <= findings(beside, none, flat)

@@ -10,7 +10,7 @@ from sweep.constructions import Constructed
 from sweep.controls.confusion import Ended
 from sweep.judge import StandardJudge
 from sweep.judge.affine import settle_affine
-from sweep.judge.affine_outputs import OutputsFit
+from sweep.judge.affine_outputs import OutputsFit, derivatives
 from sweep.judge.base import Judgement
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.losses import CrossEntropy, HingePower, Squared
@@ -65,6 +65,24 @@ def test_derivatives_are_torchs_in_the_free_directions(loss):
         step = size * rng.normal(size=len(A))
         moved = np.linalg.norm(fit.at(A + step).hessian - here.hessian, 2)
         assert moved <= fit.lipschitz(here, 0.0) * np.linalg.norm(step) + 1e-11
+
+
+def test_a_cross_entropy_keeps_its_digits_where_all_outputs_are_large():
+    gap, y = np.array([[0.25, -1.5, 2.0]]), np.eye(3)[[2]]
+    error = np.zeros_like(gap)
+    near = derivatives(CrossEntropy(), y, gap, error).value[0]
+    far = derivatives(CrossEntropy(), y, gap + 2.0**40, error).value[0]
+    assert far == pytest.approx(near, rel=1e-15)
+
+
+def test_errors_of_derivatives_hold_where_a_probability_underflows():
+    y, doubt = np.eye(2)[[0]], 30.0
+    f, error = np.array([[0.0, -760.0]]), np.full((1, 2), doubt)
+    found = derivatives(CrossEntropy(), y, f, error)
+    moved = derivatives(CrossEntropy(), y, f + np.array([[-doubt, doubt]]), 0 * error)
+    assert (np.abs(moved.slope - found.slope) <= found.slope_error).all()
+    assert found.bend[0, 1, 1] == 0 < moved.bend[0, 1, 1]
+    assert (np.abs(moved.bend - found.bend) <= found.bend_error).all()
 
 
 @pytest.mark.parametrize(("data", "loss", "widths", "activation", "lemma"), CASES)

@@ -158,13 +158,15 @@ def test_no_move_lowers_a_certified_minimum(loss, activation, width):
     rng = stream("controls", "test", "moves", activation)
     for member in members:
         theta = task.theta(found.params[member])
-        assert found.min_eig[member] > 0
+        eigenvalue = found.evidence[member]["least_eigenvalue_proven"]
+        assert eigenvalue > 0
+        assert np.isnan(found.min_eig[member]) == (found.flat_dim[member] > 0)
         assert found.certificate_radius[member] > 0
         here = longer(task, theta[None])[0]
         moves = rng.normal(size=(700, len(theta)))
         moves /= np.linalg.norm(moves, axis=1, keepdims=True)
         # The centre is no more than g²/λ above the minimum.
-        room = found.evidence[member]["gradient"] ** 2 / found.min_eig[member] + 1e-17 * here
+        room = found.evidence[member]["gradient"] ** 2 / eigenvalue + 1e-17 * here
         for size in 10.0 ** np.arange(-8, -2):
             size = min(size, 1.0 if name == "strict" else found.certificate_radius[member])
             assert (longer(task, theta + size * moves) >= here - room).all()
@@ -231,3 +233,12 @@ def test_near_a_kink_nothing_is_claimed_and_a_dead_unit_changes_nothing():
         assert (proof is not None) == proven
         if proof is not None:
             assert proof.symmetries == found.flat_dim[member] + 6
+
+
+def test_a_cross_entropy_of_one_class_gets_no_certificate_of_these():
+    data = replace(CLOUDS, x=CLOUDS.x[:8], y=np.ones((8, 1)))
+    model = Mlp(2, Choice("relu"), 1)
+    objective = build_objective(data, model, NoAugmentation(), CrossEntropy(), NoRegularizer())
+    assert OutputsTask.of(objective) is None
+    found = judged(objective, starts(objective, 3))
+    assert not np.isin(found.certificate, ("strict", "cell")).any()
