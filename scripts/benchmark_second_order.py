@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from benchmark_peers import reference_shapes
 
-from sweep.judge.second_order import gradient_and_hessian
+from sweep.judge.smooth.second_order import gradient_and_hessian
 from sweep.models.lanes import one_thread
 from sweep.models.objective import DataObjective
 

@@ -31,8 +31,8 @@ import torch
 
 from sweep.judge.base import Judgement
 from sweep.judge.bounds import Bound
+from sweep.judge.numerics.rounding import output_errors
 from sweep.judge.readings import BLOCK, read
-from sweep.judge.rounding import output_errors
 from sweep.judge.separates import Parts, added_is_free, base_is_free, parts_of
 from sweep.models.activations import Activation, Sigmoid, Softplus, Tanh
 from sweep.models.lanes import contract, one_thread, to_lanes

@@ -10,7 +10,7 @@ import hashlib
 
 import numpy as np
 
-from sweep.judge.affine_map import Layers
+from sweep.judge.affine.maps import Layers
 from sweep.judge.base import Judgement
 from sweep.models.mlp import MlpNetwork
 from sweep.models.objective import DataObjective, Objective

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sweep.judge.rounding import SAFETY, output_errors
-from sweep.judge.roundoff import UNIT
+from sweep.judge.numerics.rounding import SAFETY, output_errors
+from sweep.judge.numerics.roundoff import UNIT
 from sweep.models.lanes import one_thread, to_lanes
 from sweep.models.measures import MEASURE_LANES
 from sweep.models.objective import DataObjective

@@ -13,15 +13,15 @@ from __future__ import annotations
 import numpy as np
 
 from sweep.judge.base import Judgement
-from sweep.judge.coercive_plain import coordinates_of
-from sweep.judge.newton import move, plain_task
-from sweep.judge.newton_kernels import STALLED, STATIONARY
-from sweep.judge.newton_torch import EXACT, Oracle, polish_block
-from sweep.judge.outputs_task import OutputsTask
-from sweep.judge.population_stages import population
+from sweep.judge.coercive.plain import coordinates_of
+from sweep.judge.convolution.stack_polish import below
+from sweep.judge.numerics.spectra import eigen
+from sweep.judge.outputs.task import OutputsTask
+from sweep.judge.population.stages import population
 from sweep.judge.shallow import Shallow
-from sweep.judge.spectra import eigen
-from sweep.judge.stack_polish import below
+from sweep.judge.smooth.autograd import EXACT, Oracle, polish_block
+from sweep.judge.smooth.polish import move, plain_task
+from sweep.judge.smooth.trust_region import STALLED, STATIONARY
 from sweep.models.augmentations import Monomial
 from sweep.models.lanes import LANE, one_thread
 from sweep.models.layered import ExpLayers

@@ -6,7 +6,7 @@ point is *evaluated*, F must be exactly 0.0 there, and that point is the judged 
 
 The factor is a power of two: multiplying by it rounds nothing, so the scaled outputs are the old
 ones times the factor to the last bit. A margin that rounding alone could have made is refused
-(`sweep.judge.rounding`).
+(`sweep.judge.numerics.rounding`).
 """
 
 from __future__ import annotations

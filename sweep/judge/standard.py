@@ -14,36 +14,36 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sweep.judge.affine import polish_affine, settle_affine
+from sweep.judge.affine.verdicts import polish_affine, settle_affine
 from sweep.judge.attained import settle_attained
 from sweep.judge.base import JUDGES, Ended, Judgement
 from sweep.judge.bounds import Bound, proven_bound
-from sweep.judge.cells import settle_cells
-from sweep.judge.coercive_dual import settle_dual
-from sweep.judge.coercive_polish import polish_coercive
-from sweep.judge.coercive_proof import settle_coercive
-from sweep.judge.coercive_residuals import add_balance
-from sweep.judge.coercive_valley import settle_valley
-from sweep.judge.convolution_polish import polish_convolution
-from sweep.judge.convolution_verdicts import settle_convolution
-from sweep.judge.deep_kinks import polish_deep
-from sweep.judge.escapes_scaling import settle_scaling
-from sweep.judge.escapes_smooth import settle_saturating
-from sweep.judge.exponential import settle_exponential
+from sweep.judge.cells.polish import polish_kinks
+from sweep.judge.cells.verdicts import settle_cells
+from sweep.judge.coercive.dual import settle_dual
+from sweep.judge.coercive.polish import polish_coercive
+from sweep.judge.coercive.proof import settle_coercive
+from sweep.judge.coercive.residuals import add_balance
+from sweep.judge.coercive.valley import settle_valley
+from sweep.judge.convolution.polish import polish_convolution
+from sweep.judge.convolution.verdicts import settle_convolution
+from sweep.judge.escapes.scaling import settle_scaling
+from sweep.judge.escapes.smooth import settle_saturating
+from sweep.judge.exponential.per_layer import settle_per_layer
+from sweep.judge.exponential.verdicts import settle_exponential
+from sweep.judge.kinks.deep import polish_deep
 from sweep.judge.limits import withdraw_unproven_limits
-from sweep.judge.monomial import settle_monomial
-from sweep.judge.newton import polish_smooth
-from sweep.judge.outputs_polish import polish_outputs
-from sweep.judge.outputs_proof import settle_outputs
-from sweep.judge.per_layer import settle_per_layer
+from sweep.judge.monomial.verdicts import settle_monomial
+from sweep.judge.outputs.polish import polish_outputs
+from sweep.judge.outputs.proof import settle_outputs
 from sweep.judge.pieces import add_pieces
-from sweep.judge.polish_kinks import polish_kinks
-from sweep.judge.population_stages import polish_population, settle_population
+from sweep.judge.population.stages import polish_population, settle_population
 from sweep.judge.readings import BLOCK, read
 from sweep.judge.residuals import add_residuals
 from sweep.judge.saddle import polish_generic, settle_saddles
 from sweep.judge.separates import settle_separated
-from sweep.judge.strict import settle_strict
+from sweep.judge.smooth.polish import polish_smooth
+from sweep.judge.smooth.strict import settle_strict
 from sweep.models.landscape import LandscapeObjective
 from sweep.models.objective import DataObjective, Objective
 from sweep.registry import require

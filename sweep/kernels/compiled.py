@@ -53,7 +53,7 @@ def cache_folder() -> Path:
         text = source.read_bytes()
         # A kernel's file imports `compiled` from here; formulas, programs and what is named so are
         # bound elsewhere.
-        bound = source.parent.name in BOUND or source.stem.endswith("_kernels")
+        bound = source.parent.name in BOUND or source.stem.endswith("kernels")
         if bound or b"compiled" in text:
             digest.update(source.relative_to(package).as_posix().encode() + b"\0")
             digest.update(hashlib.sha256(text).digest())

@@ -1,4 +1,4 @@
-"""The population objective of a ReLU teacher and its student (mathematics.md; Safran and Shamir).
+"""The population objective of a ReLU teacher and its student (Safran and Shamir).
 
 ======  =====================================================  ==========
 symbol  meaning                                                shape

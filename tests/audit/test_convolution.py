@@ -14,8 +14,8 @@ from sweep.audit.convolution import Beside
 from sweep.controls.convolution import released
 from sweep.job import arm_lambdas, arm_objective
 from sweep.judge import StandardJudge
-from sweep.judge.convolution_polish import newton, place_at
-from sweep.judge.stack_polish import StackPath
+from sweep.judge.convolution.polish import newton, place_at
+from sweep.judge.convolution.stack_polish import StackPath
 from sweep.problems import Data
 from sweep.registry import Choice
 from sweep.spec import Arm

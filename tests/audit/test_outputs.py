@@ -11,10 +11,10 @@ import pytest
 from sweep.audit import ArmRows, audit_arm
 from sweep.constructions import Constructed
 from sweep.job import arm_objective
-from sweep.judge.affine import settle_affine
+from sweep.judge.affine.verdicts import settle_affine
 from sweep.judge.base import Judgement
-from sweep.judge.outputs_polish import polish_outputs
-from sweep.judge.outputs_proof import settle_outputs
+from sweep.judge.outputs.polish import polish_outputs
+from sweep.judge.outputs.proof import settle_outputs
 from sweep.problems import PROBLEMS
 from sweep.registry import Choice
 from sweep.spec import Cell

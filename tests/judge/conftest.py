@@ -9,8 +9,8 @@ import numpy as np
 
 from sweep.judge import StandardJudge
 from sweep.judge.base import Judgement
-from sweep.judge.convolution_polish import newton, place_at
-from sweep.judge.stack_polish import StackPath
+from sweep.judge.convolution.polish import newton, place_at
+from sweep.judge.convolution.stack_polish import StackPath
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.convolution import Convolution, ConvolutionRegularizer
 from sweep.models.losses import HingePower, Logistic

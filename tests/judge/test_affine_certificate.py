@@ -6,10 +6,10 @@ import pytest
 from sweep.constructions.layers import affine_net
 from sweep.controls.fits import BestFit, draw_fit
 from sweep.controls.piecewise import objective_for
-from sweep.judge.affine import polish_affine, settle_affine
-from sweep.judge.affine_map import Layers, affine_map
+from sweep.judge.affine.maps import Layers, affine_map
+from sweep.judge.affine.verdicts import polish_affine, settle_affine
 from sweep.judge.base import Judgement
-from sweep.judge.deep_kinks import polish_deep
+from sweep.judge.kinks.deep import polish_deep
 from sweep.models.activations import LeakyRelu
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
 from sweep.models.losses import HingePower, Logistic, Squared

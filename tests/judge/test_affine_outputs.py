@@ -9,8 +9,8 @@ import torch
 from sweep.constructions import Constructed
 from sweep.controls.confusion import Ended
 from sweep.judge import StandardJudge
-from sweep.judge.affine import settle_affine
-from sweep.judge.affine_outputs import OutputsFit, derivatives
+from sweep.judge.affine.outputs import OutputsFit, derivatives
+from sweep.judge.affine.verdicts import settle_affine
 from sweep.judge.base import Judgement
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.losses import CrossEntropy, HingePower, Squared

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from sweep.judge.base import Judgement
-from sweep.judge.cells import certified, settle_cells
-from sweep.judge.cells_place import Place, Setting
-from sweep.judge.cells_proof import Proof, prove
-from sweep.judge.kernel_losses import code_of
-from sweep.judge.polish_kinks import polish_kinks
+from sweep.judge.cells.place import Place, Setting
+from sweep.judge.cells.polish import polish_kinks
+from sweep.judge.cells.proof import Proof, prove
+from sweep.judge.cells.verdicts import certified, settle_cells
+from sweep.judge.numerics.kernel_losses import code_of
 from sweep.judge.shallow import Shallow
 from sweep.models.augmentations import ExpSkip, NoAugmentation
 from sweep.models.losses import HingePower, Logistic, Loss, Squared

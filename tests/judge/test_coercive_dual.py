@@ -10,11 +10,11 @@ from scipy.optimize import minimize
 
 from sweep.judge import StandardJudge
 from sweep.judge.base import Judgement
-from sweep.judge.coercive_dual import dual_bound, dual_value, largest, sphere_maximum
-from sweep.judge.coercive_kernels import activations, loss_rows, outputs
-from sweep.judge.coercive_plain import Coordinates, coordinates_of
-from sweep.judge.coercive_polish import polish_member
-from sweep.judge.coercive_valley import prove_valley
+from sweep.judge.coercive.dual import dual_bound, dual_value, largest, sphere_maximum
+from sweep.judge.coercive.kernels import activations, loss_rows, outputs
+from sweep.judge.coercive.plain import Coordinates, coordinates_of
+from sweep.judge.coercive.polish import polish_member
+from sweep.judge.coercive.valley import prove_valley
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.coercive import Coercive, QuadraticModel, RequModel
 from sweep.models.losses import HingePower, Logistic, Squared

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from sweep.judge.coercive_bounds import Centre
-from sweep.judge.coercive_inactive import against
-from sweep.judge.coercive_kernels import (
+from sweep.judge.coercive.bounds import Centre
+from sweep.judge.coercive.inactive import against
+from sweep.judge.coercive.kernels import (
     Task,
     activations,
     energy,
@@ -20,11 +20,11 @@ from sweep.judge.coercive_kernels import (
     outputs,
     switched_on,
 )
-from sweep.judge.coercive_plain import Coordinates, coordinates_of
-from sweep.judge.coercive_polish import polish_member
-from sweep.judge.coercive_proof import active_hessian, minimum_around, prove
-from sweep.judge.coercive_sphere import ABOVE, BELOW, climb, on_direction, search
-from sweep.judge.kernel_losses import code_of
+from sweep.judge.coercive.plain import Coordinates, coordinates_of
+from sweep.judge.coercive.polish import polish_member
+from sweep.judge.coercive.proof import active_hessian, minimum_around, prove
+from sweep.judge.coercive.sphere import ABOVE, BELOW, climb, on_direction, search
+from sweep.judge.numerics.kernel_losses import code_of
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.coercive import Coercive, QuadraticModel, RequModel
 from sweep.models.losses import HingePower, Logistic, Squared

@@ -9,8 +9,8 @@ import pytest
 
 from sweep.judge import StandardJudge
 from sweep.judge.base import Judgement
-from sweep.judge.coercive_plain import coordinates_of
-from sweep.judge.coercive_proof import prove
+from sweep.judge.coercive.plain import coordinates_of
+from sweep.judge.coercive.proof import prove
 from sweep.models.augmentations import ExpSkip, NoAugmentation
 from sweep.models.coercive import Coercive, QuadraticModel, RequModel
 from sweep.models.losses import HingePower, Logistic

@@ -14,10 +14,10 @@ import pytest
 
 from sweep.judge import StandardJudge
 from sweep.judge.base import Judgement
-from sweep.judge.coercive_kernels import loss_rows
-from sweep.judge.convolution_plain import Filtered
-from sweep.judge.convolution_polish import newton, place_at
-from sweep.judge.convolution_proof import prove
+from sweep.judge.coercive.kernels import loss_rows
+from sweep.judge.convolution.plain import Filtered
+from sweep.judge.convolution.polish import newton, place_at
+from sweep.judge.convolution.proof import prove
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.convolution import Convolution, ConvolutionRegularizer
 from sweep.models.losses import HingePower, Logistic

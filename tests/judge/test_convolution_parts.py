@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from sweep.judge import StandardJudge
-from sweep.judge.balls import Ball, contract
-from sweep.judge.convolution_plain import Filtered
-from sweep.judge.convolution_proof import prove
-from sweep.judge.stack_bounds import basis_of
-from sweep.judge.stack_cones import across
-from sweep.judge.stack_exact import vanish_together
-from sweep.judge.stack_local import StackLocal
-from sweep.judge.stack_polish import StackPath
-from sweep.judge.stack_proof import prove_stack
+from sweep.judge.convolution.plain import Filtered
+from sweep.judge.convolution.proof import prove
+from sweep.judge.convolution.stack_bounds import basis_of
+from sweep.judge.convolution.stack_cones import across
+from sweep.judge.convolution.stack_exact import vanish_together
+from sweep.judge.convolution.stack_local import StackLocal
+from sweep.judge.convolution.stack_polish import StackPath
+from sweep.judge.convolution.stack_proof import prove_stack
+from sweep.judge.numerics.balls import Ball, contract
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.convolution import Convolution, ConvolutionRegularizer
 from sweep.models.losses import Logistic

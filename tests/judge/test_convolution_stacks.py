@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from sweep.judge.base import Judgement
-from sweep.judge.stack_bounds import basis_of
-from sweep.judge.stack_polish import StackPath
-from sweep.judge.stack_proof import prove_stack
+from sweep.judge.convolution.stack_bounds import basis_of
+from sweep.judge.convolution.stack_polish import StackPath
+from sweep.judge.convolution.stack_proof import prove_stack
 from sweep.verdicts import Certificate, Verdict
 
 from .conftest import NARROW, STACKS, Stack, at_rest

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from sweep.judge.base import Judgement
-from sweep.judge.escapes_ray import falls_for_ever, find_ray
-from sweep.judge.escapes_scaling import settle_scaling
-from sweep.judge.escapes_smooth import settle_saturating
-from sweep.judge.newton import pack, plain_task, polish_member, polish_smooth
+from sweep.judge.escapes.ray import falls_for_ever, find_ray
+from sweep.judge.escapes.scaling import settle_scaling
+from sweep.judge.escapes.smooth import settle_saturating
 from sweep.judge.shallow import Shallow
-from sweep.judge.smooth_kernels import PLAIN, TANH, Task
-from sweep.judge.strict import settle_strict, strict
+from sweep.judge.smooth.kernels import PLAIN, TANH, Task
+from sweep.judge.smooth.polish import pack, plain_task, polish_member, polish_smooth
+from sweep.judge.smooth.strict import settle_strict, strict
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.initialisers import INITIALISERS
 from sweep.models.losses import HingePower, Logistic

@@ -7,11 +7,11 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sweep.judge.cells import certified
-from sweep.judge.cells_corner import least_derivative
-from sweep.judge.cells_place import Setting
-from sweep.judge.exact_rank import PRIME, exact_rank, rank_on_manifold
-from sweep.judge.kernel_losses import HINGE
+from sweep.judge.cells.corner import least_derivative
+from sweep.judge.cells.place import Setting
+from sweep.judge.cells.verdicts import certified
+from sweep.judge.numerics.exact_rank import PRIME, exact_rank, rank_on_manifold
+from sweep.judge.numerics.kernel_losses import HINGE
 from sweep.seeds import stream
 
 

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from sweep.judge.charts import bend, rename, vanish
-from sweep.judge.exponential_neuron import (
+from sweep.judge.exponential.charts import bend, rename, vanish
+from sweep.judge.exponential.neuron import (
     EXP,
     FLAT,
     GONE,
@@ -19,8 +19,8 @@ from sweep.judge.exponential_neuron import (
     neuron_slope,
     seen_by,
 )
-from sweep.judge.exponential_step import Place, Scene, look
-from sweep.judge.kinks_search import Task
+from sweep.judge.exponential.step import Place, Scene, look
+from sweep.judge.kinks.search import Task
 
 RNG = np.random.default_rng(7)
 

@@ -9,10 +9,10 @@ import pytest
 
 from sweep.judge import JUDGES, Judgement
 from sweep.judge.base import Judgement as Found
-from sweep.judge.exponential import settle_exponential
-from sweep.judge.exponential_frozen import settle_frozen
-from sweep.judge.exponential_kinks import _parameters, _start
-from sweep.judge.exponential_limit import Setting, near_limit, solve
+from sweep.judge.exponential.frozen import settle_frozen
+from sweep.judge.exponential.kinks import _parameters, _start
+from sweep.judge.exponential.limit import Setting, near_limit, solve
+from sweep.judge.exponential.verdicts import settle_exponential
 from sweep.judge.shallow import Shallow
 from sweep.models.augmentations import ExpSkip
 from sweep.models.losses import HingePower, Logistic, Loss

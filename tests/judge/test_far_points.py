@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sweep.judge import Judgement, StandardJudge, spectra, standard
+from sweep.judge import Judgement, StandardJudge, standard
+from sweep.judge.numerics import spectra
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
 from sweep.models.losses import HingePower, Logistic, Squared
 from sweep.models.mlp import Mlp

@@ -9,7 +9,7 @@ import torch
 
 from sweep.errors import UserError
 from sweep.judge import JUDGES, Judgement
-from sweep.judge.rounding import output_errors
+from sweep.judge.numerics.rounding import output_errors
 from sweep.judge.separates import power_to_one
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
 from sweep.models.base import Piece

@@ -7,11 +7,11 @@ import pytest
 import torch
 from scipy.optimize import lsq_linear
 
-from sweep.judge.kernel_losses import code_of, loss_terms
-from sweep.judge.kinks_corner import corner_direction, derivative
-from sweep.judge.kinks_geometry import basis, bounded_least_squares, project
-from sweep.judge.kinks_search import Line, Task, along, walk
-from sweep.judge.kinks_step import Point, line_of, look
+from sweep.judge.kinks.corner import corner_direction, derivative
+from sweep.judge.kinks.geometry import basis, bounded_least_squares, project
+from sweep.judge.kinks.search import Line, Task, along, walk
+from sweep.judge.kinks.step import Point, line_of, look
+from sweep.judge.numerics.kernel_losses import code_of, loss_terms
 from sweep.models.losses import HingePower, Logistic, Loss, Squared
 
 LOSSES: list[Loss] = [HingePower(3), HingePower(3.5), HingePower(5), Squared(), Logistic()]

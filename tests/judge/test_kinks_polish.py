@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sweep.judge.base import Judgement
-from sweep.judge.cells_place import Place
-from sweep.judge.kinks import GROWING, SEPARATES, STATIONARY
-from sweep.judge.polish_kinks import polish_kinks, setting_of
+from sweep.judge.cells.place import Place
+from sweep.judge.cells.polish import polish_kinks, setting_of
+from sweep.judge.kinks.polish import GROWING, SEPARATES, STATIONARY
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
 from sweep.models.initialisers import KaimingUniform
 from sweep.models.losses import HingePower, Logistic, Squared

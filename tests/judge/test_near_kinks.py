@@ -13,9 +13,9 @@ from sweep.constructions.fits import derivatives, features
 from sweep.constructions.layers import Net, affine_net
 from sweep.controls.fits import BestFit, draw_fit
 from sweep.controls.piecewise import objective_for
-from sweep.judge.affine import settle_affine
+from sweep.judge.affine.verdicts import settle_affine
 from sweep.judge.base import CLEAR, Judgement
-from sweep.judge.monomial_rest import settle_resting
+from sweep.judge.monomial.rest import settle_resting
 from sweep.judge.standard import StandardJudge
 from sweep.models.augmentations import Monomial, NoAugmentation
 from sweep.models.losses import HingePower

@@ -7,13 +7,20 @@ import pytest
 import torch
 
 from sweep.judge.base import Judgement
-from sweep.judge.escapes_tail import from_chart, to_chart
-from sweep.judge.newton import pack, plain_task, polish_member, polish_smooth, task_of, unpack
-from sweep.judge.newton_kernels import STATIONARY
-from sweep.judge.newton_torch import polish_block
+from sweep.judge.escapes.tail import from_chart, to_chart
 from sweep.judge.saddle import polish_generic, settle_saddles
 from sweep.judge.shallow import Shallow
-from sweep.judge.smooth_kernels import TAIL, Task, differentiate, outputs
+from sweep.judge.smooth.autograd import polish_block
+from sweep.judge.smooth.kernels import TAIL, Task, differentiate, outputs
+from sweep.judge.smooth.polish import (
+    pack,
+    plain_task,
+    polish_member,
+    polish_smooth,
+    task_of,
+    unpack,
+)
+from sweep.judge.smooth.trust_region import STATIONARY
 from sweep.models.augmentations import ExtraNeuron, NoAugmentation
 from sweep.models.initialisers import INITIALISERS
 from sweep.models.losses import HingePower, Logistic, Squared
@@ -152,7 +159,7 @@ def test_conjugate_gradients_find_the_same_minimum(monkeypatch: pytest.MonkeyPat
     f = make(problem="xor", decay=1e-1, width=(2, 2))
     params = starts(f, 4)
     exact = polish_block(f, params, None, 200)
-    monkeypatch.setattr("sweep.judge.newton_torch.EXACT", 0)
+    monkeypatch.setattr("sweep.judge.smooth.autograd.EXACT", 0)
     free = polish_block(f, params, None, 400)
     assert (exact.slope < 1e-10).all() and (free.slope < 1e-9).all()
 

@@ -10,11 +10,11 @@ import torch
 
 from sweep.controls.confusion import Ended
 from sweep.judge import StandardJudge
-from sweep.judge.newton_torch import Oracle
-from sweep.judge.outputs_frame import frame_at
-from sweep.judge.outputs_gradient import gradient
-from sweep.judge.outputs_proof import prove
-from sweep.judge.outputs_task import OutputsTask
+from sweep.judge.outputs.frame import frame_at
+from sweep.judge.outputs.gradient import gradient
+from sweep.judge.outputs.proof import prove
+from sweep.judge.outputs.task import OutputsTask
+from sweep.judge.smooth.autograd import Oracle
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.losses import CrossEntropy, Squared
 from sweep.models.mlp import Mlp

@@ -11,8 +11,8 @@ import torch
 from scipy.integrate import quad
 
 from sweep.judge.base import JUDGES, Judgement
-from sweep.judge.population import gradient, lipschitz, second_order
-from sweep.judge.population_stages import descend, enclose
+from sweep.judge.population.derivatives import gradient, lipschitz, second_order
+from sweep.judge.population.stages import descend, enclose
 from sweep.models.landscape import LandscapeObjective
 from sweep.problems import PROBLEMS
 from sweep.problems.teacher_student import TeacherStudentLandscape

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from sweep.judge.second_order import gradient_and_hessian, served
+from sweep.judge.smooth.second_order import gradient_and_hessian, served
 from sweep.models.activations import ACTIVATIONS
 from sweep.models.augmentations import ExpSkip, ExtraNeuron, NoAugmentation
 from sweep.models.base import Augmentation

@@ -10,11 +10,11 @@ import torch
 
 from sweep.judge import StandardJudge
 from sweep.judge.base import Judgement
-from sweep.judge.limit_problem import Bare, BareOfLayers, BareOfMonomial
-from sweep.judge.monomial_rest import classes_agree
-from sweep.judge.newton_kernels import STATIONARY
-from sweep.judge.newton_torch import polish_block
-from sweep.judge.rounding import output_errors
+from sweep.judge.exponential.limit_problem import Bare, BareOfLayers, BareOfMonomial
+from sweep.judge.monomial.rest import classes_agree
+from sweep.judge.numerics.rounding import output_errors
+from sweep.judge.smooth.autograd import polish_block
+from sweep.judge.smooth.trust_region import STATIONARY
 from sweep.models.augmentations import Monomial
 from sweep.models.base import Augmenting
 from sweep.models.layered import ExpPerLayer

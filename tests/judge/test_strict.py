@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from sweep.judge.base import Judgement
-from sweep.judge.newton import pack, plain_task, polish_member, polish_smooth
+from sweep.judge.numerics.proven_eigen import proven_least
 from sweep.judge.shallow import Shallow
-from sweep.judge.smooth_kernels import Task, differentiate, outputs, total
-from sweep.judge.strict import settle_strict, strict
-from sweep.judge.strict_eigen import proven_least
-from sweep.judge.strict_kernels import second_order, supremum, third_order
+from sweep.judge.smooth.kernels import Task, differentiate, outputs, total
+from sweep.judge.smooth.polish import pack, plain_task, polish_member, polish_smooth
+from sweep.judge.smooth.strict import settle_strict, strict
+from sweep.judge.smooth.strict_kernels import second_order, supremum, third_order
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.initialisers import INITIALISERS
 from sweep.models.losses import HingePower, Logistic, Squared

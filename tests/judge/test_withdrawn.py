@@ -11,13 +11,13 @@ import pytest
 import torch
 
 from sweep.judge.base import Judgement
-from sweep.judge.exponential import store
-from sweep.judge.exponential_end import End
+from sweep.judge.exponential.end import End
+from sweep.judge.exponential.verdicts import store
 from sweep.judge.limits import withdraw_unproven_limits
-from sweep.judge.newton_kernels import project
 from sweep.judge.readings import read
 from sweep.judge.saddle import settle_saddles
-from sweep.judge.smooth_kernels import BARE, PLAIN, TANH, Task
+from sweep.judge.smooth.kernels import BARE, PLAIN, TANH, Task
+from sweep.judge.smooth.trust_region import project
 from sweep.judge.standard import StandardJudge
 from sweep.models.augmentations import ExpSkip, NoAugmentation
 from sweep.models.losses import HingePower, Loss, Squared

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sweep.errors import UserError
-from sweep.judge.limit_problem import BareOfLayers, BareOfMonomial
+from sweep.judge.exponential.limit_problem import BareOfLayers, BareOfMonomial
 from sweep.judge.shedding import scaled
 from sweep.models.augmentations import ExpSkip, Monomial
 from sweep.models.base import Augmenting

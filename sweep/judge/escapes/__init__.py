@@ -1,0 +1,1 @@
+"""Where networks without an added neuron slide to infinity."""

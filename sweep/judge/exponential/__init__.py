@@ -1,0 +1,1 @@
+"""Arms with exponential neurons ([A]): the limits that their paths to infinity lead to."""

@@ -1,0 +1,1 @@
+"""Descent over kinks, compiled: exact line searches, least subgradients, Newton on manifolds."""

@@ -1,0 +1,1 @@
+"""Arms with a monomial neuron ([A] eq. 7, Proposition 1)."""

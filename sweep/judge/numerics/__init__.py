@@ -1,0 +1,1 @@
+"""What every proof stands on: rounding, balls, spectra, exact ranks, scalar losses."""

@@ -1,0 +1,1 @@
+"""One hidden layer and several outputs: minima across the symmetries of F."""

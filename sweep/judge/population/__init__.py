@@ -1,0 +1,1 @@
+"""The population objective of a ReLU teacher and student."""

@@ -1,0 +1,1 @@
+"""Networks with smooth units: derivatives, trust-region Newton, `strict`."""
