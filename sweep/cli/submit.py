@@ -14,17 +14,8 @@ from sweep.execution.interrupts import interrupted_afterwards
 from sweep.storage.layout import Layout
 from sweep.storage.objects import place
 from sweep.study.composed import Composed
-from sweep.submission import records
-from sweep.submission.base import (
-    Phase,
-    State,
-    Submission,
-    Submitter,
-    To,
-    judged,
-    open_submitter,
-    wait,
-)
+from sweep.submission import open_submitter, records
+from sweep.submission.base import Phase, State, Submission, Submitter, To, judged, wait
 from sweep.submission.marker import write_marker
 from sweep.submission.parcel import packed, read_composed
 

@@ -97,22 +97,6 @@ class Executor(Protocol):
 Opener = Callable[[Compute, Probe | None], AbstractContextManager[Executor]]
 
 
-def open_executor(compute: Compute, probe: Probe | None = None) -> Executor:
-    """The executor that `compute.name` asks for, not yet entered.
-
-    `probe` is a picklable check, called on entering once in every place where jobs may run; it
-    raises when that place does not see the results folder.
-    """
-    if compute.name == "serial":
-        from sweep.execution.serial import SerialExecutor
-
-        return SerialExecutor(compute.retries, probe)
-    # Imported here so that a serial run neither needs nor waits for Ray.
-    from sweep.execution.ray_tune import RayExecutor
-
-    return RayExecutor(compute, probe)
-
-
 def reason(error: BaseException) -> str:
     """What went wrong, in one line, with the place where it was raised."""
     text = str(error)

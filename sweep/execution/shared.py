@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from types import TracebackType
 from typing import Self
 
-from sweep.execution.base import Executor, Probe, open_executor
+from sweep.execution import open_executor
+from sweep.execution.base import Executor, Probe
 from sweep.spec import Compute
 
 

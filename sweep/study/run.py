@@ -8,7 +8,8 @@ from functools import partial
 from typing import Any
 
 from sweep.errors import CheckError
-from sweep.execution.base import Executor, Opener, open_executor
+from sweep.execution import open_executor
+from sweep.execution.base import Executor, Opener
 from sweep.job_report import JobFailure, JobReport
 from sweep.kernels.turns import machine_code_at_hand
 from sweep.planning import jobs, plan_blocks, reference_jobs

@@ -16,7 +16,8 @@ import pytest
 from ray import cloudpickle
 
 from sweep.errors import UserError
-from sweep.execution.base import Executor, Listed, open_executor, reason
+from sweep.execution import open_executor
+from sweep.execution.base import Executor, Listed, reason
 from sweep.execution.ray_tune import RayExecutor
 from sweep.job_report import JobFailure, JobReport
 from sweep.seeds import stream

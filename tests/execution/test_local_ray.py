@@ -18,9 +18,8 @@ from typing import Any
 import pytest
 import ray
 
-from sweep.execution import session
+from sweep.execution import open_executor, session
 from sweep.execution import session_folder as session_folder_module
-from sweep.execution.base import open_executor
 from sweep.execution.session_folder import ABANDONED_SECONDS, OWNER, PREFIX, session_folder
 from sweep.execution.tokens import write_token
 from sweep.job_report import JobReport
@@ -33,7 +32,7 @@ STUDY = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a suite in the background ignores it
 import ray  # before the token is set, as a notebook may have done
-from sweep.execution.base import open_executor
+from sweep.execution import open_executor
 from sweep.job_report import JobReport
 from sweep.registry import Choice
 from sweep.spec import Arm, Block, Cell, Compute, Job

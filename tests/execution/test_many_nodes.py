@@ -21,7 +21,7 @@ import ray
 from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
-from sweep.execution.base import open_executor
+from sweep.execution import open_executor
 from sweep.job_report import JobReport
 from sweep.spec import Block, Compute, Job
 

@@ -18,8 +18,7 @@ from ray import cloudpickle
 from ray.cluster_utils import Cluster
 
 from sweep.errors import UserError
-from sweep.execution import preflight, session
-from sweep.execution.base import open_executor
+from sweep.execution import open_executor, preflight, session
 from sweep.execution.sameness import installation
 from sweep.job_report import JobReport
 from sweep.spec import Compute, Job

@@ -19,8 +19,8 @@ import pytest
 from sweep.cli.main import main
 from sweep.errors import UserError
 from sweep.execution.tokens import read_settings_again
-from sweep.submission import records
-from sweep.submission.base import Phase, Submission, open_submitter
+from sweep.submission import open_submitter, records
+from sweep.submission.base import Phase, Submission
 from sweep.submission.marker import read_marker
 from sweep.submission.ray_jobs import RayJobs
 

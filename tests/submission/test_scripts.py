@@ -18,8 +18,8 @@ from sweep.batch import Batch
 from sweep.cli.main import main
 from sweep.execution.sameness import code_hash
 from sweep.spec import Compute
-from sweep.submission import node, records
-from sweep.submission.base import Parcel, Phase, Submission, open_submitter
+from sweep.submission import node, open_submitter, records
+from sweep.submission.base import Parcel, Phase, Submission
 from sweep.submission.kuberay import KubeRaySubmitter
 from sweep.submission.kuberay_manifest import KUBERAY_VERSION, RAY_VERSION
 from sweep.submission.marker import read_marker, write_marker

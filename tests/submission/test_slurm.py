@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 
 from sweep.cli.main import main
-from sweep.submission import records
-from sweep.submission.base import Phase, Submission, open_submitter
+from sweep.submission import open_submitter, records
+from sweep.submission.base import Phase, Submission
 from sweep.submission.marker import read_marker
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "slurm_cluster.py"
