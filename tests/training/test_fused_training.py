@@ -319,7 +319,7 @@ def test_a_regularizer_of_strength_zero_overflows_as_it_does_in_the_torch_traine
     name: str,
 ) -> None:
     # w̃⁶ overflows long before w̃ does; 0·∞ is not a number, whoever trains.
-    optimizer = GradientDescent(1e-3, 22)
+    optimizer = replace(CASES[name].optimizer, lr=1e-3, batch_size=22)
     case = replace(CASES[name], width=(2, 3, 2), optimizer=optimizer)
     start = case.start(9)
     first = case.objective.n_params - case.objective.n_base
