@@ -21,14 +21,14 @@ others  as in `sweep.judge.outputs.kinks`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from sweep.judge.affine.outputs import derivatives
 from sweep.judge.kinks.geometry import bounded_least_squares
 from sweep.judge.numerics.spectra import eigen
-from sweep.judge.outputs.face import Face, FaceTask, face_of
+from sweep.judge.outputs.face import FaceTask, face_of
 from sweep.judge.outputs.frame import frame_at
 from sweep.judge.outputs.line import Line
 from sweep.judge.outputs.polish import GROWN, SMALLEST_RADIUS
@@ -44,55 +44,68 @@ PATIENCE = 8
 
 @dataclass(frozen=True, eq=False)
 class Stand:
-    """A point, the pairs on their kinks, and what is next: pairs to hold, slopes, subgradient."""
+    """A point, the pairs on convex kinks, and what is next: pairs to hold, slopes, subgradient."""
 
     theta: np.ndarray
     z: np.ndarray
     F: float
+    convex: np.ndarray
     held: np.ndarray
     pattern: np.ndarray
     subgradient: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """A step (P,), the fall that is promised of it, and the length of the gradient it is for."""
+
+    d: np.ndarray
+    gain: float
+    slope: float
 
 
 def descend_over_kinks(
     task: OutputsTask, start: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """θ at the end of the descent, the pairs that it holds, and its steps."""
-    theta, on = start, np.zeros((task.width, len(task.X)), dtype=bool)
-    size = 1 + float(np.linalg.norm(theta))
+    size = 1 + float(np.linalg.norm(start))
     radius, waited = FIRST_RADIUS * size, 0
-    here = stand(task, theta, on)
+    here = stand(task, start, np.zeros((task.width, len(task.X)), dtype=bool))
     for step in range(BUDGET):
         lost = not (np.isfinite(here.F) and float(np.linalg.norm(here.theta)) <= GROWN * size)
-        face = face_of(task, here.theta, here.held)
-        if lost or face is None or waited > PATIENCE:
+        newton = None if lost or waited > PATIENCE else _newton(task, here, radius)
+        if newton is None:
             return here.theta, here.held, step
-        found = _newton(task, here, face, radius)
-        if found is None:
-            return here.theta, here.held, step
-        d, gain, slope = found
-        length, noise = float(np.linalg.norm(d)), NOISE * abs(here.F)
-        if gain <= noise:
-            there = _settled(task, here, face, d, slope, noise)
+        noise = NOISE * abs(here.F)
+        if newton.gain <= noise:
+            there = _settled(task, here, newton, noise)
             if there is None:
                 return here.theta, here.held, step
             here = there
             continue
-        there, t = _stepped(task, here, d)
-        if there is None:
-            back = -here.subgradient * (radius / max(float(np.linalg.norm(here.subgradient)), 1e-300))
-            there, t = _stepped(task, here, back)
-        if there is None:
+        found = _stepped(task, here, newton)
+        if found is None and (here.convex != here.held).any():
+            # One t too many was at an end: the step would leave its kink to the wrong side.
+            stays = replace(here, held=here.convex, pattern=np.where(here.convex, 0, here.pattern))
+            newton = _newton(task, stays, radius) or newton
+            found = _stepped(task, stays, newton)
+        if found is None:
+            length = max(float(np.linalg.norm(here.subgradient)), 1e-300)
+            newton = Step(-here.subgradient * (radius / length), np.inf, 0.0)
+            found = _stepped(task, here, newton)
+        length = float(np.linalg.norm(newton.d))
+        if found is None:
             radius = 0.25 * min(radius, length)
             if not radius > SMALLEST_RADIUS:
                 return here.theta, here.held, step
             continue
+        there, t, kink = found
         fall = here.F - there.F
         waited = 0 if fall > noise else waited + 1
-        if t == 1.0 and fall > 0.5 * gain and length > 0.9 * radius:
+        if t == 1.0 and fall > 0.5 * newton.gain and length > 0.9 * radius:
             radius = min(2 * radius, WIDEST * (1 + float(np.linalg.norm(there.theta))))
-        elif fall < 0.1 * gain and t == 1.0:
-            radius = 0.25 * min(radius, length)
+        elif not kink and (t < 0.5 or fall < 0.1 * newton.gain) and np.isfinite(newton.gain):
+            radius = 0.5 * min(radius, length)
         here = there
     return here.theta, here.held, BUDGET
 
@@ -120,15 +133,15 @@ def stand(task: OutputsTask, theta: np.ndarray, on: np.ndarray) -> Stand:
     subgradient = np.concatenate(
         [(found.slope.T @ h.T).ravel(), found.slope.sum(axis=0), pulled.ravel()]
     )
-    return Stand(theta, z, float(found.value.sum()), held, pattern, subgradient)
+    convex = on & (jump > 0)
+    return Stand(theta, z, float(found.value.sum()), convex, held, pattern, subgradient)
 
 
-def _newton(
-    task: OutputsTask, here: Stand, face: Face, radius: float
-) -> tuple[np.ndarray, float, float] | None:
-    """(step, gain promised, length of the gradient) on the face, or None."""
+def _newton(task: OutputsTask, here: Stand, radius: float) -> Step | None:
+    """The step on the face of the held pairs, or None."""
+    face = face_of(task, here.theta, here.held)
     smooth = FaceTask.with_slopes(task, here.pattern)
-    frame = frame_at(smooth, here.theta, face)
+    frame = None if face is None else frame_at(smooth, here.theta, face)
     if frame is None:
         return None
     second = smooth.second(here.theta, None)
@@ -137,22 +150,22 @@ def _newton(
     if np.isnan(values[0]):
         return None
     turned, gain = trust_step(values, basis.T @ g, radius)
-    return frame.N @ (basis @ turned), gain, float(np.linalg.norm(g))
+    return Step(frame.N @ (basis @ turned), gain, float(np.linalg.norm(g)))
 
 
-def _stepped(task: OutputsTask, here: Stand, d: np.ndarray) -> tuple[Stand | None, float]:
-    """Where F stops falling along d, and which share of d that is; None where it does not fall."""
-    found = Line.along(task, here.theta, d, here.z, here.held).lower()
+def _stepped(task: OutputsTask, here: Stand, step: Step) -> tuple[Stand, float, bool] | None:
+    """Where F stops falling along the step, t there, whether on a kink; None: it does not fall."""
+    found = Line.along(task, here.theta, step.d, here.z, here.held).lower()
     if found is None:
-        return None, 0.0
+        return None
     t, pair = found
     on = here.held.copy()
     if pair >= 0:
         on.ravel()[pair] = True
-    there = _placed(task, here.theta + t * d, on)
+    there = _placed(task, here.theta + t * step.d, on)
     if there is None or not there.F <= here.F + NOISE * abs(here.F):
-        return None, 0.0
-    return there, t
+        return None
+    return there, t, pair >= 0
 
 
 def _placed(task: OutputsTask, theta: np.ndarray, on: np.ndarray) -> Stand | None:
@@ -161,17 +174,11 @@ def _placed(task: OutputsTask, theta: np.ndarray, on: np.ndarray) -> Stand | Non
     return None if face is None else stand(task, face.projected(theta), on)
 
 
-def _settled(
-    task: OutputsTask, here: Stand, face: Face, d: np.ndarray, slope: float, noise: float
-) -> Stand | None:
+def _settled(task: OutputsTask, here: Stand, step: Step, noise: float) -> Stand | None:
     """The next stand where F is all rounding: the gradient decides; None at its end."""
-    there = _placed(task, here.theta + d, here.held)
+    there = _placed(task, here.theta + step.d, here.held)
     if there is None or not there.F <= here.F + noise:
         return None
     same = (there.held == here.held).all() and (there.pattern == here.pattern).all()
-    smooth = FaceTask.with_slopes(task, there.pattern)
-    frame = frame_at(smooth, there.theta, face)
-    if not same or frame is None:
-        return None
-    after = float(np.linalg.norm(frame.N.T @ smooth.second(there.theta, None).gradient.mid))
-    return there if after < 0.9 * slope else None
+    after = _newton(task, there, 1.0) if same else None
+    return there if after is not None and after.slope < 0.9 * step.slope else None
