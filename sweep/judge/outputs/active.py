@@ -64,9 +64,7 @@ class Step:
     slope: float
 
 
-def descend_over_kinks(
-    task: OutputsTask, start: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, int]:
+def descend_over_kinks(task: OutputsTask, start: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
     """θ at the end of the descent, the pairs that it holds, and its steps."""
     size = 1 + float(np.linalg.norm(start))
     radius, waited = FIRST_RADIUS * size, 0
@@ -163,7 +161,7 @@ def _stepped(task: OutputsTask, here: Stand, step: Step) -> tuple[Stand, float, 
     if pair >= 0:
         on.ravel()[pair] = True
     there = _placed(task, here.theta + t * step.d, on)
-    if there is None or not there.F <= here.F + NOISE * abs(here.F):
+    if there is None or not here.F - there.F >= -NOISE * abs(here.F):
         return None
     return there, t, pair >= 0
 
@@ -177,7 +175,7 @@ def _placed(task: OutputsTask, theta: np.ndarray, on: np.ndarray) -> Stand | Non
 def _settled(task: OutputsTask, here: Stand, step: Step, noise: float) -> Stand | None:
     """The next stand where F is all rounding: the gradient decides; None at its end."""
     there = _placed(task, here.theta + step.d, here.held)
-    if there is None or not there.F <= here.F + noise:
+    if there is None or not here.F - there.F >= -noise:
         return None
     same = (there.held == here.held).all() and (there.pattern == here.pattern).all()
     after = _newton(task, there, 1.0) if same else None

@@ -101,7 +101,7 @@ class Face(Space):
 
     def place(self, j: int) -> slice:
         """Where w_j stands in θ."""
-        (N, n), C = self.task.X.shape, self.task.y.shape[1]
+        n, C = self.task.X.shape[1], self.task.y.shape[1]
         first = C * self.task.width + C + j * n
         return slice(first, first + n)
 

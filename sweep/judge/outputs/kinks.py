@@ -21,8 +21,8 @@ Proof. Let θ be so near p* that it and π(θ) lie in a smaller ball about p* wi
 alone, by a combination of the rows of X_j; so on the way p(u) from π(θ) to θ, 0 ≤ u ≤ 1, held
 preactivations are u·z_ji with z those at θ, on one side each, and w_j moves by u·X_j⁺z_j. F is
 differentiable there, as the objective with the slopes of these sides is:
-dF/du = Σ_j (X_j⁺z_j)·Σ_{i not held} κ_ji s_ji x̃_i + Σ_K κ_ji s(z_ji) z_ji = Σ_K [κ_ji s(z_ji) − τ_ji] z_ji
-with κ, τ at p(u). Every term is ≥ 0: for z > 0 it is (κs₊ − τ)z, for z < 0 it is (τ − κs₋)|z|. So
+dF/du = Σ_j (X_j⁺z_j)·Σ_{i not held} κ_ji s_ji x̃_i + Σ_K κ_ji s(z_ji) z_ji
+= Σ_K [κ_ji s(z_ji) − τ_ji] z_ji with κ, τ at p(u). Every term is ≥ 0: for z > 0 it is (κs₊ − τ)z, for z < 0 it is (τ − κs₋)|z|. So
 F(θ) ≥ F(π(θ)), and F(π(θ)) ≥ F(p*) as π(θ) lies on M and near p*. ∎
 
 The two inequalities have the sum κ(s₊ − s₋) > 0: the kinks are convex, and 0 < t < 1. At a
@@ -56,14 +56,15 @@ from sweep.judge.smooth.trust_region import NOISE
 from sweep.models.objective import Objective
 from sweep.verdicts import Certificate, Verdict
 
-# B is at first this much wider than the minimum's distance, then wider by the second factor.
+# B, and the ball that is stated, are this much wider than the minimum's distance; B is tried ever
+# wider by the second factor.
 INSIDE = 4.0
 WIDER = 8.0
 
 
 @dataclass(frozen=True)
 class Rise:
-    """On the ball of `radius` in θ about θ0 F rises off the face; `least`, `largest` bound all t."""
+    """On the ball of `radius` in θ about θ0 F rises off the face; `least`, `largest` bound t."""
 
     radius: float
     least: float
@@ -111,7 +112,8 @@ def prove_kink(task: OutputsTask, theta: np.ndarray, held: np.ndarray) -> KinkPr
     if on is None:
         return None
     off = _rise(task, face, on.within)
-    return None if off is None else KinkProof(on, off, face.count)
+    proof = None if off is None else KinkProof(on, off, face.count)
+    return proof if proof is not None and proof.radius > INSIDE * on.within else None
 
 
 def settle_output_kinks(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
@@ -129,7 +131,7 @@ def settle_output_kinks(found: Judgement, objective: Objective, lam: np.ndarray 
         start = task.theta(found.params[member])
         theta, held, steps = descend_over_kinks(task, start)
         before, F = task.value(start), task.value(theta)
-        if not F <= before * (1 + NOISE):
+        if not before - F >= -NOISE * before:
             continue
         kink = prove_kink(task, theta, held)
         cell = None if held.any() else prove(task, theta)
@@ -167,7 +169,7 @@ def _multipliers(task: OutputsTask, face: Face, radius: float) -> tuple[float, f
     """Bounds of all t on the ball about θ0, or None if they are not clear of 0 and 1."""
     assert task.slopes is not None
     lo, hi = task.slopes
-    at, (N, n), held = task.split(face.theta), task.X.shape, face.held
+    at, n, held = task.split(face.theta), task.X.shape[1], face.held
     P, H, C = len(face.theta), task.width, task.y.shape[1]
     wide = np.full(P, ROOM * radius)
     A, c = Ball(at.A, wide[: C * H].reshape(C, H)), Ball(at.c, wide[C * H : C * H + C])
