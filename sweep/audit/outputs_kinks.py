@@ -39,7 +39,7 @@ def on_kinks(landscape: OutputsLandscape, theta: np.ndarray) -> np.ndarray:
 
 
 def outputs_on(landscape: OutputsLandscape, on: np.ndarray) -> Callable[..., torch.Tensor]:
-    """Outputs (N, C) as a function of θ where these pairs send nothing: smooth up to other kinks."""
+    """Outputs (N, C) of θ where these pairs send nothing, smooth up to other kinks."""
     silent, width = torch.as_tensor(on), landscape.widths[0]
 
     def outputs(theta: torch.Tensor) -> torch.Tensor:

@@ -76,7 +76,7 @@ def descend_over_kinks(task: OutputsTask, start: np.ndarray) -> tuple[np.ndarray
             return here.theta, here.held, step
         noise = NOISE * abs(here.F)
         if newton.gain <= noise:
-            there = _settled(task, here, newton, noise)
+            there = _settled(task, here, newton)
             if there is None:
                 return here.theta, here.held, step
             here = there
@@ -160,22 +160,24 @@ def _stepped(task: OutputsTask, here: Stand, step: Step) -> tuple[Stand, float, 
     on = here.held.copy()
     if pair >= 0:
         on.ravel()[pair] = True
-    there = _placed(task, here.theta + t * step.d, on)
-    if there is None or not here.F - there.F >= -NOISE * abs(here.F):
-        return None
-    return there, t, pair >= 0
+    there = _placed(task, here, here.theta + t * step.d, on)
+    return None if there is None else (there, t, pair >= 0)
 
 
-def _placed(task: OutputsTask, theta: np.ndarray, on: np.ndarray) -> Stand | None:
-    """The stand at θ, moved onto the kinks by its rounding."""
+def _placed(task: OutputsTask, here: Stand, theta: np.ndarray, on: np.ndarray) -> Stand | None:
+    """The stand at θ, moved onto the kinks by its rounding; None where F is higher than here."""
     face = face_of(task, theta, on)
-    return None if face is None else stand(task, face.projected(theta), on)
+    if face is None:
+        return None
+    there = stand(task, face.projected(theta), on)
+    fall, noise = here.F - there.F, NOISE * abs(here.F)
+    return there if fall >= -noise else None
 
 
-def _settled(task: OutputsTask, here: Stand, step: Step, noise: float) -> Stand | None:
+def _settled(task: OutputsTask, here: Stand, step: Step) -> Stand | None:
     """The next stand where F is all rounding: the gradient decides; None at its end."""
-    there = _placed(task, here.theta + step.d, here.held)
-    if there is None or not here.F - there.F >= -noise:
+    there = _placed(task, here, here.theta + step.d, here.held)
+    if there is None:
         return None
     same = (there.held == here.held).all() and (there.pattern == here.pattern).all()
     after = _newton(task, there, 1.0) if same else None

@@ -22,8 +22,9 @@ alone, by a combination of the rows of X_j; so on the way p(u) from π(θ) to θ
 preactivations are u·z_ji with z those at θ, on one side each, and w_j moves by u·X_j⁺z_j. F is
 differentiable there, as the objective with the slopes of these sides is:
 dF/du = Σ_j (X_j⁺z_j)·Σ_{i not held} κ_ji s_ji x̃_i + Σ_K κ_ji s(z_ji) z_ji
-= Σ_K [κ_ji s(z_ji) − τ_ji] z_ji with κ, τ at p(u). Every term is ≥ 0: for z > 0 it is (κs₊ − τ)z, for z < 0 it is (τ − κs₋)|z|. So
-F(θ) ≥ F(π(θ)), and F(π(θ)) ≥ F(p*) as π(θ) lies on M and near p*. ∎
+= Σ_K [κ_ji s(z_ji) − τ_ji] z_ji with κ, τ at p(u). Every term is ≥ 0: for z > 0 it is (κs₊ − τ)z,
+for z < 0 it is (τ − κs₋)|z|. So F(θ) ≥ F(π(θ)), and F(π(θ)) ≥ F(p*) as π(θ) lies on M and near
+p*. ∎
 
 The two inequalities have the sum κ(s₊ − s₋) > 0: the kinks are convex, and 0 < t < 1. At a
 stationary point τ = κ·s′ with the one s′ at which Σ κ s x̃ vanishes for unit j, the t are the
