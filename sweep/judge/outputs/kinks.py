@@ -61,6 +61,8 @@ from sweep.verdicts import Certificate, Verdict
 # wider by the second factor.
 INSIDE = 4.0
 WIDER = 8.0
+# How far θ0 may be from the face, beside 1 + ‖θ0‖: its rounding, which held rows may make larger.
+ROUNDED = 1e-11
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def prove_kink(task: OutputsTask, theta: np.ndarray, held: np.ndarray) -> KinkPr
     if task.code is not None or not held.any():
         return None
     face = face_of(task, theta, held)
-    if face is None:
+    if face is None or not face.off <= ROUNDED * (1 + float(np.linalg.norm(theta))):
         return None
     slope = task.slope(task.split(theta).W @ task.X.T)
     on = prove(FaceTask.with_slopes(task, np.where(held, 0.0, slope)), theta, face)
