@@ -140,15 +140,12 @@ def moves_of(task, theta, held, count, rng):
     few = free * (rng.random((count, P)) < 0.15)
     found = np.concatenate([free, few, off, on, on + 1e-3 * off])
     length = np.linalg.norm(found, axis=1, keepdims=True)
-    return (found / np.where(length > 0, length, 1.0)), rows
+    return found / np.where(length > 0, length, 1.0)
 
 
 def attacked(task, theta, held, room, rng, count=150):
-    """The most by which F is lower somewhere near than `room` explains, over moves of many sizes.
-
-    Points on the face are put back onto it after the move, so that little is left off it.
-    """
-    moves, rows = moves_of(task, theta, held, count, rng)
+    """The most by which F is lower somewhere near than `room` explains, over moves of many sizes."""
+    moves = moves_of(task, theta, held, count, rng)
     here, worst = longer(task, theta[None])[0], -np.inf
     for size in 10.0 ** np.arange(-9, -3):
         there = theta.astype(np.longdouble) + size * moves
@@ -325,14 +322,6 @@ def test_multipliers_all_around_are_within_their_bounds(activation):
                 lowest = min(lowest, t.min())
                 assert (t <= largest + 1e-13).all()
         assert least - 1e-13 <= lowest < 0.3
-
-
-def judged(objective, start):
-    stop = np.full(len(start), Stop.STEPS.value, dtype=object)
-    found = StandardJudge().judge(objective, Ended(start, stop), None)
-    before, after = objective.measure(start).objective, objective.measure(found.params).objective
-    assert (after <= before * (1 + 1e-13)).all()
-    return found
 
 
 @pytest.mark.parametrize(("loss", "activation", "width"), REACHED, ids=str)
