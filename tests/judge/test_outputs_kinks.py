@@ -64,8 +64,11 @@ class Designed:
     held: np.ndarray
 
 
-def designed(activation, pairs, t=0.4, pull=1.0, scale=0.1, beside=None, x=None):
-    """`pull`: κ(s₊ − s₋) of the held pairs; `beside`: z of one more pair of the first unit."""
+def designed(activation, pairs, t=0.4, pull=1.0, scale=0.1, beside=None, x=None, size=1.0):
+    """`pull`: κ(s₊ − s₋)/scale of held pairs; `beside`: z of one more pair of the first unit.
+
+    `size` is that of the output weights.
+    """
     rng = stream("controls", "test", "designed")
     data = CLOUDS if x is None else replace(CLOUDS, x=x)
     plain = objective_of(Squared(), activation, len(pairs), data)
@@ -73,7 +76,7 @@ def designed(activation, pairs, t=0.4, pull=1.0, scale=0.1, beside=None, x=None)
     (lo, hi), X = task.slopes, task.X
     theta = rng.normal(size=plain.n_params)
     at = task.split(theta)
-    A, W = at.A.copy(), at.W.copy()
+    A, W = size * at.A, at.W.copy()
     held = np.zeros((len(W), len(X)), dtype=bool)
     for j, some in enumerate(pairs):
         held[j, some] = True
@@ -144,7 +147,7 @@ def moves_of(task, theta, held, count, rng):
 
 
 def attacked(task, theta, held, room, rng, count=150):
-    """The most by which F is lower somewhere near than `room` explains, over moves of many sizes."""
+    """How much lower F is somewhere near than `room` explains, over moves of many sizes."""
     moves = moves_of(task, theta, held, count, rng)
     here, worst = longer(task, theta[None])[0], -np.inf
     for size in 10.0 ** np.arange(-9, -3):
@@ -180,7 +183,7 @@ def test_designed_minima_are_proven_with_their_multipliers(activation, pairs):
         {"t": 1e-8},
         {"t": 1 - 1e-8},
         {"pull": -1.0},
-        {"pull": 1e-9},
+        {"pull": 1e-7},
         {"pull": 0.0},
         {"scale": 30.0},
         {"beside": 1e-8},
@@ -289,6 +292,12 @@ def test_the_balls_of_a_face_hold_projections_and_gradient():
         assert (np.abs(exact - found.mid[:, k]).astype(float) <= found.rad[:, k] + 1e-16).all()
     assert found.rad.max() < 1e-13
     assert np.abs(face.basis.T @ face.basis - np.eye(len(theta) - 3)).max() < 1e-14
+    # A point off the face by more than its rounding: what its balls hold is the projection.
+    loose = face_of(task, theta + 1e-7 * moves[:, 0], held)
+    near = smooth.second(loose.projected(loose.theta), None)
+    wide = smooth.second(loose.theta, loose.moves(loose.tangent(0 * moves), 0.0))
+    assert (np.abs(near.hessian.mid - wide.hessian.mid) <= wide.hessian.rad + 1e-13).all()
+    assert (np.abs(near.gradient.mid - wide.gradient.mid) <= wide.gradient.rad + 1e-13).all()
     # Derivatives at points of the face are in the balls that are meant to hold them.
     for r in (1e-6, 1e-2):
         wide = smooth.second(theta, face.moves(found, r))
@@ -300,13 +309,15 @@ def test_the_balls_of_a_face_hold_projections_and_gradient():
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS, ids=lambda choice: choice.name)
-def test_multipliers_all_around_are_within_their_bounds(activation):
-    point, rng = designed(activation, BOTH, t=0.3), stream("controls", "test", "around")
+@pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
+def test_multipliers_all_around_are_within_their_bounds(activation, size):
+    point = designed(activation, BOTH, t=0.3, pull=min(size, 1.0), size=size)
+    rng = stream("controls", "test", "around")
     task, (lo, hi) = point.task, point.task.slopes
     face = face_of(task, point.theta, point.held)
-    for radius in (1e-9, 1e-8, 1e-7):
+    for radius in (1e-9, 1e-8):
         least, largest = _multipliers(task, face, radius)
-        assert 0.3 - 1e6 * radius < least < 0.3 < 0.5 <= largest <= 0.5 + 1e6 * radius
+        assert 0.3 - 3e7 * radius < least < 0.3 < 0.5 <= largest <= 0.5 + 3e7 * radius
         lowest = 1.0
         for way in rng.normal(size=(60, len(point.theta))):
             at = task.split(point.theta + radius * way / np.linalg.norm(way))
