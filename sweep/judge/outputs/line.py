@@ -13,11 +13,12 @@ held    pairs that stay on their kinks, z = ż = 0              (H, N)
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from sweep.judge.affine.outputs import derivatives
-from sweep.judge.outputs.task import OutputsTask
+from sweep.judge.outputs.task import OutputsTask, Point
 
 # z + t·ż at a breakpoint t = −z/ż is three roundings away from zero.
 AT_KINK = 1e-15
@@ -28,7 +29,7 @@ BISECTIONS = 40
 
 @dataclass(frozen=True, eq=False)
 class Line:
-    """The line as the data see it."""
+    """The line as the data see it; z is exactly 0 for every pair on its kink."""
 
     task: OutputsTask
     theta: np.ndarray
@@ -36,19 +37,11 @@ class Line:
     z: np.ndarray
     held: np.ndarray
 
-    @classmethod
-    def along(
-        cls, task: OutputsTask, theta: np.ndarray, d: np.ndarray, z: np.ndarray, held: np.ndarray
-    ) -> Line:
-        """From θ along d; z is exactly 0 for every pair on its kink."""
-        return cls(task, theta, d, z, held)
-
     def at(self, t: float, right: bool) -> tuple[float, float]:
         """(F, dF/dt) at t; the derivative to its right or to its left."""
-        task, there, way = self.task, self.task.split(self.theta), self.task.split(self.d)
+        task, there, way, turned = self.task, self.start, self.way, self.turned
         assert task.slopes is not None
         lo, hi = task.slopes
-        turned = self.turned
         step = t * turned
         z = self.z + step
         on = np.abs(z) <= AT_KINK * (np.abs(self.z) + np.abs(step))
@@ -61,10 +54,20 @@ class Line:
         moved = (way.A @ h + A @ (slope * turned)).T + way.c
         return float(found.value.sum()), float((found.slope * moved).sum())
 
-    @property
+    @cached_property
+    def start(self) -> Point:
+        """A, c, W at t = 0."""
+        return self.task.split(self.theta)
+
+    @cached_property
+    def way(self) -> Point:
+        """What they change by."""
+        return self.task.split(self.d)
+
+    @cached_property
     def turned(self) -> np.ndarray:
         """ż, 0 for held pairs."""
-        return np.where(self.held, 0.0, self.task.split(self.d).W @ self.task.X.T)
+        return np.where(self.held, 0.0, self.way.W @ self.task.X.T)
 
     def kinks(self) -> list[tuple[float, int]]:
         """(t, pair) of all kinks met for 0 < t ≤ 1, in order."""
