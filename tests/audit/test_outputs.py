@@ -8,8 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sweep.audit import ArmRows, audit_arm
+from sweep.audit.outputs import outputs_formula
 from sweep.constructions import Constructed
 from sweep.job import arm_objective
 from sweep.judge.affine.verdicts import settle_affine
@@ -200,3 +202,20 @@ def test_multipliers_are_looked_at(
         assert not found
     else:
         assert any(f.column == "certificate" and reason in f.recomputed for f in found)
+
+
+def test_the_side_of_a_kink_is_no_difference_between_two_gradients(make_cell: MakeCell) -> None:
+    data, points = _on_two_kinks(PROBLEMS.build(Choice("clouds")).load(), 0.3, 0.1)
+    cell = make_cell(loss="squared", width=1, activation={"name": "relu"}, outputs=3)
+    formula = outputs_formula(cell, cell.arms[0], data)
+    x = np.column_stack([data.x, np.ones(len(data.x))])[[3, 17]]
+    way = np.append(np.linalg.pinv(x) @ np.ones(2), np.zeros(6))
+
+    def gradient(size: float) -> torch.Tensor:
+        at = torch.as_tensor(points[0] + size * way)
+        return torch.func.grad(formula.objective)(at, torch.zeros(()))
+
+    apart = float((gradient(1e-15) - gradient(-1e-15)).norm())
+    doubt = float(formula.gradient_doubt(torch.as_tensor(points[0])))
+    assert 0.1 * doubt < apart <= doubt
+    assert float(formula.gradient_doubt(torch.as_tensor(points[0] + 1e-3 * way))) == 0
