@@ -45,11 +45,15 @@ def check_precisely(
     second: Curvature,
     i: int,
     found: Audited,
+    silent: np.ndarray | None = None,
 ) -> None:
-    """With 50 digits: F as stored, Newton's step within the radius, F higher on its sphere."""
+    """With 50 digits: F as stored, Newton's step within the radius, F higher on its sphere.
+
+    With several outputs F is that on the face of the kinks of `silent` pairs (N, H).
+    """
     theta, radius = points.theta[i], float(points.radius[i])
     exact = (
-        PreciseOutputs(formula)
+        PreciseOutputs(formula, silent)
         if isinstance(formula, OutputsFormula)
         else Precise(formula, float(points.lam[i]))
     )

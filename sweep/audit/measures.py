@@ -77,7 +77,10 @@ def measure(
         columns["judged_objective"] = (value, error)
         if isinstance(formula, LandscapeFormula):
             columns["judged_loss"] = (value, error)
-            columns["judged_grad_norm"] = (gradient, error * (1 + size) ** 2)
+            doubt = error * (1 + size) ** 2
+            if isinstance(formula, OutputsFormula):
+                doubt = doubt + formula.gradient_doubt(point)
+            columns["judged_grad_norm"] = (gradient, doubt)
             found = _ranges(columns)
             if isinstance(formula, OutputsFormula):
                 for name, ends in formula.columns(point).items():

@@ -72,6 +72,12 @@ class OutputsLandscape:
             position = middle + width
         return found
 
+    def outgoing(self, theta: torch.Tensor) -> torch.Tensor:
+        """The output weights (C, H) of one hidden layer."""
+        (width,), count = self.widths, self.y.shape[1]
+        first = width * (self.x.shape[1] + 1)
+        return theta[first : first + count * width].reshape(count, width)
+
     def losses(self, f: torch.Tensor) -> torch.Tensor:
         """The loss of every point, (N,)."""
         if self.classifies:
@@ -97,6 +103,20 @@ class OutputsFormula(LandscapeFormula):
             moved = moved + FUNCTION * (f.abs() + self.landscape.y.abs()).square().sum(1)
         rounded = (len(f) + 8) * U * size.sum() + FUNCTION * size.sum()
         return moved.sum() + rounded + self.landscape.weight_decay * U * point.square().sum()
+
+    def gradient_doubt(self, point: torch.Tensor) -> torch.Tensor:
+        """How far rounding can move ∇F by the side of a kink that a unit is taken to be on."""
+        landscape = self.landscape
+        *hidden, (f, _) = landscape.layers(point)
+        if len(hidden) != 1 or not landscape.activation.kinks:
+            return torch.zeros((), dtype=f.dtype)
+        z, error = hidden[0]
+        near = near_a_kink(landscape.activation, z, error)
+        q = torch.func.grad(lambda output: landscape.losses(output).sum())(f)
+        jump = max(landscape.activation.between) - min(landscape.activation.between)
+        lengths = torch.sqrt(1 + landscape.x.square().sum(1, keepdim=True))
+        pulls = (q @ landscape.outgoing(point)).abs() * lengths * jump
+        return torch.where(near, pulls, torch.zeros_like(pulls)).sum()
 
     def columns(self, point: torch.Tensor) -> dict[str, tuple[torch.Tensor, ...]]:
         """Loss, errors and dead units of one member: value, least and largest that rounding allows.

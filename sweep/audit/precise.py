@@ -102,10 +102,16 @@ class Precise:
 
 
 class PreciseOutputs(Precise):
-    """One member's objective with several outputs and one hidden layer."""
+    """One member's objective with several outputs and one hidden layer.
 
-    def __init__(self, formula: OutputsFormula) -> None:
+    Pairs (N, H) that are `silent` send nothing, whatever z: F on the face of their kinks.
+    """
+
+    def __init__(self, formula: OutputsFormula, silent: np.ndarray | None = None) -> None:
         self.landscape = formula.landscape
+        shape = len(formula.landscape.x), formula.landscape.widths[0]
+        quiet = np.zeros(shape, dtype=bool) if silent is None else silent
+        self.silent: list[list[bool]] = quiet.tolist()
         self.x = formula.landscape.x.tolist()
         self.targets: list[list[float]] = formula.landscape.y.tolist()
 
@@ -115,9 +121,12 @@ class PreciseOutputs(Precise):
         activation, start = self.landscape.activation, h * d + h
         with mpmath.workdps(DIGITS):
             total = mpmath.mpf(0)
-            for x, y in zip(self.x, self.targets, strict=True):
+            for x, y, off in zip(self.x, self.targets, self.silent, strict=True):
                 z = [mpmath.fdot(theta[j * d : j * d + d], x) + theta[h * d + j] for j in range(h)]
-                out = [sigma_at(activation, value) for value in z]
+                out = [
+                    mpmath.mpf(0) if quiet else sigma_at(activation, value)
+                    for quiet, value in zip(off, z, strict=True)
+                ]
                 rows = [theta[start + c * h : start + (c + 1) * h] for c in range(k)]
                 f = [mpmath.fdot(row, out) + theta[start + k * h + c] for c, row in enumerate(rows)]
                 if self.landscape.classifies:

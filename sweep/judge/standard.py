@@ -34,6 +34,7 @@ from sweep.judge.exponential.verdicts import settle_exponential
 from sweep.judge.kinks.deep import polish_deep
 from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.monomial.verdicts import settle_monomial
+from sweep.judge.outputs.kinks import settle_output_kinks
 from sweep.judge.outputs.polish import polish_outputs
 from sweep.judge.outputs.proof import settle_outputs
 from sweep.judge.pieces import add_pieces
@@ -78,6 +79,8 @@ CERTIFICATES: tuple[Stage, ...] = (
     settle_population,
     settle_saturating,
     settle_saddles,
+    # Last: it leaves the points of those it has no proof for, and moves what nothing else names.
+    settle_output_kinks,
 )
 """Each settles open members it has a proof for; the first proof counts."""
 

@@ -33,6 +33,14 @@ Proof. dΨ has rank ≥ ρ on the ball, and nowhere more: it is constant. By the
 so π maps a neighbourhood of p* in p* + range N onto one of π(p*): every θ near p* has a p near p*
 there with π(p) = π(θ), hence F(θ) = F(p) ≥ F(p*). ∎
 
+On a face. Where units j hold pairs (`sweep.judge.outputs.face`), all of this is said of M in the
+place of ℝ^P: w_j moves in L_j, which is orthogonal to the held rows, held pairs have the slope 0,
+and unit j is a class of its own, with R_j such that R_j w_j determines w_j·x̃_i for all other data
+that it feels. On M it is Uᵀa_j (R_j w_j)ᵀ of which F is a function, with m = dim L_j less what of
+it no such data see, so the rank is at most C′ + m − 1 as above. If F is really a function of
+less, because another unit has the same pattern, then F is flat along something in range N, and no
+curvature will be proven.
+
 Rank on the ball. N are right singular vectors of dΨ at θ0. Moving θ by Δ changes dΨ·v by products
 ΔA·vW + vA·ΔW, in all by at most t√(R² + 1)·‖Δ‖‖v‖, R the largest ‖R_K‖ (Cauchy-Schwarz, over
 classes too). So σ_min(dΨ·N) at θ0 may not be below that times the radius, and rounding.
@@ -46,6 +54,7 @@ import numpy as np
 from scipy.linalg import qr
 
 from sweep.judge.numerics.exact_rank import exact_rank
+from sweep.judge.outputs.face import Face
 from sweep.judge.outputs.task import OutputsTask, Point
 
 # Entries of dΨ are sums of a few products, and singular values round by 1e-15 of the largest.
@@ -54,34 +63,47 @@ ROUNDED = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """N, and within which distance of θ it cuts every set on which F cannot vary just once."""
+    """N, and within which distance of θ it cuts every set on which F cannot vary just once.
+
+    `fixed` dimensions are taken by held kinks.
+    """
 
     N: np.ndarray
     reach: float
+    fixed: int = 0
 
     @property
     def symmetries(self) -> int:
-        """In how many dimensions F does not vary, P − ρ."""
-        return len(self.N) - len(self.N.T)
+        """In how many dimensions F does not vary, P − ρ, or dim M − ρ."""
+        return len(self.N) - len(self.N.T) - self.fixed
 
 
-def frame_at(task: OutputsTask, theta: np.ndarray) -> Frame | None:
-    """The frame at θ (P,); None where data or weights are degenerate."""
+def frame_at(task: OutputsTask, theta: np.ndarray, face: Face | None = None) -> Frame | None:
+    """The frame at θ (P,), on a face if one is given; None where data or weights are degenerate."""
     if task.code is not None:
         return Frame(_placed(task, task.U), np.inf)
     at = task.split(theta)
-    found = _features(task, at)
+    found = _features(task, at, face)
     if found is None:
         return None
     rows, rank, stretch, size = found
     try:
-        _, values, vectors = np.linalg.svd(rows, full_matrices=False)
+        _, values, vectors = np.linalg.svd(
+            rows if face is None else rows @ face.basis, full_matrices=False
+        )
     except np.linalg.LinAlgError:
         return None
     if len(values) < rank:
         return None
     least = float(values[rank - 1]) - ROUNDED * size
-    return Frame(np.ascontiguousarray(vectors[:rank].T), 0.999 * least / stretch)
+    N = np.ascontiguousarray(vectors[:rank].T)
+    if face is None:
+        return Frame(N, 0.999 * least / stretch)
+    N = face.basis @ N
+    along = face.tangent(N)
+    moved = np.abs(along.mid - N) + along.known
+    least -= 2 * float(np.linalg.norm(rows) * np.linalg.norm(moved))
+    return Frame(along.mid, 0.999 * least / stretch, face.count)
 
 
 def _placed(task: OutputsTask, U: np.ndarray) -> np.ndarray:
@@ -95,23 +117,31 @@ def _placed(task: OutputsTask, U: np.ndarray) -> np.ndarray:
     return found
 
 
-def _features(task: OutputsTask, at: Point) -> tuple[np.ndarray, int, float, float] | None:
+def _features(
+    task: OutputsTask, at: Point, face: Face | None
+) -> tuple[np.ndarray, int, float, float] | None:
     """dΨ, ρ, its Lipschitz constant, and the size its rounding errors compare with."""
     assert task.slopes is not None
     lo, hi = task.slopes
-    slope = np.where(at.W @ task.X.T > 0, hi, lo)
+    slope = task.slope(at.W @ task.X.T)
     (C, H), n, k = at.A.shape, task.X.shape[1], task.U.shape[1]
     P, first = C * H + C + H * n, C * H + C
     constant = np.zeros((k, P))
     constant[:, C * H : first] = task.U.T
     sent = task.U.T @ at.A
     blocks, rank, widest = [constant], k, 1.0
-    for units in _classes(slope).values():
+    apart = [] if face is None else face.units
+    for units in _classes(slope, apart):
         pattern = slope[units[0]]
         everywhere = bool((slope[units] == slope[units, :1]).all())
-        R = _spanning(task.X[pattern != 0], everywhere)
+        if face is not None and units[0] in apart:
+            R, everywhere = face.spanning(units[0], task.X[pattern != 0]), False
+        else:
+            R = _spanning(task.X[pattern != 0], everywhere)
         if R is None:
             return None
+        if not len(R):
+            continue  # Of such a unit no data take notice on the face.
         widest = max(widest, float(np.linalg.norm(R, 2)))
         m = len(R)
         block = np.zeros((k, m, P))
@@ -134,14 +164,15 @@ def _features(task: OutputsTask, at: Point) -> tuple[np.ndarray, int, float, flo
     return np.vstack(blocks), rank, steepest * float(np.hypot(widest, 1.0)), size
 
 
-def _classes(slope: np.ndarray) -> dict[bytes, list[int]]:
-    """Units by pattern; those that are off everywhere are left out."""
+def _classes(slope: np.ndarray, apart: list[int]) -> list[list[int]]:
+    """Units by pattern, those `apart` alone; those that are off everywhere are left out."""
     found: dict[bytes, list[int]] = {}
     for j, row in enumerate(slope):
         felt = np.flatnonzero(row)
         if len(felt):
-            found.setdefault((row / row[felt[0]] + 0.0).tobytes(), []).append(j)
-    return found
+            key = f"{j}".encode() if j in apart else (row / row[felt[0]] + 0.0).tobytes()
+            found.setdefault(key, []).append(j)
+    return list(found.values())
 
 
 def _spanning(X: np.ndarray, everywhere: bool) -> np.ndarray | None:

@@ -54,8 +54,7 @@ def _units(
     """σ, σ′ and their errors."""
     u = LONG_UNIT
     if task.code is None:
-        assert task.slopes is not None
-        slope = np.where(z > 0, task.slopes[1], task.slopes[0]).astype(np.longdouble)
+        slope = task.slope(z).astype(np.longdouble)
         return slope * z, slope, np.abs(slope) * (e_z + u * np.abs(z)), np.zeros_like(z)
     h0 = task.activation.formula.value(z)
     h1 = task.activation.formula.slope(z, h0)

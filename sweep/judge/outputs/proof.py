@@ -10,7 +10,8 @@ inside, at ‖w‖ ≤ g/μ.
 
 H is a ball that holds the Hessians of all these θ, rounding included (`sweep.judge.outputs.task`);
 μ is the proven least eigenvalue of MᵀHM. For a piecewise-linear σ no unit may reach a kink within
-r, and preactivations keep `CLEAR` besides.
+r, and preactivations keep `CLEAR` besides. On a face θ0 is its projection, M has columns on the
+face, and both are known within a ball (`sweep.judge.outputs.face`).
 
 ======  ====================================================  ==========
 symbol  meaning                                               shape
@@ -35,8 +36,8 @@ from sweep.judge.numerics.balls import Ball, contract
 from sweep.judge.numerics.proven_eigen import proven_least
 from sweep.judge.numerics.roundoff import UNIT
 from sweep.judge.numerics.spectra import eigen
+from sweep.judge.outputs.face import Face, Space
 from sweep.judge.outputs.frame import frame_at
-from sweep.judge.outputs.gradient import gradient
 from sweep.judge.outputs.task import OutputsTask, Second
 from sweep.judge.smooth.strict_kernels import ROOM
 from sweep.models.objective import Objective
@@ -85,33 +86,33 @@ class Proof:
         }
 
 
-def prove(task: OutputsTask, theta: np.ndarray) -> Proof | None:
-    """The proof at θ (P,), or None."""
-    frame = frame_at(task, theta)
+def prove(task: OutputsTask, theta: np.ndarray, face: Face | None = None) -> Proof | None:
+    """The proof at θ (P,), or at its projection onto a face for F there; or None."""
+    frame, space = frame_at(task, theta, face), Space() if face is None else face
     if frame is None:
         return None
-    clearance, most = _room(task, theta)
+    clearance, most = room(task, theta, None if face is None else face.held)
     if not clearance >= CLEAR:
         return None
-    here = task.second(theta, np.zeros((len(theta), 1)))
-    values, basis = eigen(_across(frame.N, here).mid)
+    here = task.second(theta, space.moves(Ball.exact(np.zeros((len(theta), 1))), 0.0))
+    values, basis = eigen(_across(Ball.exact(frame.N), here).mid)
     if not values[0] > 0:
         return None
     # The longest and the shortest move of length 1 in w.
     longest, shortest = ROOM / np.sqrt(values[0]), 1 / np.sqrt(values[-1]) / ROOM
-    M = frame.N @ (basis / np.sqrt(values))
-    slope = gradient(task, theta)
+    M = space.tangent(frame.N @ (basis / np.sqrt(values)))
+    slope = space.gradient(task, theta, here.hessian)
     g = float(ROOM * np.linalg.norm(contract("pa,p->a", M, slope).size))
     if not np.isfinite(g):
         return None
-    most = min(most, frame.reach) / longest
+    most = (min(most, frame.reach) - 2 * space.off) / longest
     first, wider = g + TINY, FIRST[-1] * WIDER ** np.arange(1.0, TRIES)
     inner, found = np.inf, None
     for times in (*FIRST, *wider.tolist()):
         r = times * first
         if not r < most:
             break
-        mu = _curvature(M, task.second(theta, ROOM * r * M))
+        mu = _curvature(M, task.second(theta, space.moves(M, r)))
         if SLACK * mu * r > 2 * g:
             inner = min(inner, r)
             found = mu, r
@@ -125,13 +126,13 @@ def prove(task: OutputsTask, theta: np.ndarray) -> Proof | None:
         eigenvalue=float(values[0]),
         least=float(mu * values[0] / ROOM**2),
         curvature=mu,
-        within=float(longest * inner),
+        within=float(longest * inner + space.off),
         radius=float(shortest * r),
         rise=SLACK * r * (mu * r / 2 - g),
         rise_radius=r,
         symmetries=frame.symmetries,
         clearance=clearance,
-        keeps_class=_keeps_class(task, task.second(theta, ROOM * inner * M).f),
+        keeps_class=_keeps_class(task, task.second(theta, space.moves(M, inner)).f),
     )
 
 
@@ -165,14 +166,14 @@ def settle_outputs(found: Judgement, objective: Objective, lam: np.ndarray | Non
         )
 
 
-def _across(M: np.ndarray, second: Second) -> Ball:
+def _across(M: Ball, second: Second) -> Ball:
     """MᵀHM, symmetric."""
     found = contract("pa,pb->ab", M, contract("pq,qb->pb", second.hessian, M))
     mean = (found.mid + found.mid.T) / 2
     return Ball(mean, ROOM * (found.known + found.known.T) / 2 + UNIT * np.abs(mean))
 
 
-def _curvature(M: np.ndarray, second: Second) -> float:
+def _curvature(M: Ball, second: Second) -> float:
     """μ: the least that MᵀHM can be, or what is not above zero."""
     found = _across(M, second)
     if not (np.isfinite(found.mid).all() and np.isfinite(found.known).all()):
@@ -180,14 +181,18 @@ def _curvature(M: np.ndarray, second: Second) -> float:
     return proven_least(found.mid, ROOM * float(np.linalg.norm(found.known)))
 
 
-def _room(task: OutputsTask, theta: np.ndarray) -> tuple[float, float]:
-    """(clearance, radius): how far θ is from where a unit reaches a kink."""
+def room(
+    task: OutputsTask, theta: np.ndarray, held: np.ndarray | None = None
+) -> tuple[float, float]:
+    """(clearance, radius): how far θ is from where a unit reaches a kink, but the `held` pairs."""
     if task.code is not None:
         return np.inf, np.inf
     W = task.split(theta).W
     z = task.preactivations(W, np.zeros((*W.shape, 1)))
     away = np.abs(z.mid) - ROOM * z.known
     size = np.maximum(1.0, np.abs(z.mid).max(axis=1, keepdims=True))
+    if held is not None:
+        away = np.where(held, np.inf, away)
     return float((away / size).min()), float((away / task.length).min()) / ROOM
 
 

@@ -151,10 +151,14 @@ class OutputsTask:
             return tuple(  # type: ignore[return-value]
                 Ball(found[k], None if z.rad is None else found[k + 3]) for k in range(3)
             )
-        assert self.slopes is not None
-        slope = np.where(z.mid > 0, self.slopes[1], self.slopes[0])
+        slope = self.slope(z.mid)
         flat = Ball(slope, None if z.rad is None else np.zeros_like(slope))
         return flat * z, flat, flat * 0.0
+
+    def slope(self, z: np.ndarray) -> np.ndarray:
+        """The slope in force at every pair (H, N) of a piecewise-linear σ."""
+        assert self.slopes is not None
+        return np.where(z > 0, self.slopes[1], self.slopes[0])
 
     def value(self, theta: np.ndarray) -> float:
         """F at θ."""
