@@ -46,6 +46,7 @@ from sweep.judge.smooth.polish import polish_smooth
 from sweep.judge.smooth.strict import settle_strict
 from sweep.models.landscape import LandscapeObjective
 from sweep.models.objective import DataObjective, Objective
+from sweep.models.vector import VectorObjective
 from sweep.registry import require
 from sweep.verdicts import Certificate, Stop, Verdict
 
@@ -188,13 +189,18 @@ class StandardJudge:
     def _settle_proven(
         self, found: Judgement, objective: Objective, lam: np.ndarray | None, bound: Bound | None
     ) -> None:
-        """Global minima: by scaling, or because a proven bound is attained."""
+        """Global minima: by scaling, or because a proven bound is attained.
+
+        With several outputs: points from which scaling leads to the bound, and never there.
+        """
         if not found.open.any():
             return
         if isinstance(objective, DataObjective) and bound is not None:
             start = read(objective, found.params, lam)
             settle_separated(found, objective, lam, start)
             settle_attained(found, objective, lam, bound, self.tolerance)
+        elif isinstance(objective, VectorObjective):
+            settle_scaling(found, objective, lam)
         elif isinstance(objective, LandscapeObjective) and objective.lower_bound is not None:
             measured = objective.measure(found.params, lam).objective
             self._settle_landscape(found, measured, objective.lower_bound)
