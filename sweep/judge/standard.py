@@ -34,6 +34,7 @@ from sweep.judge.exponential.verdicts import settle_exponential
 from sweep.judge.kinks.deep import polish_deep
 from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.monomial.verdicts import settle_monomial
+from sweep.judge.outputs.escapes import settle_outputs_escapes
 from sweep.judge.outputs.polish import polish_outputs
 from sweep.judge.outputs.proof import settle_outputs
 from sweep.judge.pieces import add_pieces
@@ -78,6 +79,7 @@ CERTIFICATES: tuple[Stage, ...] = (
     settle_strict,
     settle_population,
     settle_saturating,
+    settle_outputs_escapes,
     settle_saddles,
 )
 """Each settles open members it has a proof for; the first proof counts."""
