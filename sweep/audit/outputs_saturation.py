@@ -1,4 +1,4 @@
-"""One hidden layer and several outputs: is there a unit whose saturation lowers F for ever?
+"""One hidden layer and several outputs: units whose saturation lowers F for ever.
 
 Unit j moves by t·d, its preactivations by t·m, away from zero but for a few points at rest. The
 slope F′(t) = Σᵢ (a·qᵢ)·σ′(zᵢ + t·mᵢ)·mᵢ is looked at, in long double and at many t, for one unit

@@ -22,9 +22,7 @@ from sweep.models.objective import Objective
 from sweep.verdicts import Certificate, Verdict
 
 
-def settle_outputs_escapes(
-    found: Judgement, objective: Objective, lam: np.ndarray | None
-) -> None:
+def settle_outputs_escapes(found: Judgement, objective: Objective, lam: np.ndarray | None) -> None:
     """Write `escaping` for open members of which a unit is proved to saturate for ever.
 
     `limit_error` is null for targets that are no classes.

@@ -80,7 +80,7 @@ class Moving:
         return np.asarray(np.where(self.s > 0, 1.0, e) / (1 + e))
 
     def outputs(self, t: float) -> tuple[np.ndarray, np.ndarray]:
-        """f no nearer than at t, and its errors, (N′, C): g grows as f moves."""
+        """Those no nearer than at t, and their errors, (N′, C): g grows as f moves."""
         there = self.x[1] + np.multiply(t, self.m[1])
         moved = self.level(there) - self.level(self.x.mean(axis=0))
         f = self.f + moved[:, None] * self.a
@@ -161,7 +161,8 @@ class Unit:
         """The points that move; or one of which it is not known which way it does."""
         free = np.flatnonzero(~way.tied)
         size, known = np.abs(self.z.mid[free]), ROOM * self.z.known[free]
-        x, m = np.stack([size - known, size + known]), _moves(self.task.X, way)[:, free]
+        x = np.stack([size - known, size + known])
+        m = outward(self.task.X, way, np.sign(self.z.mid))[:, free]
         for sure in (x[0], m[0]):
             if not (sure > 0).all():
                 return int(free[np.argmin(sure)])
@@ -188,15 +189,15 @@ class Unit:
         return len(way.tied) if worst == len(free) else int(free[worst])
 
 
-def _moves(X: np.ndarray, way: Way) -> np.ndarray:
-    """|m|, least and largest, (2, N), of an exact d with m = 0 at the tied points."""
+def outward(X: np.ndarray, way: Way, sides: np.ndarray) -> np.ndarray:
+    """sides·m, least and largest, (2, N), of an exact d with m = 0 at the tied points."""
     moves, rounds = X @ way.d, (X.shape[1] + 2) * UNIT * (np.abs(X) @ np.abs(way.d))
     doubt = rounds
     if way.tied.any():
         left = float(np.linalg.norm((np.abs(moves) + rounds)[way.tied]))
         least = float(np.linalg.svd(X[way.tied], compute_uv=False)[-1])
         doubt = doubt + np.linalg.norm(X, axis=1) * left / (0.99 * least)
-    return np.stack([np.abs(moves) - ROOM * doubt, np.abs(moves) + ROOM * doubt])
+    return np.stack([sides * moves - ROOM * doubt, sides * moves + ROOM * doubt])
 
 
 def find_ray(task: OutputsTask, theta: np.ndarray) -> Ray | None:
