@@ -15,7 +15,8 @@ from sweep.judge.base import Judgement
 from sweep.judge.escapes.tail import RESTING
 from sweep.judge.limits import SHARE, SMALLEST_F
 from sweep.judge.numerics.roundoff import UNIT
-from sweep.judge.outputs.ray import Ray, find_ray
+from sweep.judge.outputs.gradient import gradient
+from sweep.judge.outputs.ray import SATURATING, Ray, find_ray
 from sweep.judge.outputs.task import OutputsTask
 from sweep.models.losses import Squared
 from sweep.models.objective import Objective
@@ -28,40 +29,40 @@ def settle_outputs_escapes(found: Judgement, objective: Objective, lam: np.ndarr
     `limit_error` is null for targets that are no classes.
     """
     task = OutputsTask.of(objective)
-    if task is None:
+    if task is None or task.code not in SATURATING:
         return
     for member in np.flatnonzero(found.open).tolist():
         theta = task.theta(found.params[member])
-        here = task.second(theta, np.zeros((len(theta), 1)))
-        if not float(np.linalg.norm(here.gradient.mid)) <= RESTING:
+        if not float(np.linalg.norm(gradient(task, theta).mid)) <= RESTING:
             continue
         ray = find_ray(task, theta)
         if ray is None:
             continue
-        doubt = _doubt(task, here.f.mid, here.f.known, here.value)
-        limit = float(derivatives(task.loss, task.y, ray.limit, ray.error).value.sum())
-        room = min(doubt, SHARE * max(here.value, SMALLEST_F))
+        F, doubt = _value(task, ray.start.mid, ray.start.known)
+        limit, _ = _value(task, ray.limit, ray.error)
+        room = min(doubt, SHARE * max(F, SMALLEST_F))
         # As for one output: a limit above F, or an F that is all rounding, is not what was proved.
-        lost = isinstance(task.loss, Squared) and here.value <= doubt
+        lost = isinstance(task.loss, Squared) and not F > doubt
         evidence: dict[str, Any] = {"unit": ray.unit, "tied": int(ray.way.tied.sum())}
         if task.loss.classifies:
             evidence["limit_error"] = _error(task, ray)
             lost = lost or evidence["limit_error"] is None
-        if lost or not limit <= here.value + room:
+        if lost or not limit <= F + room:
             continue
-        evidence["limit_objective"] = min(limit, here.value)
+        evidence["limit_objective"] = min(limit, F)
         found.settle(member, Verdict.ESCAPING, Certificate.RAY, evidence)
         found.limit_objective[member] = evidence["limit_objective"]
         if task.loss.classifies:
             found.limit_error[member] = found.limit_error_base[member] = evidence["limit_error"]
 
 
-def _doubt(task: OutputsTask, f: np.ndarray, e: np.ndarray, value: float) -> float:
-    """How far the computed F can be off, when the outputs f (N, C) err by e."""
+def _value(task: OutputsTask, f: np.ndarray, e: np.ndarray) -> tuple[float, float]:
+    """F of outputs f (N, C), and how far it can be off when they err by e."""
     found = derivatives(task.loss, task.y, f, e)
     # ℓ is convex, and its slopes at f ± e differ from those at f by at most their errors.
     moved = (np.abs(found.slope) + found.slope_error) * e
-    return float(moved.sum()) + (len(f) + 64) * UNIT * value
+    value = float(found.value.sum())
+    return value, float(moved.sum()) + (len(f) + 64) * UNIT * value
 
 
 def _error(task: OutputsTask, ray: Ray) -> float | None:
@@ -71,5 +72,6 @@ def _error(task: OutputsTask, ray: Ray) -> float | None:
     room = (task.y * ray.error).sum(axis=1, keepdims=True) + ray.error
     ahead = np.where(own, np.inf, ahead)
     least, most = (ahead - room).min(axis=1), (ahead + room).min(axis=1)
-    told, missed = least > 4 * UNIT * np.abs(ray.limit).max(axis=1), most < 0
+    rounds = 4 * UNIT * np.abs(ray.limit).max(axis=1)
+    told, missed = least > rounds, most < -rounds
     return float(np.mean(missed)) if (told | missed).all() else None

@@ -39,16 +39,18 @@ from sweep.judge.smooth.kernels import SIGMOID, TANH
 from sweep.judge.smooth.strict_kernels import ACTIVATION_UNITS, ROOM
 from sweep.models.losses import CrossEntropy
 
+SATURATING = (TANH, SIGMOID)
 MOST_INTERVALS = 200
 TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
 class Ray:
-    """Unit j saturates for ever along `way`; where f goes and its errors, (N, C)."""
+    """Unit j saturates for ever along `way`; f where it starts and ends, and the end's errors."""
 
     unit: int
     way: Way
+    start: Ball
     limit: np.ndarray
     error: np.ndarray
 
@@ -202,7 +204,7 @@ def outward(X: np.ndarray, way: Way, sides: np.ndarray) -> np.ndarray:
 
 def find_ray(task: OutputsTask, theta: np.ndarray) -> Ray | None:
     """A ray from θ (P,) on which F falls for ever, or None."""
-    if task.code not in (TANH, SIGMOID):
+    if task.code not in SATURATING:
         return None
     at = task.split(theta)
     f = task.second(theta, np.zeros((len(theta), 1))).f
@@ -216,5 +218,5 @@ def find_ray(task: OutputsTask, theta: np.ndarray) -> Ray | None:
         assert isinstance(found, Moving)
         limit, error = f.mid.copy(), f.known.copy()
         limit[~way.tied], error[~way.tied] = found.outputs(np.inf)
-        return Ray(j, way, limit, error)
+        return Ray(j, way, f, limit, error)
     return None
