@@ -153,6 +153,14 @@ def test_classes_told_for_ever_are_confirmed_and_wrong_rows_found(
     wrong[:, -1] += 3.0
     assert findings(wrong)[0] <= named
     assert findings(wrong)[1] == 8
+    # A lead that rounding can have made.
+    near = points.copy()
+    f = objective.outputs(torch.as_tensor(np.ascontiguousarray(points.T))).numpy()
+    ahead = np.where(data.y.T[2, :, None] > 0, np.inf, (f * data.y.T[:, :, None]).sum(0) - f[2])
+    near[:, -1] += ahead.min(axis=0) - 2e-15
+    assert (leads(objective, near)[0] > 0).any()
+    assert findings(near)[1] == 8
+    assert findings(near)[0] <= named
     squared = make_cell(loss="squared", **model)
     assert "certificate" in findings(points, squared)[0]
     held = make_cell(Arm("held", weight_decay=1e-9), loss="cross_entropy", **model)

@@ -38,18 +38,18 @@ def settle_outputs_escapes(found: Judgement, objective: Objective, lam: np.ndarr
         ray = find_ray(task, theta)
         if ray is None:
             continue
-        F, doubt = _value(task, ray.start.mid, ray.start.known)
+        value, doubt = _value(task, ray.start.mid, ray.start.known)
         limit, _ = _value(task, ray.limit, ray.error)
-        room = min(doubt, SHARE * max(F, SMALLEST_F))
+        room = min(doubt, SHARE * max(value, SMALLEST_F))
         # As for one output: a limit above F, or an F that is all rounding, is not what was proved.
-        lost = isinstance(task.loss, Squared) and not F > doubt
+        known = value > doubt or not isinstance(task.loss, Squared)
         evidence: dict[str, Any] = {"unit": ray.unit, "tied": int(ray.way.tied.sum())}
         if task.loss.classifies:
             evidence["limit_error"] = _error(task, ray)
-            lost = lost or evidence["limit_error"] is None
-        if lost or not limit <= F + room:
+            known = known and evidence["limit_error"] is not None
+        if not (known and limit <= value + room):
             continue
-        evidence["limit_objective"] = min(limit, F)
+        evidence["limit_objective"] = min(limit, value)
         found.settle(member, Verdict.ESCAPING, Certificate.RAY, evidence)
         found.limit_objective[member] = evidence["limit_objective"]
         if task.loss.classifies:
