@@ -1,8 +1,9 @@
 """The judge: every verdict carries a certificate, everything else is `unresolved`.
 
 In order: `failed`; `global_minimum` because the network separates the data (`separates`), or
-because F is at a proven lower bound that is attained (`lower_bound`); a polish of what is still
-open, by the kind of network; the same two again; then every certificate in turn.
+because F is at a proven lower bound that is attained (`lower_bound`), or, with several outputs,
+`escaping` because it tells every class; a polish of what is still open, by the kind of network; the
+same again; then every certificate in turn.
 """
 
 from __future__ import annotations
