@@ -163,6 +163,7 @@ def _points(
         verdict=words("verdict"),
         certificate=words("certificate"),
         radius=rows.floats("certificate_radius")[index],
+        margin=rows.floats("certificate_margin")[index],
         objective=rows.floats("judged_objective")[index],
         min_eig=rows.floats("judged_min_eig")[index],
         flat_dim=rows.floats("flat_dim")[index],

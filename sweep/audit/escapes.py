@@ -26,6 +26,8 @@ from sweep.audit.formulas import DataFormula, LandscapeFormula, MlpFormula
 from sweep.audit.global_minima import attained, margins
 from sweep.audit.limits import check_limits
 from sweep.audit.measures import values
+from sweep.audit.outputs import OutputsFormula
+from sweep.audit.outputs_escapes import check_outputs_escapes
 from sweep.audit.points import Points
 from sweep.audit.rounding import ROUTES
 from sweep.audit.saddles import descends
@@ -53,6 +55,9 @@ def check_escapes(points: Points, found: Audited) -> None:
     """Every way that a row may claim, and what says that its point is a minimum instead."""
     formula = points.formula
     possible = np.ones(len(points), dtype=bool)
+    if isinstance(formula, OutputsFormula):
+        check_outputs_escapes(points, found)
+        return
     if not isinstance(formula, DataFormula):
         for i, where in enumerate(points.where):
             found.add(where, "certificate", points.certificate[i], "nothing: there are no data")

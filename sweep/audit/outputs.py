@@ -67,7 +67,7 @@ class OutputsLandscape:
             z, z_error = found[-1]
             h = self.activation.value(z)
             share, offset = self.activation.rough
-            error = self.activation.steepness * z_error
+            error = self.activation.moved(z, z_error)
             error = error + FUNCTION * (h.abs() + share * z.abs() + offset)
             position = middle + width
         return found
@@ -133,7 +133,7 @@ class OutputsFormula(LandscapeFormula):
             h = self.landscape.activation.value(z)
             share, offset = self.landscape.activation.rough
             rough = FUNCTION * (share * z.abs() + offset)
-            room = ROUTES * (self.landscape.activation.steepness * error + rough)
+            room = ROUTES * (self.landscape.activation.moved(z, error) + rough)
             surely = (h == 0) & (z.abs() > ROUTES * error)
             units = torch.stack([(h == 0).all(0), surely.all(0), (h.abs() <= room).all(0)])
             units[2] = units[2] | units[0]

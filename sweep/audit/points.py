@@ -24,6 +24,7 @@ class Points:
     verdict: np.ndarray
     certificate: np.ndarray
     radius: np.ndarray
+    margin: np.ndarray
     objective: np.ndarray
     min_eig: np.ndarray
     flat_dim: np.ndarray
@@ -44,6 +45,7 @@ class Points:
             self.verdict[index],
             self.certificate[index],
             self.radius[index],
+            self.margin[index],
             self.objective[index],
             self.min_eig[index],
             self.flat_dim[index],

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sweep.judge.numerics.rounding import SAFETY, output_errors
+from sweep.judge.numerics.rounding import SAFETY, UNDERFLOW, network_errors, output_errors
 from sweep.judge.numerics.roundoff import UNIT
 from sweep.models.lanes import one_thread, to_lanes
 from sweep.models.measures import MEASURE_LANES
 from sweep.models.objective import DataObjective
+from sweep.models.vector import VectorObjective
 
 # Members read together; the judge works in blocks of this size so that (N, S) stays small.
 BLOCK = MEASURE_LANES
@@ -69,6 +70,24 @@ def read(objective: DataObjective, params: np.ndarray, lam: np.ndarray | None) -
         rounding=errors is not None,
         doubt=numbers[5],
     )
+
+
+def leads(objective: VectorObjective, params: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far each own class is ahead, the least over points and other classes, (S,) each.
+
+    For members (S, P), S ≤ BLOCK: as computed, and less the rounding error it can have. A positive
+    second number proves that every point's own class has the largest output alone.
+    """
+    with one_thread(), torch.no_grad():
+        theta = to_lanes(params, BLOCK, objective.x)
+        f, y = objective.outputs(theta), objective.targets
+        error = network_errors(objective.network, theta, objective.x)
+        # y has a single one: these sums round nothing.
+        ahead, doubt = (y * f).sum(0) - f, (y * error).sum(0) + error
+        sure = ahead - doubt - (UNIT * ahead.abs() + UNDERFLOW)
+        least = [torch.where(y > 0, torch.inf, some).amin((0, 1)) for some in (ahead, sure)]
+        numbers = torch.stack(least).cpu().numpy()[:, : len(params)]
+    return numbers[0], numbers[1]
 
 
 def _moved_loss(objective: DataObjective, z: torch.Tensor, error: torch.Tensor) -> torch.Tensor:

@@ -1,8 +1,9 @@
 """The judge: every verdict carries a certificate, everything else is `unresolved`.
 
 In order: `failed`; `global_minimum` because the network separates the data (`separates`), or
-because F is at a proven lower bound that is attained (`lower_bound`); a polish of what is still
-open, by the kind of network; the same two again; then every certificate in turn.
+because F is at a proven lower bound that is attained (`lower_bound`), or, with several outputs,
+`escaping` because it tells every class; a polish of what is still open, by the kind of network; the
+same again; then every certificate in turn.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from sweep.judge.exponential.verdicts import settle_exponential
 from sweep.judge.kinks.deep import polish_deep
 from sweep.judge.limits import withdraw_unproven_limits
 from sweep.judge.monomial.verdicts import settle_monomial
+from sweep.judge.outputs.escapes import settle_outputs_escapes
 from sweep.judge.outputs.kinks import settle_output_kinks
 from sweep.judge.outputs.polish import polish_outputs
 from sweep.judge.outputs.proof import settle_outputs
@@ -47,6 +49,7 @@ from sweep.judge.smooth.polish import polish_smooth
 from sweep.judge.smooth.strict import settle_strict
 from sweep.models.landscape import LandscapeObjective
 from sweep.models.objective import DataObjective, Objective
+from sweep.models.vector import VectorObjective
 from sweep.registry import require
 from sweep.verdicts import Certificate, Stop, Verdict
 
@@ -78,6 +81,7 @@ CERTIFICATES: tuple[Stage, ...] = (
     settle_strict,
     settle_population,
     settle_saturating,
+    settle_outputs_escapes,
     settle_saddles,
     # Last: it leaves the points of those it has no proof for, and moves what nothing else names.
     settle_output_kinks,
@@ -191,13 +195,18 @@ class StandardJudge:
     def _settle_proven(
         self, found: Judgement, objective: Objective, lam: np.ndarray | None, bound: Bound | None
     ) -> None:
-        """Global minima: by scaling, or because a proven bound is attained."""
+        """Global minima: by scaling, or because a proven bound is attained.
+
+        With several outputs: points from which scaling leads to the bound, and never there.
+        """
         if not found.open.any():
             return
         if isinstance(objective, DataObjective) and bound is not None:
             start = read(objective, found.params, lam)
             settle_separated(found, objective, lam, start)
             settle_attained(found, objective, lam, bound, self.tolerance)
+        elif isinstance(objective, VectorObjective):
+            settle_scaling(found, objective, lam)
         elif isinstance(objective, LandscapeObjective) and objective.lower_bound is not None:
             measured = objective.measure(found.params, lam).objective
             self._settle_landscape(found, measured, objective.lower_bound)

@@ -29,8 +29,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import linprog
 
+from sweep.judge.escapes.directions import Way, grown
 from sweep.judge.numerics.kernel_losses import loss_terms
 from sweep.judge.numerics.roundoff import UNIT
 from sweep.judge.smooth.kernels import (
@@ -45,8 +45,6 @@ from sweep.judge.smooth.kernels import (
 from sweep.judge.smooth.strict_kernels import forward_doubt
 from sweep.kernels.compiled import compiled
 
-# Preactivations below these count as tied; the first gives the unit's own direction.
-TIES = (0.0, 0.5, 2.0, 5.0, 10.0, 20.0)
 # F′ must be negative by this share of its terms' sizes: but for f's rounding they err by 1e-12.
 CLEAR = 1e-9
 # Moves that differ by less, relatively, may be equal or in the other order.
@@ -205,88 +203,18 @@ def find_ray(task: Task, theta: np.ndarray, shifts: np.ndarray | None = None) ->
         own = theta[at + 1 : at + 1 + n].copy()
         if kind != PLAIN:
             own[-1] = -shifts[j]
-        tried: set[bytes] = set()
-        for tie in TIES:
-            known = np.stack([f, doubt + 8 * UNIT * abs(theta[at])])
-            ray = _grow(task, kind, theta[at], known, z, own, np.abs(z) <= tie, tried)
-            if ray is not None:
-                d, tied = ray
-                return Ray(j, tied, limit_of(task, kind, theta[at], f, z, d))
+        known = np.stack([f, doubt + 8 * UNIT * abs(theta[at])])
+        way = _falling(task, kind, theta[at], known, z, own)
+        if way is not None:
+            tied = int(way.tied.sum())
+            return Ray(j, tied, limit_of(task, kind, theta[at], f, z, way.moves))
     return None
 
 
-def _grow(
-    task: Task,
-    kind: int,
-    a: float,
-    f: np.ndarray,
-    z: np.ndarray,
-    own: np.ndarray,
-    tied: np.ndarray,
-    tried: set[bytes],
-) -> tuple[np.ndarray, int] | None:
-    """A falling direction with these points tied, or these and those that stand in its way."""
-    while tied.sum() < task.X.shape[1] and tied.tobytes() not in tried:
-        tried.add(tied.tobytes())
-        d = _direction(task.X, own, tied, z)
-        if d is None:
-            return None
-        worst = falls_for_ever(task, kind, a, f, z, d)
-        if worst < 0:
-            return d, int(tied.sum())
-        if worst == len(z):
-            return None
-        tied = tied | (np.arange(len(z)) == worst)
-    return None
-
-
-def _direction(
-    X: np.ndarray, own: np.ndarray, tied: np.ndarray, z: np.ndarray
-) -> np.ndarray | None:
-    """How fast each point moves (slowest 1, tied 0), or None if one would move towards zero."""
-    d = own
-    if tied.any():
-        basis, sizes, _ = np.linalg.svd(X[tied].T, full_matrices=False)
-        # Tied points in special position have more than one direction; the generic case is enough.
-        if sizes[-1] < 1e-8 * sizes[0]:
-            return None
-        d = own - basis @ (basis.T @ own)
-    if tied.all():
-        return None
-    outward = np.where(z > 0, 1.0, -1.0)
-    if not (outward * (X @ d) > 0)[~tied].all():
-        found = _widest(X * outward[:, None], tied)
-        if found is None:
-            return None
-        d = found
-    moves = np.where(tied, 0.0, X @ d)
-    slowest = np.abs(moves[~tied]).min()
-    # A move that is all rounding has no sign.
-    if slowest < 1e-9 * np.linalg.norm(d) * np.abs(X).max():
-        return None
-    return np.asarray(moves / slowest)
-
-
-def _widest(signed: np.ndarray, tied: np.ndarray) -> np.ndarray | None:
-    """The d in the unit box that moves the slowest free point outward fastest; tied ones rest."""
-    n, free = signed.shape[1], ~tied
-    # Unknowns (d, s): maximise s with s ≤ ±x̃ᵢ·d at free points.
-    rows = np.column_stack([-signed[free], np.ones(free.sum())])
-    rest = {}
-    if tied.any():
-        rest["A_eq"] = np.column_stack([signed[tied], np.zeros(tied.sum())])
-        rest["b_eq"] = np.zeros(tied.sum())
-    cost = np.append(np.zeros(n), -1.0)
-    bounds = [(-1.0, 1.0)] * n + [(None, None)]
-    found = linprog(cost, A_ub=rows, b_ub=np.zeros(free.sum()), bounds=bounds, **rest)
-    if found.status != 0 or not found.x[-1] > 0:
-        return None
-    d = np.asarray(found.x[:n])
-    # The solver keeps tied points only to its tolerance of 1e-7.
-    if tied.any():
-        basis = np.linalg.svd(signed[tied].T, full_matrices=False)[0]
-        d = d - basis @ (basis.T @ d)
-    return d if (signed[free] @ d > 0).all() else None
+def _falling(
+    task: Task, kind: int, a: float, f: np.ndarray, z: np.ndarray, own: np.ndarray
+) -> Way | None:
+    return grown(task.X, z, own, lambda way: falls_for_ever(task, kind, a, f, z, way.moves))
 
 
 @compiled

@@ -10,6 +10,7 @@ Numerical Algorithms, ch. 3): a sum of n products of computed numbers errs by at
 symbol  meaning                                               shape
 ======  ====================================================  ==========
 S, N    members, data points
+C       outputs
 K, H    units of a layer and of the layer before
 A       bound of |h|, the layer's outputs                     (K, N, S)
 E       bound of the error of h                               (K, N, S)
@@ -31,6 +32,8 @@ from sweep.models.objective import DataObjective
 
 # Elementary functions in torch are accurate to about one unit in the last place, promised to four.
 FUNCTION_ULPS = 8
+# What a square, or a product of an output layer, loses that is too small for float64.
+UNDERFLOW = 1e-300
 # Terms of second order in u and the rounding of the bound itself: far below a factor of two.
 SAFETY = 2.0
 
@@ -45,7 +48,7 @@ def output_errors(
     network = objective.network
     if not isinstance(network, MlpNetwork):
         return None
-    base = SAFETY * _mlp_error(network, theta[: objective.n_base], objective.x)
+    base = network_errors(network, theta[: objective.n_base], objective.x)[0]
     if not objective.extra_pieces:
         return base, base
     if isinstance(objective.augmentation, ExpLayers):
@@ -57,15 +60,15 @@ def output_errors(
     return base, base + added + SAFETY * UNIT * size
 
 
-def _mlp_error(network: MlpNetwork, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """Error bound of f, (N, S)."""
+def network_errors(network: MlpNetwork, theta: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """Bounds of the rounding errors of all outputs, (C, N, S), at θ (P, S)."""
     bound = x.t().abs().unsqueeze(-1)
     error = torch.zeros_like(bound)
     *hidden, last = network.layers(theta)
     for weight, bias in hidden:
         bound, error = _affine(weight, bias, bound, error)
         bound, error = _activated(network.activation, bound, error, FUNCTION_ULPS)
-    return _affine(*last, bound, error)[1][0]
+    return SAFETY * _affine(*last, bound, error)[1]
 
 
 def _affine(
@@ -82,7 +85,7 @@ def _activated(
     """Size and error of σ(z) from those of z, same shapes; σ itself errs by `ulps` units."""
     if isinstance(activation, Requ | Square):
         square = bound.square()
-        return square, error * (2 * bound + error) + ulps * UNIT * square
+        return square, error * (2 * bound + error) + ulps * UNIT * square + UNDERFLOW
     growth = _growth(activation)
     size = _offset(activation) + growth * bound
     return size, growth * error + ulps * UNIT * size
