@@ -27,7 +27,7 @@ from sweep.audit.outputs import OutputsLandscape
 
 SATURATING = ("tanh", "sigmoid")
 # Where the slope is looked at; the slowest point moves by 1 per unit.
-TIMES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1000.0)
+TIMES = (0.0, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 1e3, 1e4, 1e6, 1e8)
 # A slope counts beyond this share of its terms' sizes.
 CLEAR = 1e-9
 
@@ -89,7 +89,8 @@ class _Member:
             there = z + t * m
             f = self.f + (self.level(there) - self.level(z))[:, None] * a
             rate = 2 if self.tanh else 1
-            faded = np.exp(-rate * (np.abs(there) - np.abs(there)[free].min()))
+            beyond = np.where(free, np.abs(there) - np.abs(there)[free].min(), 0.0)
+            faded = np.exp(-rate * beyond)
             pull = self._pull(f, a) * faded / (1 + np.exp(-rate * np.abs(there))) ** 2 * m
             if not pull.sum() < -CLEAR * np.abs(pull).sum():
                 return int(np.argmax(pull)) if pull.max() > 0 else None

@@ -9,8 +9,9 @@ from sweep.judge.base import Judgement
 from sweep.judge.escapes.ray import falls_for_ever, find_ray
 from sweep.judge.escapes.scaling import settle_scaling
 from sweep.judge.escapes.smooth import settle_saturating
+from sweep.judge.numerics.kernel_losses import HINGE, LOGISTIC
 from sweep.judge.shallow import Shallow
-from sweep.judge.smooth.kernels import PLAIN, TANH, Task
+from sweep.judge.smooth.kernels import PLAIN, SIGMOID, TANH, Task
 from sweep.judge.smooth.polish import pack, plain_task, polish_member, polish_smooth
 from sweep.judge.smooth.strict import settle_strict, strict
 from sweep.models.augmentations import NoAugmentation
@@ -80,6 +81,22 @@ def test_a_single_unit_saturates() -> None:
     assert (
         falls_for_ever(task, PLAIN, 1.5, np.stack([1.5 * np.sign(z), none]), z, X[:, 0].copy()) >= 0
     )
+
+
+def test_a_told_point_may_pull_uphill_in_the_end() -> None:
+    # Of a margin of 2000 the logistic loss leaves less than float64 has; the other point is faster.
+    X, y = np.array([[1.0, 0.0], [3.0, 0.0]]), np.array([1.0, -1.0])
+    task = Task(X, y, np.array([PLAIN]), np.zeros(3), SIGMOID, LOGISTIC, 1.0)
+    z, d, f = 40.0 * X[:, 0], X[:, 0].copy(), np.zeros((2, 2))
+    f[0] = [2000.0, 1.0]
+    assert falls_for_ever(task, PLAIN, -1.0, f, z, d) >= 0
+    # At a hinge such a point pulls nowhere, and one that goes the other way pulls downhill.
+    assert falls_for_ever(task._replace(loss=HINGE, p=3.0), PLAIN, -1.0, f, z, d) == -1
+    f[0, 0] *= -1
+    assert falls_for_ever(task._replace(y=-np.ones(2)), PLAIN, -1.0, f, z, d) == -1
+    # Nor is anything known of products that are no more than the smallest number there is.
+    f[0] = [0.5, 1.0]
+    assert falls_for_ever(task, PLAIN, -5e-324, f, z, d[::-1].copy()) >= 0
 
 
 def test_strict_minima_never_escape() -> None:

@@ -134,7 +134,9 @@ def derivatives(
     # from the largest output and the sum of C exponentials are rounded too.
     moved = 2 * error.max(axis=1, keepdims=True) + unit * (top - f)
     tiny = np.finfo(float).tiny  # A p that underflows may be this large.
-    p_error = np.maximum(p, tiny) * (np.expm1(moved) + (C + 2) * ulps) + tiny
+    with np.errstate(over="ignore"):
+        grown = np.expm1(moved)
+    p_error = np.minimum(np.maximum(p, tiny) * (grown + (C + 2) * ulps) + tiny, 1.0)
     bend = p[:, :, None] * (np.eye(C) - p[:, None, :])
     crossed = p[:, :, None] * p_error[:, None, :]
     bend_error = np.eye(C) * p_error[:, :, None] + crossed + crossed.transpose(0, 2, 1)

@@ -9,7 +9,8 @@ F′(t) = a Σᵢ qᵢ(t)·σ′(zᵢ + t·dᵢ)·dᵢ,
 and every factor is monotone in t: fᵢ(t) because one unit moves one way, qᵢ because ℓ is convex, σ′
 because |zᵢ| grows. So the values at both ends of an interval enclose F′ between them, and F′ < 0
 for all t ≥ 0 is *proved* on a chain of intervals whose last one is [T, ∞), where the slowest point
-decides. All is divided by the largest σ′, so nothing underflows where F itself no longer moves.
+decides. All is divided by the largest σ′. What a loss with a tail leaves of a point that it tells
+may underflow all the same: whatever may pull uphill counts `TINY` more.
 
 ======  =========================================================  ==========
 symbol  meaning                                                    shape
@@ -31,7 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.judge.escapes.directions import Way, grown
-from sweep.judge.numerics.kernel_losses import loss_terms
+from sweep.judge.numerics.kernel_losses import HINGE, SQUARED, loss_terms
 from sweep.judge.numerics.roundoff import UNIT
 from sweep.judge.smooth.kernels import (
     PLAIN,
@@ -49,6 +50,8 @@ from sweep.kernels.compiled import compiled
 CLEAR = 1e-9
 # Moves that differ by less, relatively, may be equal or in the other order.
 RIVAL = 1e-9
+# More than what underflows, and less than what is seen beside it.
+TINY = 1e-300
 # Intervals shorter than this (the slowest point moves by 1 per unit t) mean: F′ ≥ 0 somewhere.
 SHORTEST = 1e-4
 MOST_INTERVALS = 2000
@@ -99,7 +102,10 @@ def tail_excess(kind: int, code: int, z: float) -> float:
 def span(
     task: Task, kind: int, a: float, f: np.ndarray, z: np.ndarray, d: np.ndarray, ends: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The largest q·a·dᵢ and |z| at both ends, (N, 2) each; the last end may be infinite."""
+    """The largest q·a·dᵢ and |z| at both ends, (N, 2) each; the last end may be infinite.
+
+    A weight of zero is one, or is that of a point that pulls downhill.
+    """
     weight, far = np.zeros((len(z), 2)), np.zeros((len(z), 2))
     for i in range(len(z)):
         if d[i] == 0.0:
@@ -112,8 +118,12 @@ def span(
             else:
                 there = level(kind, task.code, z[i] + ends[k] * d[i])
                 far[i, k] = abs(z[i] + ends[k] * d[i])
-            worst = f[1, i] if a * d[i] > 0.0 else -f[1, i]
-            weight[i, k] = pull(task, i, f[0, i] + a * (there - start) + worst) * a * d[i]
+            rises = (a > 0.0) == (d[i] > 0.0)
+            ahead = f[0, i] + a * (there - start) + (f[1, i] if rises else -f[1, i])
+            weight[i, k] = pull(task, i, ahead) * a * d[i]
+            uphill = task.loss == SQUARED or (task.y[i] > 0.0) != rises
+            if uphill and not (task.loss == HINGE and task.y[i] * ahead >= 1.0):
+                weight[i, k] += TINY
     return weight, far
 
 
@@ -132,7 +142,7 @@ def falls_between(
     for_ever = ends[1] == np.inf
     top, slowest = np.inf, np.inf
     for i in range(N):
-        # q is monotone: zero at both ends means zero in between.
+        # q is monotone: zero at both ends means zero in between, or no more than that downhill.
         if weight[i, 0] != 0.0 or weight[i, 1] != 0.0:
             top, slowest = min(top, far[i, 0]), min(slowest, abs(d[i]))
     upper, size, worst, uphill = 0.0, 0.0, N, 0.0
@@ -153,7 +163,7 @@ def falls_between(
         size += max(abs(weight[i, 0]), abs(weight[i, 1])) * slow
         if share > uphill:
             worst, uphill = i, share
-    return -1 if size > 0.0 and upper < -CLEAR * size else worst
+    return -1 if size > 0.0 and upper < -CLEAR * size - TINY else worst
 
 
 @compiled

@@ -12,7 +12,8 @@ downhill and are no faster than M at least theirs; (1+e)² separates σ′ from 
 t ≥ 0 is proved on a chain of intervals whose last one is [T, ∞).
 
 Nothing is taken for exact but θ and the data. The computed d is near one with m_i = 0 at the tied
-points: nearer than ‖X_T d‖/σ_min(X_T). Its moves, z and the outputs are known within bounds.
+points: nearer than ‖X_T d‖/σ_min(X_T). Its moves, z and the outputs are known within bounds, and
+what underflows may pull uphill by `TINY`, unless its sign is plain.
 
 ======  =========================================================  ==========
 symbol  meaning                                                    shape
@@ -41,6 +42,7 @@ from sweep.models.losses import CrossEntropy
 
 SATURATING = (TANH, SIGMOID)
 MOST_INTERVALS = 200
+# More than what underflows.
 TINY = 1e-300
 
 
@@ -92,21 +94,30 @@ class Moving:
         return f, ROOM * (self.e + np.abs(self.a) * width + rounds)
 
     def steepest(self, t: float) -> np.ndarray:
-        """What g (N′,) is at most, up to t."""
+        """What g (N′,) is at most, up to t; infinite where nothing is known of it."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            found = (self._entropic if self.entropy else self._squared)(t) + TINY
+        return np.where(np.isnan(found), np.inf, found)
+
+    def _squared(self, t: float) -> np.ndarray:
         (f, e), a = self.outputs(t), np.abs(self.a)
-        if not self.entropy:
-            miss = 2 * (f - self.y)
-            doubt = (2 * e + (len(a) + 4) * UNIT * np.abs(miss)) @ a
-            return np.asarray(self.s * (miss @ self.a) + ROOM * doubt)
+        miss = 2 * (f - self.y)
+        doubt = (2 * e + (len(a) + 4) * UNIT * np.abs(miss)) @ a
+        return np.asarray(self.s * (miss @ self.a) + ROOM * doubt)
+
+    def _entropic(self, t: float) -> np.ndarray:
+        f, e = self.outputs(t)
         behind = f.max(axis=1, keepdims=True) - f
         p = np.exp(-behind)
         p = p / p.sum(axis=1, keepdims=True)
         # Against the own class: then every term is known relative to itself.
-        apart = self.a - (self.y @ self.a)[:, None]
-        units = (len(a) + 2) * ACTIVATION_UNITS * UNIT
+        apart = self.s[:, None] * (self.a - (self.y @ self.a)[:, None])
+        units = (f.shape[1] + 2) * ACTIVATION_UNITS * UNIT
         loose = np.expm1(2 * e.max(axis=1, keepdims=True) + UNIT * behind) + units
-        doubt = ((p * loose + TINY) * np.abs(apart)).sum(axis=1)
-        return np.asarray(self.s * (p * apart).sum(axis=1) + ROOM * doubt)
+        found = (p * apart).sum(axis=1) + ROOM * (p * loose * np.abs(apart)).sum(axis=1)
+        # Where all terms pull downhill, so does their sum, however far p underflows.
+        sure = (apart <= 0).all(axis=1)
+        return np.asarray(np.where(sure, np.minimum(found, -TINY), found))
 
     def fade(self, x: np.ndarray, top: float) -> np.ndarray:
         """σ′·e^{ς·top} at |z| = x, but for a constant factor."""
@@ -129,7 +140,7 @@ class Moving:
             last = self.x[1] + end * self.m[1]
             least = self.fade(last, top) / (grown + 16 * UNIT * last)
         share = np.where(up, g * self.m[1] * most, np.where(counts, g * self.m[0] * least, 0.0))
-        if float(share.sum()) < -CLEAR * float(np.abs(share).sum()):
+        if float(share.sum()) < -CLEAR * float(np.abs(share).sum()) - TINY:
             return -1
         return int(np.argmax(share)) if up.any() else len(g)
 
