@@ -39,6 +39,16 @@ class Curvature:
     frames: list[np.ndarray]
     softest: list[np.ndarray]
 
+    def positive(self, i: int) -> bool:
+        """Whether ∇²F is positive on frame i beyond rounding, every direction in its own units."""
+        frame, h = self.frames[i], self.hessian[i]
+        across = frame.T @ ((h + h.T) / 2) @ frame
+        if not (np.isfinite(across).all() and (np.diag(across) > 0).all()):
+            return False
+        size = np.sqrt(np.diag(across))
+        eigen = np.linalg.eigvalsh(across / size / size[:, None])
+        return not len(eigen) or bool(eigen[0] > EIGEN_ROOM * eigen[-1])
+
 
 def curvature(
     formula: DataFormula | LandscapeFormula, theta: np.ndarray, lam: np.ndarray

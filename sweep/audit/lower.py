@@ -45,15 +45,15 @@ def check_precisely(
     second: Curvature,
     i: int,
     found: Audited,
-    silent: np.ndarray | None = None,
+    on: np.ndarray | None = None,
 ) -> None:
     """With 50 digits: F as stored, Newton's step within the radius, F higher on its sphere.
 
-    With several outputs F is that on the face of the kinks of `silent` pairs (N, H).
+    With several outputs F is that on the face of the kinks that the pairs `on` (N, H) are on.
     """
     theta, radius = points.theta[i], float(points.radius[i])
     exact = (
-        PreciseOutputs(formula, silent)
+        PreciseOutputs(formula, on)
         if isinstance(formula, OutputsFormula)
         else Precise(formula, float(points.lam[i]))
     )

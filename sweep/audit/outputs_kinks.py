@@ -31,11 +31,14 @@ from sweep.audit.precise import PreciseOutputs
 
 
 def on_kinks(landscape: OutputsLandscape, theta: np.ndarray) -> np.ndarray:
-    """The pairs (N, H) that are on the kink at zero, but for rounding."""
+    """The pairs (N, H) that are on the kink at zero, but for rounding; x̃ = (0, 1) may be, too."""
     x, W, z = _parts(landscape, theta)
     if landscape.activation.slopes is None:
         return np.zeros(z.shape, dtype=bool)
-    return np.asarray(np.abs(z) <= ON_KINK * (np.abs(x) @ np.abs(W).T))
+    size = np.outer(np.linalg.norm(x, axis=1), np.linalg.norm(W, axis=1))
+    # A pair as far as this is off its kink, whatever the data's offset.
+    beside = NEAR_KINK / 2 * np.maximum(1.0, np.abs(z).max(axis=0))
+    return np.asarray(np.abs(z) <= np.minimum(ON_KINK * size, beside))
 
 
 def outputs_on(landscape: OutputsLandscape, on: np.ndarray) -> Callable[..., torch.Tensor]:
@@ -89,7 +92,8 @@ def lower_off_face(
     formula: OutputsFormula, theta: np.ndarray, on: np.ndarray, radius: float
 ) -> bool:
     """Whether F is no higher at that distance on some side of a kink, with 50 digits."""
-    exact, moves = PreciseOutputs(formula), face_moves(formula.landscape, theta, on)
+    exact = PreciseOutputs(formula, on, silent=False)
+    moves = face_moves(formula.landscape, theta, on)
     across = null_space(moves.T) if on.any() else moves[:, :0]
     here = exact.objective(exact.moved(theta, np.zeros_like(theta)))
     ways = [*across.T, *-across.T]

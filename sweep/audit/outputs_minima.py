@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sweep.audit.curvature import EIGEN_ROOM, UNNOTICED, Curvature, curvature_on
+from sweep.audit.curvature import UNNOTICED, Curvature, curvature_on
 from sweep.audit.findings import Audited
 from sweep.audit.first_order import NEAR_KINK
 from sweep.audit.lower import PRECISE, check_precisely, nothing_lower
@@ -144,6 +144,7 @@ def _refused(
             return "a kink nearby"
     if not steep <= STATIONARY:
         return f"a slope of {steep:.3g} of Σ‖q‖‖∂f/∂θ‖"
-    if not second.least[0] > EIGEN_ROOM * second.largest[0]:
-        return f"least eigenvalue {second.least[0]!r} beside a largest of {second.largest[0]!r}"
+    if not second.positive(0):
+        least, largest = float(second.least[0]), float(second.largest[0])
+        return f"least eigenvalue {least!r} beside a largest of {largest!r}"
     return None

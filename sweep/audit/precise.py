@@ -104,16 +104,43 @@ class Precise:
 class PreciseOutputs(Precise):
     """One member's objective with several outputs and one hidden layer.
 
-    Pairs (N, H) that are `silent` send nothing, whatever z: F on the face of their kinks.
+    Points are taken to have the pairs `on` (N, H) on their kinks, which stored numbers have to
+    rounding only; if these are `silent`, they send nothing whatever z: F on the face of the kinks.
     """
 
-    def __init__(self, formula: OutputsFormula, silent: np.ndarray | None = None) -> None:
+    def __init__(
+        self, formula: OutputsFormula, on: np.ndarray | None = None, silent: bool = True
+    ) -> None:
         self.landscape = formula.landscape
         shape = len(formula.landscape.x), formula.landscape.widths[0]
-        quiet = np.zeros(shape, dtype=bool) if silent is None else silent
-        self.silent: list[list[bool]] = quiet.tolist()
+        self.on = np.zeros(shape, dtype=bool) if on is None else on
+        self.silent: list[list[bool]] = (self.on & silent).tolist()
         self.x = formula.landscape.x.tolist()
         self.targets: list[list[float]] = formula.landscape.y.tolist()
+
+    def moved(self, theta: np.ndarray, move: np.ndarray) -> list[Number]:
+        """θ + move, θ on the face; with `silent` pairs the move is one along it."""
+        with mpmath.workdps(DIGITS):
+            own = [mpmath.mpf(float(t)) for t in theta]
+            off = [mpmath.mpf(float(m)) for m in move]
+            off = self._along(off) if any(map(any, self.silent)) else off
+            return [t + m for t, m in zip(self._along(own), off, strict=True)]
+
+    def gradient(self, theta: Sequence[Number]) -> list[Number]:
+        """∇F, along the face."""
+        with mpmath.workdps(DIGITS):
+            return self._along(super().gradient(theta))
+
+    def _along(self, values: list[Number]) -> list[Number]:
+        """(P,) projected onto the moves that leave the pairs on their kinks."""
+        (h,), d, found = self.landscape.widths, len(self.x[0]), list(values)
+        for j in range(h):
+            places = [*range(j * d, j * d + d), h * d + j]
+            for row in _orthonormal([[*self.x[i], 1.0] for i in np.flatnonzero(self.on[:, j])]):
+                part = mpmath.fdot(row, [found[k] for k in places])
+                for k, value in zip(places, row, strict=True):
+                    found[k] -= part * value
+        return found
 
     def objective(self, theta: Sequence[Number]) -> Number:
         """F."""
@@ -138,6 +165,20 @@ class PreciseOutputs(Precise):
             if self.landscape.weight_decay:
                 total += mpmath.mpf(self.landscape.weight_decay) * sum(t * t for t in theta) / 2
             return total
+
+
+def _orthonormal(rows: list[list[float]]) -> list[list[Number]]:
+    """An orthonormal basis of what the rows span."""
+    found: list[list[Number]] = []
+    for row in rows:
+        left = [mpmath.mpf(value) for value in row]
+        for other in found:
+            along = mpmath.fdot(left, other)
+            left = [a - along * b for a, b in zip(left, other, strict=True)]
+        length = mpmath.sqrt(mpmath.fdot(left, left))
+        if length > mpmath.mpf(10) ** (-DIGITS // 2) * max(map(abs, row)):
+            found.append([a / length for a in left])
+    return found
 
 
 def sigma_at(activation: Activation, z: Number) -> Number:

@@ -204,6 +204,40 @@ def test_multipliers_are_looked_at(
         assert any(f.column == "certificate" and reason in f.recomputed for f in found)
 
 
+def test_a_kink_at_the_origin_is_one(make_cell: MakeCell, make_rows: MakeRows) -> None:
+    data = PROBLEMS.build(Choice("clouds")).load()
+    x = data.x.copy()
+    x[3] = 0
+    data, point = _on_two_kinks(replace(data, x=x), 0.3, 0.1)
+    assert point[0, 2] == 0
+    point[0, 2] = 1e-79  # z is all bias there, and rounding of the weights' size.
+    cell = make_cell(loss="squared", width=1, activation={"name": "relu"}, outputs=3)
+    given: dict[str, Any] = {"certificate_radius": [1e-6], "flat_dim": [1]}
+    rows = make_rows(cell, data, point, "local_minimum", "kink", **given)
+    assert not audit_arm(rows, data, root=0).findings
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1e4])
+def test_minima_of_badly_scaled_data_are_confirmed(
+    make_cell: MakeCell, make_rows: MakeRows, scale: float
+) -> None:
+    # The curvature differs by twelve digits between directions, and ∇F off the face is not small.
+    rng, vee = stream("controls", "test", "audit", "scaled"), TWO | {"negative_slope": -0.5}
+    data = Data(scale * rng.normal(size=(20, 2)), rng.normal(size=(20, 2)))
+    cell = make_cell(loss="squared", width=1, activation=vee, outputs=2)
+    objective = arm_objective(cell, cell.arms[0], data)
+    starts = rng.normal(size=(60, objective.n_params))
+    starts[:, :2] /= scale
+    found = Judgement.unresolved(starts)
+    settle_output_kinks(found, objective, None)
+    members = np.flatnonzero(found.certificate == "kink")
+    assert len(members) >= 2
+    given: dict[str, Any] = {"certificate_radius": found.certificate_radius[members].tolist()}
+    given |= {"flat_dim": found.flat_dim[members].tolist(), "judged_min_eig": [None] * len(members)}
+    rows = make_rows(cell, data, found.params[members], "local_minimum", "kink", **given)
+    assert not audit_arm(rows, data, root=0).findings
+
+
 def test_the_side_of_a_kink_is_no_difference_between_two_gradients(make_cell: MakeCell) -> None:
     data, points = _on_two_kinks(PROBLEMS.build(Choice("clouds")).load(), 0.3, 0.1)
     cell = make_cell(loss="squared", width=1, activation={"name": "relu"}, outputs=3)

@@ -7,12 +7,22 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from sweep.controls.confusion import Ended
+from sweep.judge import StandardJudge
 from sweep.judge.cells.corner import least_derivative
 from sweep.judge.cells.place import Setting
 from sweep.judge.cells.verdicts import certified
-from sweep.judge.numerics.exact_rank import PRIME, exact_rank, rank_on_manifold
+from sweep.judge.numerics.exact_rank import PRIME, exact_rank, rank_on_manifold, sure_rank
 from sweep.judge.numerics.kernel_losses import HINGE
+from sweep.models.augmentations import NoAugmentation
+from sweep.models.losses import Squared
+from sweep.models.mlp import Mlp
+from sweep.models.objective import build_objective
+from sweep.models.regularizers import NoRegularizer
+from sweep.problems.base import Data
+from sweep.registry import Choice
 from sweep.seeds import stream
+from sweep.verdicts import Stop
 
 
 def test_ranks_are_exact_where_singular_values_are_not() -> None:
@@ -44,6 +54,26 @@ def test_ranks_are_those_of_rational_elimination() -> None:
                 rows[k] = [v - factor * p for v, p in zip(rows[k], pivot, strict=True)]
             rank += 1
         assert exact_rank(A) == rank
+
+
+def test_data_that_hide_a_direction_from_the_prime_prove_nothing() -> None:
+    # Modulo the prime all eight are one number; nearly they are 0, 1, 2, …
+    x = np.ldexp(3.0 + PRIME * np.arange(8.0), -31)
+    X = np.c_[x, np.ones(8)]
+    assert exact_rank(X) == 1
+    assert sure_rank(X) is None
+    assert sure_rank(np.round(X)) == 2
+    # Scale and repetition hide nothing; nor does a column that is another's multiple count twice.
+    assert sure_rank(np.c_[1e-13 * np.round(x), np.ones(8)]) == 2
+    assert sure_rank(np.c_[X[:, 1], 3 * X[:, 1], np.zeros(8)]) == 1
+    assert sure_rank(np.zeros((0, 2))) == sure_rank(np.zeros((3, 2))) == 0
+    rng = stream("test", "prime")
+    for _ in range(5):
+        data = Data(x[:, None], rng.normal(size=(8, 2)))
+        model = Mlp(1, Choice("leaky_relu"), 2)
+        f = build_objective(data, model, NoAugmentation(), Squared(), NoRegularizer())
+        ended = Ended(rng.normal(size=(8, 6)), np.full(8, Stop.STEPS.value, dtype=object))
+        assert set(StandardJudge().judge(f, ended, None).certificate) == {"none"}
 
 
 def test_held_kinks_take_their_directions() -> None:

@@ -407,3 +407,19 @@ def test_the_descent_finds_its_way_back_to_a_minimum_on_kinks():
         assert (held == point.held).all()
         assert point.task.value(theta) == pytest.approx(lowest, rel=1e-13)
         assert prove_kink(point.task, theta, held) is not None
+
+
+@pytest.mark.parametrize(("loss", "activation", "width"), REACHED, ids=str)
+def test_a_minimum_on_kinks_is_one_when_it_is_judged_again(loss, activation, width):
+    objective = objective_of(loss, activation, width)
+    task = OutputsTask.of(objective)
+    found = judged(objective, starts(objective, 10))
+    members = np.flatnonzero(found.certificate == "kink")
+    assert len(members) >= 1
+    again = judged(objective, found.params[members])
+    assert (again.certificate == "kink").all()
+    assert np.abs(again.params - found.params[members]).max() < 1e-10
+    # A unit at zero holds kinks that depend on each other: it is not taken to stay on them.
+    zero = task.split(task.theta(found.params[members[0]]))
+    idle = np.concatenate([zero.A.ravel(), zero.c, np.zeros(zero.W.size)])
+    assert not descend_over_kinks(task, idle)[1].all()

@@ -4,13 +4,16 @@ A singular value of 1e-13 may be rounding, or a column of data that is 1e-13 of 
 second is a direction in which F changes. Every float64 number is an integer times a power of two,
 so its residue modulo a prime is exact, and so is elimination with residues. The rank of the
 residues never exceeds the true one, and is less only where a minor is a multiple of the prime: one
-in some 1e9 if the numbers are nothing to the prime.
+in some 1e9 if the numbers are nothing to the prime. (But for a number that is a multiple itself: it
+counts as one, which can only make a rank larger.) Where a rank that is too small would prove
+something, `sure_rank` has singular values object.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from sweep.judge.numerics.spectra import singular_values
 from sweep.kernels.compiled import compiled
 
 # The second largest prime below 2³¹: products of residues fit int64, and unlike modulo 2³¹ − 1 no
@@ -20,6 +23,8 @@ PRIME = 2147483629
 MANTISSA = 53
 # ldexp(integer, e) of every finite float64 has e within this of zero.
 WIDEST_EXPONENT = 1200
+# Singular values beyond this share of the largest are more than rounding.
+NOT_ROUNDING = 1e-12
 _POWERS = np.array(
     [pow(2, e, PRIME) for e in range(-WIDEST_EXPONENT, WIDEST_EXPONENT + 1)], dtype=np.int64
 )
@@ -84,6 +89,19 @@ def rank_of(matrix: np.ndarray) -> int:
 def exact_rank(matrix: np.ndarray) -> int:
     """The rank of a matrix (m, n) of finite float64 numbers."""
     return int(rank_of(np.ascontiguousarray(residues(matrix)))) if matrix.size else 0
+
+
+def sure_rank(matrix: np.ndarray) -> int | None:
+    """The rank of a matrix (m, n); None if singular values tell of more than residues do.
+
+    Then a minor is a multiple of the prime. Columns are scaled by powers of two beforehand.
+    """
+    rank = exact_rank(matrix)
+    if rank == min(matrix.shape):
+        return rank
+    _, exponents = np.frexp(np.abs(matrix).max(axis=0))
+    sizes = singular_values(np.ldexp(matrix, -exponents))
+    return None if sizes[rank] > NOT_ROUNDING * sizes[0] else rank
 
 
 def rank_on_manifold(

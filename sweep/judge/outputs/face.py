@@ -29,7 +29,7 @@ from functools import cached_property
 import numpy as np
 
 from sweep.judge.numerics.balls import Ball, contract
-from sweep.judge.numerics.exact_rank import exact_rank
+from sweep.judge.numerics.exact_rank import exact_rank, sure_rank
 from sweep.judge.numerics.roundoff import UNIT
 from sweep.judge.numerics.spectra import singular_values
 from sweep.judge.outputs.gradient import LONG_UNIT, gradient
@@ -123,9 +123,15 @@ class Face(Space):
         return {j: np.linalg.svd(self.rows[j])[2][len(self.rows[j]) :].T for j in self.units}
 
     def spanning(self, j: int, X: np.ndarray) -> np.ndarray | None:
-        """Rows (·, n), independent on M, from which w_j·x̃ follows for all data X (·, n) there."""
+        """Rows (·, n), independent on M, from which w_j·x̃ follows for all data X (·, n) there.
+
+        None if it is unclear which do.
+        """
         rows, inner = self.rows[j], self.inner[j]
-        rank = exact_rank(np.vstack([rows, X])) - len(rows)
+        every = sure_rank(np.vstack([rows, X]))
+        if every is None:
+            return None
+        rank = every - len(rows)
         if rank == len(inner.T):
             return np.ascontiguousarray(inner.T)
         # Pivoted Gram-Schmidt: those that stick out most.

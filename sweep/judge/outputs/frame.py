@@ -53,7 +53,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import qr
 
-from sweep.judge.numerics.exact_rank import exact_rank
+from sweep.judge.numerics.exact_rank import sure_rank
 from sweep.judge.outputs.face import Face
 from sweep.judge.outputs.task import OutputsTask, Point
 
@@ -176,9 +176,11 @@ def _classes(slope: np.ndarray, apart: list[int]) -> list[list[int]]:
 
 
 def _spanning(X: np.ndarray, everywhere: bool) -> np.ndarray | None:
-    """R_K for the data (·, n) that a class notices; None if they lack a rank they would need."""
+    """R_K for the data (·, n) that a class notices; None if their rank is too small, or unclear."""
     n = X.shape[1]
-    rank = exact_rank(X)
+    rank = sure_rank(X)
+    if rank is None:
+        return None
     if everywhere:
         # The constant goes to c: the other coordinates themselves.
         return np.eye(n)[:-1] if rank == n else None

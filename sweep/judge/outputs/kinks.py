@@ -67,7 +67,7 @@ ROUNDED = 1e-11
 
 @dataclass(frozen=True)
 class Rise:
-    """On the ball of `radius` in θ about θ0 F rises off the face; `least`, `largest` bound t."""
+    """On a ball about θ0 F rises off the face; `least` and `largest` bound t, and hold ½."""
 
     radius: float
     least: float
@@ -93,7 +93,7 @@ class KinkProof:
         return min(self.off.least, 1 - self.off.largest, self.on.clearance)
 
     def evidence(self) -> dict[str, Any]:
-        """The numbers for the row, JSON-ready."""
+        """The numbers for the row, JSON-ready; `tau` are the multipliers t, as for one output."""
         return self.on.evidence() | {
             "kinks": self.kinks,
             "tau_min": self.off.least,
@@ -182,7 +182,9 @@ def _multipliers(task: OutputsTask, face: Face, radius: float) -> tuple[float, f
     z = Ball(z.mid, ROOM * (rounds + radius * task.length))
     slope = task.slope(z.mid)
     # On their kinks pairs have any slope between the two.
-    mid, rad = np.where(held, (lo + hi) / 2, slope), np.where(held, abs(hi - lo) / 2 * ROOM, 0.0)
+    mean, half = (lo + hi) / 2, abs(hi - lo) / 2
+    mid = np.where(held, mean, slope)
+    rad = np.where(held, ROOM * half + 2 * UNIT * abs(mean), 0.0)
     f = contract("ch,hi->ic", A, Ball(mid, rad) * z) + c[None, :]
     found = derivatives(task.loss, task.y, f.mid, f.known)
     q = Ball(found.slope, found.slope_error)

@@ -121,13 +121,16 @@ def prove(task: OutputsTask, theta: np.ndarray, face: Face | None = None) -> Pro
     if found is None:
         return None
     mu, r = found
+    within, radius = float(longest * inner + space.off), float(shortest * r)
+    if task.code is None and not radius > within:
+        return None  # The ball that is stated would not hold the minimum.
     return Proof(
         gradient=float(np.linalg.norm(contract("pa,p->a", frame.N, slope).size)),
         eigenvalue=float(values[0]),
         least=float(mu * values[0] / ROOM**2),
         curvature=mu,
-        within=float(longest * inner + space.off),
-        radius=float(shortest * r),
+        within=within,
+        radius=radius,
         rise=SLACK * r * (mu * r / 2 - g),
         rise_radius=r,
         symmetries=frame.symmetries,
