@@ -61,6 +61,7 @@ TRAINERS: dict[str, dict[str, str | dict[str, int]]] = {
     "better_point_thm_3_4": {"plain": FUSED, "exp": FUSED},
     "better_point_thm_4": {"plain": FUSED, "exp": FUSED},
     "cells": {"plain": FUSED},
+    "classes": {"plain": FUSED},
     "conflicting_prop_2": {"plain": FUSED, "exp": FUSED},
     "conv_theorem_2": {"convolution": TORCH},
     "conv_theorem_2_deep": {"convolution": TORCH},
