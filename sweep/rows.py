@@ -1,7 +1,8 @@
 """The row: its columns, their kinds and meanings. Plain data; storage turns it into Arrow.
 
 One row stands for one member: cell × arm × draw × seed. Raising `SCHEMA_VERSION` is the only way
-to change a column; `NUMERICS_VERSION` is raised whenever a golden row changes its bits.
+to change a column; `NUMERICS_VERSION` is raised whenever some row would have other bits,
+a verdict included.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal
 from sweep.spec import Cell
 
 SCHEMA_VERSION = 1
-NUMERICS_VERSION = 5
+NUMERICS_VERSION = 6
 
 Kind = Literal["word", "text", "int", "float", "bool", "floats"]
 

@@ -184,7 +184,7 @@ def test_a_missing_group_is_named() -> None:
 
 def test_the_default_study_keeps_its_id() -> None:
     """Golden: a change here makes every stored default study a stranger to this release."""
-    assert resolve(compose())[0].id == "458ffff12670"
+    assert resolve(compose())[0].id == "a4c181067d99"
 
 
 def test_a_users_module_is_known_by_its_version_and_source(

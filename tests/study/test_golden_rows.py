@@ -33,7 +33,7 @@ GOLDEN = {
 
 
 def test_golden_rows() -> None:
-    assert NUMERICS_VERSION == 5
+    assert NUMERICS_VERSION == 6
     study, *_ = resolve(compose(["stopping.max_steps=20"]))
     compared = 0
     for job in jobs(study, [Block(1, 1)]):
