@@ -1,7 +1,8 @@
 """Which cell of the loss surface a judged point lies in ([C] Theorem 2), as a word to compare.
 
 A cell is a choice of one piece of the activation for every hidden unit at every data point. Inside
-one, a network of one hidden layer with a convex loss has minima of one height only.
+one, a network of one hidden layer and one output with a convex loss has minima of one height only,
+given the signs of its output weights. A minimum on kinks counts to one of the cells around it.
 """
 
 from __future__ import annotations
