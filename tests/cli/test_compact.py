@@ -19,6 +19,8 @@ from sweep.study import work
 from sweep.study.status import status
 from sweep.study.verify import verify
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = (
     "study=quick",
     "seeds.count=6",

@@ -11,6 +11,8 @@ import pytest
 import sweep
 from sweep.cli.main import main
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = ("study=quick", "seeds.count=4", "stopping.max_steps=9", "compute=serial")
 
 

@@ -110,6 +110,7 @@ def test_every_command_works(
         if "seeds.half_width" in own:
             own.add("seeds.count")
             words = ["seeds.half_width=0.4" if "half_width" in word else word for word in words]
+            words.append("compute.block_size=5")
         words += [word for word in QUICK if word.split("=")[0] not in own]
         words = ["seeds.count=5" if word.startswith("seeds.count") else word for word in words]
         words.append(f"store.root={tmp_path / 'results'}")

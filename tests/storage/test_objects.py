@@ -25,6 +25,8 @@ from sweep.storage.preflight import check_probe, probe, remove_probe
 from sweep.storage.row_files import commit, finished_jobs, read_job, read_rows, row_paths
 from sweep.storage.study_file import Header, agree_blocks, read_study
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 STUDY = "0123456789ab"
 HEADER = Header(STUDY, "tiny", "cpu", {}, {})
 MADE_BY = {"code": "of these tests"}

@@ -15,6 +15,8 @@ from sweep.job_memory import is_out_of_memory
 from sweep.training.base import Ending
 from sweep.training.trainer import train
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WORDS = (
     *("study=quick", "tracking=none", "compute=serial", "compute.retries=0"),
     *("seeds.count=7", "stopping.max_steps=40"),

@@ -20,6 +20,8 @@ from sweep.rows import NUMERICS_VERSION
 from sweep.storage.layout import Layout
 from sweep.study.results import load_rows
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SMALL = (
     *("study=quick", "stopping.max_steps=60", "seeds.count=6", "compute=serial", "tracking=none"),
 )

@@ -14,6 +14,8 @@ from sweep.storage.layout import Layout
 from sweep.study.status import status
 from sweep.study.work import CommitRows
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 WORDS = (
     *("run", "study=quick", "tracking=none", "compute=serial", "compute.block_size=2"),
     *("seeds.count=6", "stopping.max_steps=9", "compute.retries=0"),
