@@ -6,6 +6,7 @@ imported by the command that needs it, so that help and refusals are quick.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -48,6 +49,8 @@ def _run_study(words: list[str], parcel: Path | None = None) -> int:
     from sweep.cli.progress import progress
     from sweep.study.run import run_study
 
+    # What the imports made is kept to the end: nobody need look through it for cycles.
+    gc.freeze()
     with progress() as observer:
         results = run_study(*typed, composed.resolved, observer)
     return 0 if results.complete else 1
