@@ -1,4 +1,4 @@
-"""Networks of several convolutions below ReQU neurons, and points of them, for the tests."""
+"""Networks of several convolutions below ReQU neurons, and points of them; F of several outputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from sweep.judge import StandardJudge
 from sweep.judge.base import Judgement
 from sweep.judge.convolution.polish import newton, place_at
 from sweep.judge.convolution.stack_polish import StackPath
+from sweep.judge.outputs.task import OutputsTask
 from sweep.models.augmentations import NoAugmentation
 from sweep.models.convolution import Convolution, ConvolutionRegularizer
-from sweep.models.losses import HingePower, Logistic
+from sweep.models.losses import HingePower, Logistic, Squared
 from sweep.models.objective import Objective, build_objective
 from sweep.problems.base import Data
 from sweep.verdicts import Stop
@@ -129,3 +130,18 @@ def at_rest(stack: Stack, seed: int, held: int):
             return place, plain.balanced(place.v, place.Z, place.s), lam
         place = following
     return None
+
+
+def longer(task: OutputsTask, theta: np.ndarray) -> np.ndarray:
+    """F of one hidden layer and several outputs at θ (K, P), in long double."""
+    wide = theta.astype(np.longdouble)
+    X, y, C, H = task.X.astype(np.longdouble), task.y, task.y.shape[1], task.width
+    A, c, W = np.split(wide, [C * H, C * H + C], axis=1)
+    z = np.einsum("kjn,in->kij", W.reshape(len(wide), H, -1), X)
+    h = task.activation.formula.value(z, *task.activation.settings)
+    f = np.einsum("kij,kcj->kic", h, A.reshape(len(wide), C, H)) + c[:, None]
+    if isinstance(task.loss, Squared):
+        return ((f - y) ** 2).sum(axis=(1, 2))
+    top = f.max(axis=2, keepdims=True)
+    total = np.log(np.exp(f - top).sum(axis=2)) + top[:, :, 0]
+    return (total - (f * y).sum(axis=2)).sum(axis=1)

@@ -29,6 +29,8 @@ from sweep.registry import Choice
 from sweep.seeds import stream
 from sweep.verdicts import Stop
 
+from .conftest import longer
+
 CLOUDS = PROBLEMS.build(Choice("clouds")).load()
 RELU, LEAKY = Choice("relu"), Choice("leaky_relu", {"negative_slope": 0.1})
 FALLING = Choice("two_piece", {"negative_slope": -0.5, "positive_slope": -2.0})
@@ -114,21 +116,6 @@ def designed(activation, pairs, t=0.4, pull=1.0, scale=0.1, beside=None, x=None,
 
 def prove_designed(point):
     return prove_kink(point.task, point.theta, point.held)
-
-
-def longer(task, theta):
-    """F at θ (K, P) in long double."""
-    wide, (lo, hi) = theta.astype(np.longdouble), task.slopes
-    X, y, C, H = task.X.astype(np.longdouble), task.y, task.y.shape[1], task.width
-    A, c, W = np.split(wide, [C * H, C * H + C], axis=1)
-    z = np.einsum("kjn,in->kij", W.reshape(len(wide), H, -1), X)
-    h = np.where(z > 0, np.longdouble(hi) * z, np.longdouble(lo) * z)
-    f = np.einsum("kij,kcj->kic", h, A.reshape(len(wide), C, H)) + c[:, None]
-    if isinstance(task.loss, Squared):
-        return ((f - y) ** 2).sum(axis=(1, 2))
-    top = f.max(axis=2, keepdims=True)
-    total = np.log(np.exp(f - top).sum(axis=2)) + top[:, :, 0]
-    return (total - (f * y).sum(axis=2)).sum(axis=1)
 
 
 def moves_of(task, theta, held, count, rng):

@@ -25,6 +25,8 @@ from sweep.registry import Choice
 from sweep.seeds import stream
 from sweep.verdicts import Stop
 
+from .conftest import longer
+
 CLOUDS = PROBLEMS.build(Choice("clouds")).load()
 LOSSES = [CrossEntropy(), Squared()]
 TWO_PIECE = Choice("two_piece", {"negative_slope": -0.5})
@@ -76,21 +78,6 @@ def judged(objective, start):
 
 def starts(objective, count):
     return stream("controls", "test", "starts").normal(size=(count, objective.n_params))
-
-
-def longer(task, theta):
-    """F at θ (K, P) in long double."""
-    wide = theta.astype(np.longdouble)
-    X, y, C, H = task.X.astype(np.longdouble), task.y, task.y.shape[1], task.width
-    A, c, W = np.split(wide, [C * H, C * H + C], axis=1)
-    z = np.einsum("kjn,in->kij", W.reshape(len(wide), H, -1), X)
-    h = task.activation.formula.value(z, *task.activation.settings)
-    f = np.einsum("kij,kcj->kic", h, A.reshape(len(wide), C, H)) + c[:, None]
-    if isinstance(task.loss, Squared):
-        return ((f - y) ** 2).sum(axis=(1, 2))
-    top = f.max(axis=2, keepdims=True)
-    total = np.log(np.exp(f - top).sum(axis=2)) + top[:, :, 0]
-    return (total - (f * y).sum(axis=2)).sum(axis=1)
 
 
 @pytest.mark.parametrize("loss", LOSSES, ids=str)

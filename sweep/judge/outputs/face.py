@@ -62,8 +62,10 @@ class FaceTask(OutputsTask):
 class Space:
     """All of θ-space: nothing is held, and numbers are what is stored."""
 
-    #: ‖p − θ0‖ is at most this.
-    off = 0.0
+    @cached_property
+    def off(self) -> float:
+        """‖p − θ0‖ is at most this."""
+        return 0.0
 
     def tangent(self, moves: np.ndarray) -> Ball:
         """What the moves (P, Q) stand for."""
@@ -164,7 +166,7 @@ class Face(Space):
         return ROOM * float(np.sqrt(total))
 
     @cached_property
-    def off(self) -> float:  # type: ignore[override]
+    def off(self) -> float:
         """‖p − θ0‖ is at most this."""
         return self.away(self.theta, UNIT)
 
