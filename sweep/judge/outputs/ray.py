@@ -32,7 +32,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sweep.judge.escapes.directions import Way, grown
-from sweep.judge.escapes.ray import CLEAR, SHORTEST
+from sweep.judge.escapes.ray import CLEAR, SHORTEST, TINY
 from sweep.judge.numerics.balls import Ball
 from sweep.judge.numerics.roundoff import UNIT
 from sweep.judge.outputs.task import OutputsTask
@@ -42,8 +42,6 @@ from sweep.models.losses import CrossEntropy
 
 SATURATING = (TANH, SIGMOID)
 MOST_INTERVALS = 200
-# More than what underflows.
-TINY = 1e-300
 
 
 @dataclass(frozen=True, eq=False)
